@@ -1,0 +1,52 @@
+// pool_options: everything that can be tuned about a pool resource, with units and defaults.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory_resource>
+
+namespace cistern {
+
+/// "No limit", for every field of `pool_options` that bounds something.
+inline constexpr std::size_t no_limit = SIZE_MAX;
+
+/// Tuning of a pool resource. An aggregate, made for designated initialisers:
+///
+///     cistern::unsynchronized_pool_resource pool({.max_bytes = 64 << 20});
+///
+/// The first two fields are those of `std::pmr::pool_options`, and as there a value of zero means the
+/// default and a value beyond what the implementation supports is lowered to that. `options()` of a pool
+/// returns the values in effect. A field that can't be honoured makes the pool's constructor throw
+/// `std::invalid_argument`, whose text names the field, the value and the bound.
+struct pool_options {
+  /// Most blocks in one chunk obtained from upstream. 0: the default (65,536).
+  std::size_t max_blocks_per_chunk = 0;
+  /// Largest request, in bytes, that the pool serves from its buckets; larger ones go to upstream one by
+  /// one. 0: the default (32 MiB). Values from 2^40 up are refused, except `no_limit`.
+  std::size_t largest_required_pool_block = 0;
+  /// Hard ceiling on the bytes held from upstream, in use or idle. Not 0.
+  std::size_t max_bytes = no_limit;
+  /// Bytes that may stay idle in the pool without anyone calling `trim`.
+  std::size_t max_idle_bytes = std::size_t{64} << 20;
+  /// Free blocks that one bucket may keep. 0: keep none.
+  std::size_t max_idle_blocks_per_bucket = no_limit;
+  /// Bytes that the cache of one thread may hold (synchronized pools only). 0: no thread caches.
+  /// Values from 2^40 up are refused.
+  std::size_t thread_cache_bytes = std::size_t{512} << 10;
+  /// Overwrite every block with zeros when it is freed (for those who hold secrets).
+  bool zero_on_free = false;
+  /// Count hits and returns per bucket. Off: both read 0 in the statistics.
+  bool count_operations = true;
+  /// Hand every request to upstream one by one: no pooling, the same rules. Also switched on by the
+  /// environment variable CISTERN_PASS_THROUGH=1, read once by each pool's constructor.
+  bool pass_through = false;
+
+  friend bool operator==(const pool_options&, const pool_options&) = default;
+
+  /// The two fields the standard knows.
+  operator std::pmr::pool_options() const noexcept {  // NOLINT(google-explicit-constructor)
+    return {max_blocks_per_chunk, largest_required_pool_block};
+  }
+};
+
+}  // namespace cistern

@@ -1,0 +1,66 @@
+// pool_statistics: what a pool resource holds and has done, for people and for programs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cistern {
+
+/// Traffic of one bucket (all blocks of one size), counted in blocks since the pool was made.
+///
+/// At any quiet moment `hits + misses` is the number of allocations and `returned + discarded` the number of
+/// deallocations of this bucket. `hits` and `returned` read 0 when `pool_options::count_operations` is off.
+struct bucket_statistics {
+  std::size_t block_bytes = 0;  ///< Size of one block, in bytes.
+  std::uint64_t hits = 0;       ///< Allocations served from a free list.
+  std::uint64_t misses = 0;     ///< Allocations that had to carve a chunk or fetch from upstream.
+  std::uint64_t returned = 0;   ///< Deallocations that kept the block.
+  std::uint64_t discarded = 0;  ///< Deallocations that passed the block on to upstream.
+  std::size_t depth = 0;        ///< Free blocks now, in the pool and in its thread caches.
+  std::size_t live_blocks = 0;  ///< Blocks in the hands of users now.
+
+  friend bool operator==(const bucket_statistics&, const bucket_statistics&) = default;
+};
+
+/// Requests that no bucket serves: larger than `pool_options::largest_required_pool_block`, aligned above a
+/// page, or all of them in pass-through mode. Each is one upstream call.
+struct oversize_statistics {
+  std::uint64_t allocations = 0;
+  std::uint64_t deallocations = 0;
+  std::size_t live_blocks = 0;
+  std::size_t live_bytes = 0;
+
+  friend bool operator==(const oversize_statistics&, const oversize_statistics&) = default;
+};
+
+/// A snapshot of a pool's accounts. Exact at any quiet moment (no other thread inside the pool), where
+/// `in_use_bytes + idle_bytes + overhead_bytes == upstream_bytes`.
+struct pool_statistics {
+  std::size_t in_use_bytes = 0;            ///< Blocks in the hands of users, counted at their block size.
+  std::size_t idle_bytes = 0;              ///< Free blocks and not yet carved parts of chunks.
+  std::size_t overhead_bytes = 0;          ///< The pool's own records: chunk records, thread caches, padding.
+  std::size_t upstream_bytes = 0;          ///< All bytes held from upstream now.
+  std::size_t peak_upstream_bytes = 0;     ///< The most `upstream_bytes` ever was.
+  std::uint64_t upstream_allocations = 0;  ///< Successful calls of upstream's `allocate`.
+  std::uint64_t upstream_deallocations = 0;  ///< Calls of upstream's `deallocate`.
+  std::vector<bucket_statistics> buckets;    ///< Every bucket ever used, in order of block size.
+  oversize_statistics oversize;
+
+  friend bool operator==(const pool_statistics&, const pool_statistics&) = default;
+};
+
+/// Writes an aligned table for people: totals first, then one row per bucket ever used.
+std::ostream& operator<<(std::ostream& out, const pool_statistics& statistics);
+
+/// The same figures as one JSON object; keys are the field names above.
+[[nodiscard]] std::string to_json(const pool_statistics& statistics);
+
+/// The same figures as OpenMetrics text (ending in "# EOF"), metric names prefixed `cistern_pool_`, each
+/// with a label `pool="<pool_name>"`; `pool_name` is escaped as the format asks.
+[[nodiscard]] std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name);
+
+}  // namespace cistern
