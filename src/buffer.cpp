@@ -1,10 +1,9 @@
 #include <cistern/buffer.hpp>
+#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/utf8.hpp>
 
 #include <functional>
 #include <stdexcept>
-
-#include <cistern/detail/good_size.hpp>
-#include <cistern/detail/utf8.hpp>
 
 namespace cistern {
 
@@ -15,7 +14,9 @@ buffer::buffer(const buffer& other, allocator_type allocator) : buffer(allocator
   max_size(other.max_size_);
 }
 
-buffer::buffer(buffer&& other) noexcept : resource_(other.resource_) { steal(other); }
+buffer::buffer(buffer&& other) noexcept : resource_(other.resource_) {
+  steal(other);
+}
 
 buffer::buffer(buffer&& other, allocator_type allocator) : buffer(allocator) {
   if (*resource_ == *other.resource_) {
@@ -88,25 +89,27 @@ void buffer::check_growth(std::size_t n) const {
 }
 
 /// The block size to move to for `n` more bytes: at least double, so that each byte is moved a bounded number
-/// of times on average. The limit on the size doesn't bound it: near that limit a block without slack would have
-/// to move everything for every byte.
+/// of times on average. The limit on the size doesn't bound it: near that limit a block without slack would
+/// have to move everything for every byte.
 std::size_t buffer::wanted_capacity(std::size_t n) const noexcept {
   return detail::good_size(std::max(2 * size(), size() + n));
 }
 
-void buffer::update_limit() noexcept { write_limit_ = write_ + available(); }
+void buffer::update_limit() noexcept {
+  write_limit_ = write_ + available();
+}
 
 /// Moves the unread part to `front` bytes behind the start of the block.
 void buffer::rewind(std::size_t front) noexcept {
   const std::size_t live = size();
   char* const to = block_ + front;
   if (live != 0 && to != read_) {
-    detail::asan_unpoison(block_, capacity());
+    detail::unpoison_tail(block_, capacity());
     std::memmove(to, read_, live);
   }
   read_ = to;
   write_ = to + live;
-  detail::asan_poison(write_, static_cast<std::size_t>(block_end_ - write_));
+  detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   update_limit();
   end_unread();
 }
@@ -122,7 +125,7 @@ void buffer::move_unread(char* block, std::size_t capacity, std::size_t front) n
   block_end_ = block + capacity;
   read_ = block + front;
   write_ = read_ + live;
-  detail::asan_poison(write_, static_cast<std::size_t>(block_end_ - write_));
+  detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   update_limit();
   end_unread();
 }
@@ -169,7 +172,7 @@ void buffer::append_slow(const char* data, std::size_t n) {
     char* const block = allocate_block(want);
     std::memcpy(block + live, data, n);
     move_unread(block, want, 0);
-    detail::asan_unpoison(write_, n);
+    detail::unpoison_tail(write_, n);
     write_ += n;
     update_limit();
     return;
@@ -262,7 +265,7 @@ void buffer::truncate(std::size_t n) {
     return;
   }
   write_ = read_ + n;
-  detail::asan_poison(write_, static_cast<std::size_t>(block_end_ - write_));
+  detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   update_limit();
   end_unread();
 }
@@ -272,7 +275,7 @@ void buffer::clear() noexcept {
     return;
   }
   read_ = write_ = block_;
-  detail::asan_poison(block_, capacity());
+  detail::poison_tail(block_, capacity());
   update_limit();
   end_unread();
 }

@@ -39,7 +39,8 @@ void throw_counted_too_much() {
 }
 
 void throw_short_write() {
-  throw std::system_error(std::make_error_code(std::errc::io_error), "cistern::buffer::write_to: short write");
+  throw std::system_error(std::make_error_code(std::errc::io_error),
+                          "cistern::buffer::write_to: short write");
 }
 
 }  // namespace detail
@@ -61,7 +62,7 @@ buffer::read_space::read_space(buffer& owner) : owner_(owner) {
     }
     owner.rewind();
   }
-  detail::asan_unpoison(owner.write_, owner.available());
+  detail::unpoison_tail(owner.write_, owner.available());
   bytes_ = {reinterpret_cast<std::byte*>(owner.write_), owner.available()};
 }
 
@@ -69,7 +70,7 @@ buffer::read_space::~read_space() {
   if (fresh_block_ != nullptr) {
     owner_.resource_->deallocate(fresh_block_, fresh_capacity_, block_alignment);
   } else {
-    detail::asan_poison(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_));
+    detail::poison_tail(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_));
   }
 }
 
@@ -79,7 +80,7 @@ void buffer::read_space::commit(std::size_t n) {
   }
   if (fresh_block_ != nullptr) {
     owner_.move_unread(std::exchange(fresh_block_, nullptr), fresh_capacity_, 0);
-    detail::asan_unpoison(owner_.write_, n);
+    detail::unpoison_tail(owner_.write_, n);
   }
   owner_.write_ += n;
   owner_.update_limit();

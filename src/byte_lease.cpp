@@ -1,10 +1,9 @@
 #include <cistern/byte_lease.hpp>
+#include <cistern/detail/asan_tail.hpp>
+#include <cistern/detail/size_classes.hpp>
 
 #include <new>
 #include <utility>
-
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/good_size.hpp>
 
 namespace cistern {
 namespace {
@@ -48,7 +47,7 @@ std::span<std::byte> byte_lease::allocate(std::size_t n) {
   block_ = static_cast<std::byte*>(resource_->allocate(capacity, block_alignment));
   size_bytes_ = n;
   capacity_bytes_ = capacity;
-  detail::asan_poison(block_ + n, capacity - n);
+  detail::poison_tail(block_ + n, capacity - n);
   return {block_, n};
 }
 
@@ -68,7 +67,7 @@ void byte_lease::give_back() {
 
 void byte_lease::drop() noexcept {
   if (holds_bytes()) {
-    detail::asan_unpoison(block_, capacity_bytes_);
+    detail::unpoison_tail(block_, capacity_bytes_);
     resource_->deallocate(block_, capacity_bytes_, block_alignment);
     block_ = nullptr;
     size_bytes_ = 0;

@@ -9,7 +9,9 @@ constexpr bool is_character(char32_t value) noexcept {
   return value <= 0x10FFFF && (value < 0xD800 || value > 0xDFFF);
 }
 
-constexpr char byte_of(char32_t bits) noexcept { return static_cast<char>(static_cast<unsigned char>(bits)); }
+constexpr char byte_of(char32_t bits) noexcept {
+  return static_cast<char>(static_cast<unsigned char>(bits));
+}
 
 constexpr char continuation(char32_t character, int shift) noexcept {
   return byte_of(0x80 | ((character >> shift) & 0x3F));

@@ -1,6 +1,11 @@
 // buffer: a growable byte buffer, written at the end and read from the front, on any memory resource.
 #pragma once
 
+#include <cistern/detail/asan_tail.hpp>
+#include <cistern/detail/assert.hpp>
+#include <cistern/detail/bytes.hpp>
+#include <cistern/resource_or_new_delete.hpp>
+
 #include <algorithm>
 #include <bit>
 #include <concepts>
@@ -15,11 +20,6 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
-
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/bytes.hpp>
-#include <cistern/resource_or_new_delete.hpp>
 
 namespace cistern {
 
@@ -38,19 +38,19 @@ concept byte_writer = std::is_invocable_r_v<std::size_t, F&, std::span<const std
 
 /// A contiguous, growable sequence of bytes: written at the end, read from the front, as Go's bytes.Buffer.
 ///
-/// The *unread part* is what has been written and not yet read; `size()`, `bytes()` and `view()` are about it.
-/// Memory comes from one resource, in blocks that fill a pool's block exactly; a default-constructed buffer
-/// holds none. Growing at least doubles, and room freed by reading is used again by moving the unread part to
-/// the front when that is amortised constant.
+/// The *unread part* is what has been written and not yet read; `size()`, `bytes()` and `view()` are about
+/// it. Memory comes from one resource, in blocks that fill a pool's block exactly; a default-constructed
+/// buffer holds none. Growing at least doubles, and room freed by reading is used again by moving the unread
+/// part to the front when that is amortised constant.
 ///
-/// Invalidation: views and spans from any member are valid until the next member that writes, moves storage or
-/// releases it (everything in the sections "write" and "storage", `read_from`, assignment, destruction).
+/// Invalidation: views and spans from any member are valid until the next member that writes, moves storage
+/// or releases it (everything in the sections "write" and "storage", `read_from`, assignment, destruction).
 /// Reading invalidates nothing, and a move construction from an equal resource keeps every pointer, a
 /// prepared region included.
 ///
-/// Errors: beyond `max_size()` `std::length_error`; no memory, whatever the resource throws (`std::bad_alloc`).
-/// A member that throws has changed nothing, unless it says otherwise. Units are bytes throughout.
-/// Not thread-safe: one thread at a time per buffer.
+/// Errors: beyond `max_size()` `std::length_error`; no memory, whatever the resource throws
+/// (`std::bad_alloc`). A member that throws has changed nothing, unless it says otherwise. Units are bytes
+/// throughout. Not thread-safe: one thread at a time per buffer.
 class buffer {
  public:
   using allocator_type = std::pmr::polymorphic_allocator<>;
@@ -63,7 +63,7 @@ class buffer {
   };
   /// One character, from `read_utf8`.
   struct utf8_char {
-    char32_t value = 0;           ///< U+FFFD when the bytes are no valid UTF-8.
+    char32_t value = 0;            ///< U+FFFD when the bytes are no valid UTF-8.
     std::size_t length_bytes = 0;  ///< Bytes it took; 1 for invalid ones.
     friend bool operator==(const utf8_char&, const utf8_char&) = default;
   };
@@ -75,10 +75,13 @@ class buffer {
   explicit buffer(std::pmr::memory_resource* resource) noexcept
       : resource_(resource_or_new_delete(resource)) {}
   /// Starts with a copy of `text`.
-  buffer(std::string_view text, allocator_type allocator = {}) : buffer(allocator) { append(text); }  // NOLINT
+  buffer(std::string_view text, allocator_type allocator = {}) : buffer(allocator) {
+    append(text);
+  }  // NOLINT
   /// Copies the unread part and the size limit; memory from `allocator`, the default resource if not given.
   buffer(const buffer& other, allocator_type allocator = {});
-  /// Takes everything over: resource, storage, prepared region, right to un-read. `other` is left empty. O(1).
+  /// Takes everything over: resource, storage, prepared region, right to un-read. `other` is left empty.
+  /// O(1).
   buffer(buffer&& other) noexcept;
   /// The same if the resources are equal; else copies the unread part and leaves `other` empty.
   buffer(buffer&& other, allocator_type allocator);
@@ -98,7 +101,9 @@ class buffer {
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(write_ - read_); }
   [[nodiscard]] bool empty() const noexcept { return read_ == write_; }
   /// Bytes of the whole block held, 0 if none.
-  [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(block_end_ - block_); }
+  [[nodiscard]] std::size_t capacity() const noexcept {
+    return static_cast<std::size_t>(block_end_ - block_);
+  }
   /// Bytes that can be written now without moving anything.
   [[nodiscard]] std::size_t available() const noexcept {
     return std::min(static_cast<std::size_t>(block_end_ - write_), size_headroom());
@@ -121,17 +126,17 @@ class buffer {
       make_room(n);
     }
     end_unread();
-    detail::asan_poison(write_, static_cast<std::size_t>(block_end_ - write_));
-    detail::asan_unpoison(write_, n);
+    detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
+    detail::unpoison_tail(write_, n);
     return {reinterpret_cast<std::byte*>(write_), n};
   }
   /// Appends the first `n` prepared bytes. Precondition: `n` bytes were prepared.
   void commit(std::size_t n) noexcept {
-    CISTERN_EXPECTS(n <= static_cast<std::size_t>(block_end_ - write_), "buffer: commit beyond the prepared region",
-                    n);
+    CISTERN_EXPECTS(n <= static_cast<std::size_t>(block_end_ - write_),
+                    "buffer: commit beyond the prepared region", n);
     write_ += n;
     end_unread();
-    detail::asan_poison(write_, static_cast<std::size_t>(block_end_ - write_));
+    detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   }
 
   /// Appends a copy. `text` may lie in this buffer, in its unread part or in what was just read.
@@ -140,7 +145,7 @@ class buffer {
       append_slow(text.data(), text.size());
       return *this;
     }
-    detail::asan_unpoison(write_, text.size());
+    detail::unpoison_tail(write_, text.size());
     detail::copy_bytes(write_, text.data(), text.size());
     write_ += text.size();
     end_unread();
@@ -156,7 +161,7 @@ class buffer {
     if (write_ == write_limit_) [[unlikely]] {
       make_room(1);
     }
-    detail::asan_unpoison(write_, 1);
+    detail::unpoison_tail(write_, 1);
     // char8_t may not alias the members, so a loop of these keeps the position in a register. Whoever reads
     // the byte does so as char or std::byte, which may alias anything.
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
@@ -246,9 +251,9 @@ class buffer {
   }
 
   // --- input and output ---
-  // Each returns the bytes transferred. The failure of a stream or descriptor is a std::system_error, or is put
-  // into `error`; what was transferred before it stays transferred. `read_from` asks for at least 512 bytes at a
-  // time and moves to a larger block only when a byte arrives that needs it.
+  // Each returns the bytes transferred. The failure of a stream or descriptor is a std::system_error, or is
+  // put into `error`; what was transferred before it stays transferred. `read_from` asks for at least 512
+  // bytes at a time and moves to a larger block only when a byte arrives that needs it.
 
   /// Appends everything until the end of `in`. `std::length_error` when `max_size()` would be exceeded; what
   /// fits is read before that.
@@ -264,8 +269,8 @@ class buffer {
   template <byte_reader Reader>
   std::size_t read_from(Reader&& reader);
 
-  /// Writes the unread part to `out` in one call and reads past what was taken. A short write is an error; the
-  /// rest is kept.
+  /// Writes the unread part to `out` in one call and reads past what was taken. A short write is an error;
+  /// the rest is kept.
   std::size_t write_to(std::ostream& out);
   std::size_t write_to(std::ostream& out, std::error_code& error);
   /// The same to a POSIX file descriptor, in as many calls as it takes.
@@ -300,7 +305,7 @@ class buffer {
   }
   void release_block() noexcept {
     if (block_ != nullptr) {
-      detail::asan_unpoison(block_, capacity());
+      detail::unpoison_tail(block_, capacity());
       resource_->deallocate(block_, capacity(), block_alignment);
     }
   }

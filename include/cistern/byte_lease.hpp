@@ -1,12 +1,12 @@
 // byte_lease: raw bytes on loan from a memory resource, tied to the object that gives them back.
 #pragma once
 
+#include <cistern/resource_or_new_delete.hpp>
+
 #include <cstddef>
 #include <memory_resource>
 #include <span>
 #include <stdexcept>
-
-#include <cistern/resource_or_new_delete.hpp>
 
 namespace cistern {
 
@@ -26,8 +26,8 @@ class bytes_not_allocated : public std::logic_error {
 /// one likes. The destructor gives back what is held.
 ///
 /// The bytes come as they are: whoever had the block before may have left data in it
-/// (`pool_options::zero_on_free` is for those who hold secrets). Under AddressSanitizer only the bytes asked for
-/// can be touched, and none after they are given back.
+/// (`pool_options::zero_on_free` is for those who hold secrets). Under AddressSanitizer only the bytes asked
+/// for can be touched, and none after they are given back.
 ///
 /// Misuse is an exception, the same with every resource and with null, which means plain new/delete. All
 /// operations are O(1) but for the resource's work. Not thread-safe: one thread at a time per lease.

@@ -23,9 +23,10 @@ template <std::unsigned_integral T>
 
 /// The unsigned type of T's width; bool and the character types have no std::make_unsigned.
 template <std::size_t Bytes>
-using unsigned_of = std::conditional_t<
-    Bytes == 1, std::uint8_t,
-    std::conditional_t<Bytes == 2, std::uint16_t, std::conditional_t<Bytes == 4, std::uint32_t, std::uint64_t>>>;
+using unsigned_of =
+    std::conditional_t<Bytes == 1, std::uint8_t,
+                       std::conditional_t<Bytes == 2, std::uint16_t,
+                                          std::conditional_t<Bytes == 4, std::uint32_t, std::uint64_t>>>;
 
 [[noreturn]] void throw_counted_too_much();
 [[noreturn]] void throw_short_write();
