@@ -6,23 +6,13 @@
 #include <ostream>
 #include <stdexcept>
 
+#include "posix_call.hpp"
 #include <unistd.h>
 
 namespace cistern {
 namespace {
 
 constexpr std::size_t smallest_read_bytes = 512;
-
-/// Calls `call` until no signal interrupts it.
-template <class Call>
-ssize_t without_interruption(Call call) {
-  for (;;) {
-    const ssize_t result = call();
-    if (result >= 0 || errno != EINTR) {
-      return result;
-    }
-  }
-}
 
 void throw_if(const std::error_code& error, const char* what) {
   if (error) {
@@ -148,7 +138,8 @@ std::size_t buffer::write_to(std::ostream& out) {
 std::size_t buffer::read_from(int descriptor, std::error_code& error) {
   error.clear();
   return read_from([&](std::span<std::byte> room) -> std::size_t {
-    const ssize_t count = without_interruption([&] { return ::read(descriptor, room.data(), room.size()); });
+    const ssize_t count =
+        detail::without_interruption([&] { return ::read(descriptor, room.data(), room.size()); });
     if (count < 0) {
       error.assign(errno, std::generic_category());
       return 0;
@@ -168,7 +159,7 @@ std::size_t buffer::write_to(int descriptor, std::error_code& error) {
   error.clear();
   std::size_t total = 0;
   while (!empty()) {
-    const ssize_t count = without_interruption([&] { return ::write(descriptor, read_, size()); });
+    const ssize_t count = detail::without_interruption([&] { return ::write(descriptor, read_, size()); });
     if (count <= 0) {
       error.assign(count < 0 ? errno : EIO, std::generic_category());
       break;

@@ -1,5 +1,6 @@
 // cistern::buffer against each row of Go's bytes.Buffer, and construction, assignment and moves.
 #include <cistern/buffer.hpp>
+#include <cistern/detail/asan.hpp>
 #include <cistern/detail/size_classes.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
@@ -634,6 +635,42 @@ BOOST_AUTO_TEST_CASE(preconditions_are_checked) {
   if constexpr (cistern::detail::checked_build) {
     b.append("a");
     BOOST_TEST(cistern::test_support::dies_saying("commit beyond", [&] { b.commit(b.available() + 1); }));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(asan_reports_reading_past_the_view) {
+  if constexpr (cistern::detail::asan_build) {
+    using cistern::test_support::run_and_die;
+    const auto reported = [](const std::function<void()>& action) {
+      return run_and_die(action).stderr_text.find("AddressSanitizer") != std::string::npos;
+    };
+    const auto touch = [](const char* at) { (void)*static_cast<const volatile char*>(at); };
+    b.append(letters(99));
+    BOOST_TEST(reported([&] { touch(b.view().data() + 99); }));
+    BOOST_TEST(reported([&] { touch(b.view().data() + b.capacity() - 1); }));
+    BOOST_TEST(!reported([&] { touch(b.view().data() + 98); }));
+    BOOST_TEST(reported([&] {
+      const auto room = b.prepare(5);
+      *const_cast<volatile std::byte*>(room.data() + 5) = std::byte{1};  // behind what was prepared
+    }));
+    BOOST_TEST(reported([&] {
+      const auto room = b.prepare(5);
+      b.commit(2);
+      *const_cast<volatile std::byte*>(room.data() + 2) = std::byte{1};  // after the commit
+    }));
+    BOOST_TEST(reported([&] {
+      b.truncate(50);
+      touch(b.view().data() + 50);
+    }));
+    const char* const data = b.view().data();
+    BOOST_TEST(reported([&] {
+      b.clear();
+      touch(data);
+    }));
+    BOOST_TEST(reported([&] {
+      b.reserve_more(10'000);
+      touch(data);
+    }));
   }
 }
 
