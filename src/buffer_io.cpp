@@ -33,6 +33,10 @@ void throw_short_write() {
                           "cistern::buffer::write_to: short write");
 }
 
+void throw_view_too_large() {
+  throw std::length_error("cistern::buffer_dynamic_view: the size would exceed max_size()");
+}
+
 }  // namespace detail
 
 // --- room to read into ---

@@ -30,6 +30,7 @@ using unsigned_of =
 
 [[noreturn]] void throw_counted_too_much();
 [[noreturn]] void throw_short_write();
+[[noreturn]] void throw_view_too_large();
 
 }  // namespace detail
 
