@@ -204,6 +204,7 @@ void buffer::prepend(std::string_view text) {
       return;
     }
   }
+  detail::unpoison_tail(read_ - n, n);  // unused until now
   std::memmove(read_ - n, text.data(), n);
   read_ -= n;
   update_limit();

@@ -289,6 +289,7 @@ chain& chain::prepend(std::span<const std::byte> bytes) {
     link_front(b);
   }
   first_->read -= bytes.size();
+  detail::unpoison_tail(first_->read, bytes.size());  // unused until now
   copy_bytes(first_->read, bytes);
   size_ += bytes.size();
   return *this;
