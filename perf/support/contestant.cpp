@@ -1,0 +1,43 @@
+#include "support/contestant.hpp"
+
+#include "support/floor_resource.hpp"
+#include "support/mimalloc_resource.hpp"
+
+namespace perf {
+namespace {
+
+using resource_pointer = std::shared_ptr<std::pmr::memory_resource>;
+
+template <class Pool>
+resource_pointer make_pool(std::size_t) {
+  return std::make_shared<Pool>();
+}
+
+resource_pointer make_floor(std::size_t one_block_bytes) {
+  return std::make_shared<floor_resource>(one_block_bytes);
+}
+
+template <std::pmr::memory_resource* (*get)()>
+resource_pointer use_global(std::size_t) {
+  return {get(), [](std::pmr::memory_resource*) {}};
+}
+
+std::pmr::memory_resource* new_delete() { return std::pmr::new_delete_resource(); }
+
+constexpr contestant list[] = {
+    {.name = "floor", .one_size_only = true, .make = make_floor},
+    {.name = "mimalloc", .thread_safe = true, .make = use_global<mimalloc_resource>},
+    {.name = "mimalloc-sized",
+     .thread_safe = true,
+     .by_default = false,
+     .make = use_global<mimalloc_sized_resource>},
+    {.name = "std-unsync", .make = make_pool<std::pmr::unsynchronized_pool_resource>},
+    {.name = "std-sync", .thread_safe = true, .make = make_pool<std::pmr::synchronized_pool_resource>},
+    {.name = "new/delete", .thread_safe = true, .make = use_global<new_delete>},
+};
+
+}  // namespace
+
+std::span<const contestant> contestants() { return list; }
+
+}  // namespace perf
