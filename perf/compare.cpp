@@ -197,7 +197,8 @@ void run(const options& asked, const std::string& command) {
   std::ofstream markdown = open_output(asked.markdown_file);
 
   for (const std::string& line : perf::environment()) std::cout << line << '\n';
-  if (const auto warning = perf::build_warning(); !warning.empty()) std::cerr << "warning: " << warning << '\n';
+  if (const auto warning = perf::build_warning(); !warning.empty())
+    std::cerr << "warning: " << warning << '\n';
   std::cout << '\n';
   perf::print_header(std::cout, who);
   perf::progress progress;

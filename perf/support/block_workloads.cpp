@@ -23,6 +23,7 @@ workload pair(std::size_t bytes) {
           .one_block_bytes = bytes,
           .memory_repetitions = 100,
           .run = [bytes](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            const company others(resource, bytes);
             return time_repetitions(repetitions, batch_blocks, [=] {
               for (std::size_t i = 0; i < batch_blocks; ++i) {
                 void* block = resource->allocate(bytes);
@@ -120,7 +121,8 @@ workload mixed_sizes() {
 
 std::vector<workload> block_workloads() {
   std::vector<workload> all;
-  for (const std::size_t bytes : {16UL, 64UL, 256UL, 1UL << 10, 4UL << 10, 32UL << 10, 256UL << 10, 1UL << 20}) {
+  for (const std::size_t bytes :
+       {16UL, 64UL, 256UL, 1UL << 10, 4UL << 10, 32UL << 10, 256UL << 10, 1UL << 20}) {
     all.push_back(pair(bytes));
   }
   all.push_back(batch("lifo", descending()));

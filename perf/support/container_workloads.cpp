@@ -71,26 +71,36 @@ void append_string(string_list& strings, random_source& random) {
   strings.emplace_back(24 + random.below(100), static_cast<char>('a' + random.below(26)));
 }
 
-/// Four times over: erases about half of the strings, chosen at random, and appends as many new ones.
-void churn(string_list& strings, std::size_t count, random_source& random) {
-  for (int round = 0; round < 4; ++round) {
-    for (auto it = strings.begin(); it != strings.end();) {
-      it = (random.next() >> 63U) != 0 ? strings.erase(it) : std::next(it);
-    }
-    while (strings.size() < count) append_string(strings, random);
+/// Erases about half of the strings, in the order of the list.
+void erase_in_order(string_list& strings, random_source& random) {
+  for (auto it = strings.begin(); it != strings.end();) {
+    it = (random.next() >> 63U) != 0 ? strings.erase(it) : std::next(it);
   }
 }
 
-workload walk_after_churn() {
-  return {.name = "walk/after-churn",
+/// Erases half of the strings, in random order.
+void erase_at_random(string_list& strings, random_source& random) {
+  std::vector<string_list::iterator> places;
+  for (auto it = strings.begin(); it != strings.end(); ++it) places.push_back(it);
+  for (std::size_t i = places.size() - 1; i > 0; --i) std::swap(places[i], places[random.below(i + 1)]);
+  places.resize(places.size() / 2);
+  for (const auto place : places) strings.erase(place);
+}
+
+/// Walks a list of 100,000 strings, half of which were erased and replaced by new ones four times over.
+workload walk(std::string name, void (*erase_half)(string_list&, random_source&)) {
+  return {.name = "walk/" + std::move(name),
           .operation = "element visited",
           .memory_repetitions = 1,
-          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .run = [erase_half](std::pmr::memory_resource* resource, std::size_t repetitions) {
             constexpr std::size_t count = 100'000;
             random_source random(22);
             string_list strings(resource);
             while (strings.size() < count) append_string(strings, random);
-            churn(strings, count, random);
+            for (int round = 0; round < 4; ++round) {
+              erase_half(strings, random);
+              while (strings.size() < count) append_string(strings, random);
+            }
             return time_repetitions(repetitions, count, [&] {
               std::uint64_t sum = 0;
               for (const auto& text : strings) sum += static_cast<unsigned char>(text.front());
@@ -109,7 +119,8 @@ std::vector<workload> container_workloads() {
   all.push_back(container("vector/growth", "vector grown + destroyed", 1, vector_growth));
   all.push_back(container("vector/strings", "string added + removed", elements, vector_of_strings));
   all.push_back(container("string/append", "string grown + destroyed", 1, string_append));
-  all.push_back(walk_after_churn());
+  all.push_back(walk("ordered-churn", erase_in_order));
+  all.push_back(walk("random-churn", erase_at_random));
   // Containers whose nodes are all of one size: the floor can serve them too. A node is two links and the
   // value in a list; colour, three links, key and value in a map.
   all[0].one_block_bytes = 2 * sizeof(void*) + sizeof(std::uint64_t);

@@ -22,7 +22,9 @@ resource_pointer use_global(std::size_t) {
   return {get(), [](std::pmr::memory_resource*) {}};
 }
 
-std::pmr::memory_resource* new_delete() { return std::pmr::new_delete_resource(); }
+std::pmr::memory_resource* new_delete() {
+  return std::pmr::new_delete_resource();
+}
 
 constexpr contestant list[] = {
     {.name = "floor", .one_size_only = true, .make = make_floor},
@@ -38,6 +40,8 @@ constexpr contestant list[] = {
 
 }  // namespace
 
-std::span<const contestant> contestants() { return list; }
+std::span<const contestant> contestants() {
+  return list;
+}
 
 }  // namespace perf

@@ -16,10 +16,10 @@ struct contestant {
   using factory = std::shared_ptr<std::pmr::memory_resource> (*)(std::size_t one_block_bytes);
 
   std::string_view name;
-  bool ours = false;            ///< A cistern pool: the summary compares it with all others.
-  bool thread_safe = false;     ///< Takes part in workloads with threads.
-  bool one_size_only = false;   ///< Takes part only in workloads of one block size.
-  bool by_default = true;       ///< Takes part unless contestants are named.
+  bool ours = false;           ///< A cistern pool: the summary compares it with all others.
+  bool thread_safe = false;    ///< Takes part in workloads with threads.
+  bool one_size_only = false;  ///< Takes part only in workloads of one block size.
+  bool by_default = true;      ///< Takes part unless contestants are named.
   factory make = nullptr;
 };
 

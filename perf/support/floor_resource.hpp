@@ -42,7 +42,8 @@ class floor_resource final : public std::pmr::memory_resource {
 
   [[gnu::noinline]] void* carve() {
     if (unused_bytes_ < block_bytes_) {
-      const std::size_t chunk_bytes = block_bytes_ > 65536 ? block_bytes_ : 65536 / block_bytes_ * block_bytes_;
+      const std::size_t chunk_bytes =
+          block_bytes_ > 65536 ? block_bytes_ : 65536 / block_bytes_ * block_bytes_;
       chunks_.push_back(nullptr);
       chunks_.back() = ::operator new(chunk_bytes);
       unused_ = static_cast<std::byte*>(chunks_.back());

@@ -15,7 +15,9 @@ inline void keep(T* value) noexcept {
 }
 
 /// Makes the compiler believe that the arithmetic `value` is used.
-inline void keep_value(std::uint64_t value) noexcept { asm volatile("" : : "g"(value) : "memory"); }
+inline void keep_value(std::uint64_t value) noexcept {
+  asm volatile("" : : "g"(value) : "memory");
+}
 
 /// Writes the first eight bytes of a block: what any user does to a block at once. `block` has at least
 /// eight bytes. Every contestant's blocks are touched in the same way.

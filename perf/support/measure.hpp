@@ -22,10 +22,10 @@ struct plan {
 /// All that was measured of one contestant on one workload.
 struct result {
   const contestant* who = nullptr;
-  std::vector<measurement> rounds = {};    ///< In order of rounds.
-  double nanoseconds = 0;                  ///< Per operation; the median of the rounds.
-  std::size_t peak_bytes = 0;              ///< Peak resident set of a process that does only this; 0: not measured.
-  std::size_t growth_bytes = 0;            ///< How much of it the work added.
+  std::vector<measurement> rounds = {};  ///< In order of rounds.
+  double nanoseconds = 0;                ///< Per operation; the median of the rounds.
+  std::size_t peak_bytes = 0;    ///< Peak resident set of a process that does only this; 0: not measured.
+  std::size_t growth_bytes = 0;  ///< How much of it the work added.
 };
 
 struct comparison {

@@ -1,13 +1,13 @@
 #include "support/mimalloc_resource.hpp"
 
-#include <dlfcn.h>
-
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
 
 #include <mimalloc.h>
+
+#include <dlfcn.h>
 
 namespace perf {
 namespace {

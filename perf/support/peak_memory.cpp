@@ -1,8 +1,5 @@
 #include "support/peak_memory.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -12,13 +9,17 @@
 #include <vector>
 
 #include "support/keep.hpp"
+#include "support/mimalloc_resource.hpp"
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace perf {
 namespace {
 
 [[noreturn]] void become(const workload& what, const contestant& who, int output) {
   const std::string who_name(who.name);
-  const char* const arguments[] = {"compare", "--peak-memory-of", what.name.c_str(), who_name.c_str(), nullptr};
+  const char* const arguments[] = {"compare", "--peak-memory-of", what.name.c_str(), who_name.c_str(),
+                                   nullptr};
   ::dup2(output, STDOUT_FILENO);
   ::execv("/proc/self/exe", const_cast<char* const*>(arguments));
   ::_exit(127);
@@ -71,6 +72,7 @@ std::size_t resident_peak_bytes() {
 }
 
 peak_memory peak_memory_here(const workload& what, const contestant& who) {
+  static_cast<void>(mimalloc_version());  // loaded for everyone, so that its code is in everyone's figure
   const std::size_t before = resident_peak_bytes();
   {
     const auto resource = who.make(what.one_block_bytes);

@@ -1,8 +1,8 @@
 #include "support/progress.hpp"
 
-#include <unistd.h>
-
 #include <iostream>
+
+#include <unistd.h>
 
 namespace perf {
 
@@ -21,6 +21,8 @@ void progress::clear() {
   if (terminal_) std::cerr << "\r\033[K" << std::flush;
 }
 
-void progress::show(const std::string& text) { std::cerr << "\r\033[K" << text << std::flush; }
+void progress::show(const std::string& text) {
+  std::cerr << "\r\033[K" << text << std::flush;
+}
 
 }  // namespace perf

@@ -1,7 +1,5 @@
 #include "support/report.hpp"
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iomanip>
@@ -11,6 +9,7 @@
 
 #include "support/mimalloc_resource.hpp"
 #include "support/table.hpp"
+#include <sys/utsname.h>
 
 namespace perf {
 namespace {
@@ -41,8 +40,7 @@ std::string time_cell(const comparison& one, const contestant& who) {
 std::string memory_cell(const comparison& one, const contestant& who) {
   const result* each = find(one, who.name);
   if (each == nullptr || each->peak_bytes == 0) return "-";
-  const double ratio =
-      static_cast<double>(each->peak_bytes) / static_cast<double>(reference(one).peak_bytes);
+  const double ratio = static_cast<double>(each->peak_bytes) / static_cast<double>(reference(one).peak_bytes);
   return human_bytes(each->peak_bytes) + " (" + two_decimals(ratio) + ")";
 }
 
@@ -157,16 +155,18 @@ std::string cpu_name() {
 std::vector<std::string> environment() {
   utsname system{};
   ::uname(&system);
-  return {"machine: " + cpu_name() + ", " + std::to_string(std::thread::hardware_concurrency()) +
-              " hardware threads, " + system.sysname + ' ' + system.release + ' ' + system.machine,
-          std::string("compiler: ") +
+  return {
+    "machine: " + cpu_name() + ", " + std::to_string(std::thread::hardware_concurrency()) +
+        " hardware threads, " + system.sysname + ' ' + system.release + ' ' + system.machine,
+        std::string("compiler: ") +
 #if defined(__clang__)
-              "clang " __clang_version__
+            "clang " __clang_version__
 #else
-              "gcc " __VERSION__
+            "gcc " __VERSION__
 #endif
-              + ", flags " + CISTERN_PERF_BUILD,
-          "mimalloc: " + mimalloc_version()};
+            + ", flags " + CISTERN_PERF_BUILD,
+        "mimalloc: " + mimalloc_version()
+  };
 }
 
 std::string build_warning() {
@@ -231,7 +231,8 @@ void write_csv(std::ostream& out, const std::vector<comparison>& all) {
           one.what->name + ',' + std::to_string(one.what->threads) + ',' + std::string(each.who->name);
       for (std::size_t round = 0; round < each.rounds.size(); ++round) {
         const measurement& run = each.rounds[round];
-        out << "time," << key << ',' << round + 1 << ',' << run.operations << ',' << run.elapsed.count() << ",,\n";
+        out << "time," << key << ',' << round + 1 << ',' << run.operations << ',' << run.elapsed.count()
+            << ",,\n";
       }
       if (each.peak_bytes != 0) {
         out << "memory," << key << ",,,," << each.peak_bytes << ',' << each.growth_bytes << '\n';

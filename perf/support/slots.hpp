@@ -1,6 +1,7 @@
-// slots: a table of live blocks whose entries are replaced at random.
+// slots: blocks that stay alive while others come and go, and tables of live blocks replaced at random.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
@@ -10,6 +11,25 @@
 #include "support/random.hpp"
 
 namespace perf {
+
+/// A few live blocks of one size that keep a measured block company, as in any program. (Without them,
+/// mimalloc takes its page out of service and back with every pair, a third above its usual cost.)
+class company {
+ public:
+  company(std::pmr::memory_resource* resource, std::size_t bytes) : resource_(resource), bytes_(bytes) {
+    for (void*& block : blocks_) touch(block = resource->allocate(bytes));
+  }
+  company(const company&) = delete;
+  company& operator=(const company&) = delete;
+  ~company() {
+    for (void* block : blocks_) resource_->deallocate(block, bytes_);
+  }
+
+ private:
+  std::pmr::memory_resource* resource_;
+  std::size_t bytes_;
+  std::array<void*, 4> blocks_{};
+};
 
 struct slot {
   void* block = nullptr;

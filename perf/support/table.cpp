@@ -59,7 +59,9 @@ std::string significant(double value) {
   return formatted(value >= 0.9995 ? "%.2f" : "%.3f", value);
 }
 
-std::string two_decimals(double value) { return formatted("%.2f", value); }
+std::string two_decimals(double value) {
+  return formatted("%.2f", value);
+}
 
 std::string human_bytes(std::size_t bytes) {
   const auto value = static_cast<double>(bytes);

@@ -19,7 +19,9 @@
 namespace perf {
 namespace {
 
-std::string with_threads(std::string name, unsigned threads) { return std::move(name) + '/' + std::to_string(threads); }
+std::string with_threads(std::string name, unsigned threads) {
+  return std::move(name) + '/' + std::to_string(threads);
+}
 
 constexpr auto nothing = [](unsigned) {};
 
@@ -31,6 +33,7 @@ workload pairs(unsigned threads) {
           .memory_repetitions = 100,
           .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
             const auto work = [resource](std::size_t pairs) {
+              const company others(resource, 64);
               for (std::size_t i = 0; i < pairs; ++i) {
                 void* block = resource->allocate(64);
                 touch(block);

@@ -23,9 +23,9 @@ struct measurement {
 
 struct workload {
   std::string name;
-  std::string operation;            ///< What one operation is, for the report.
-  std::size_t one_block_bytes = 0;  ///< The only size it asks for; 0: many sizes.
-  unsigned threads = 0;             ///< 0: unthreaded, open to resources that aren't thread-safe.
+  std::string operation;               ///< What one operation is, for the report.
+  std::size_t one_block_bytes = 0;     ///< The only size it asks for; 0: many sizes.
+  unsigned threads = 0;                ///< 0: unthreaded, open to resources that aren't thread-safe.
   std::size_t memory_repetitions = 1;  ///< The same fixed work for everyone when peak memory is measured.
   std::function<measurement(std::pmr::memory_resource*, std::size_t repetitions)> run;
 };
