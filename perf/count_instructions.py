@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-RESOURCES = ("floor",)
+RESOURCES = ("floor", "unsynchronized")
 OPERATIONS = ("allocate", "deallocate")
 SKIPPED = 77
 

@@ -2,6 +2,8 @@
 //
 // count_instructions.py runs this program under callgrind, once per resource, and reads from its output what
 // the calls made by measured_allocate and measured_deallocate cost.
+#include <cistern/unsynchronized_pool_resource.hpp>
+
 #include <array>
 #include <cstddef>
 #include <iostream>
@@ -19,6 +21,7 @@ using block_array = std::array<void*, 8>;  // few enough to stay within one maga
 
 std::unique_ptr<std::pmr::memory_resource> make(std::string_view name) {
   if (name == "floor") return std::make_unique<perf::floor_resource>(block_bytes);
+  if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>();
   return nullptr;
 }
 

@@ -1,5 +1,9 @@
 #include "support/contestant.hpp"
 
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <ostream>
+
 #include "support/floor_resource.hpp"
 #include "support/mimalloc_resource.hpp"
 
@@ -26,8 +30,29 @@ std::pmr::memory_resource* new_delete() {
   return std::pmr::new_delete_resource();
 }
 
+template <class Pool>
+void print_statistics(std::ostream& out, std::pmr::memory_resource& pool) {
+  out << dynamic_cast<Pool&>(pool).statistics();
+}
+
+template <class Pool>
+std::size_t trim(std::pmr::memory_resource& pool) {
+  return dynamic_cast<Pool&>(pool).trim();
+}
+
+/// One of our pools, with its default options over new/delete.
+template <class Pool>
+constexpr contestant ours(std::string_view name, bool thread_safe) {
+  return {.name = name,
+          .ours = true,
+          .thread_safe = thread_safe,
+          .make = make_pool<Pool>,
+          .trim = trim<Pool>};
+}
+
 constexpr contestant list[] = {
     {.name = "floor", .one_size_only = true, .make = make_floor},
+    ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
     {.name = "mimalloc", .thread_safe = true, .make = use_global<mimalloc_resource>},
     {.name = "mimalloc-sized",
      .thread_safe = true,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <iosfwd>
 #include <memory>
 #include <memory_resource>
 #include <span>
@@ -21,6 +22,10 @@ struct contestant {
   bool one_size_only = false;  ///< Takes part only in workloads of one block size.
   bool by_default = true;      ///< Takes part unless contestants are named.
   factory make = nullptr;
+  /// Prints the resource's own statistics; null where it keeps none.
+  void (*print_statistics)(std::ostream&, std::pmr::memory_resource&) = nullptr;
+  /// Gives back what the resource can; returns the bytes. Null where it has no way to.
+  std::size_t (*trim)(std::pmr::memory_resource&) = nullptr;
 };
 
 /// All contestants, in the order of the report's columns.
