@@ -1,7 +1,7 @@
 #include "demo/word_index.hpp"
 
+#include <array>
 #include <barrier>
-#include <cctype>
 #include <map>
 #include <optional>
 #include <string>
@@ -18,12 +18,14 @@ struct place {
   std::uint32_t line;
 };
 
-using places = std::pmr::vector<place>;
-using part_index = std::pmr::unordered_map<std::pmr::string, places>;
-using sorted_index = std::pmr::map<std::pmr::string, places, std::less<>>;
+using part_index = std::pmr::unordered_map<std::pmr::string, std::pmr::vector<place>>;
+using lines_by_file = std::pmr::map<std::uint32_t, std::pmr::vector<std::uint32_t>>;
+using sorted_index = std::pmr::map<std::pmr::string, lines_by_file>;
 using line_list = std::pmr::vector<std::pmr::string>;
 
-bool in_word(char letter) { return std::isalnum(static_cast<unsigned char>(letter)) != 0 || letter == '_'; }
+bool in_word(char letter) {
+  return std::isalnum(static_cast<unsigned char>(letter)) != 0 || letter == '_';
+}
 
 template <class Visit>
 void for_each_word(std::string_view line, Visit visit) {
@@ -67,17 +69,21 @@ std::uint64_t fnv(std::string_view bytes) {
   return hash;
 }
 
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  return (hash ^ value) * 0x100000001B3U;
+}
+
 index_digest digest_of(const sorted_index& index) {
   index_digest digest;
-  for (const auto& [word, entries] : index) {
+  for (const auto& [word, files] : index) {
     std::uint64_t hash = fnv(word);
-    for (const place& entry : entries) {
-      hash = (hash ^ entry.file) * 0x100000001B3U;
-      hash = (hash ^ entry.line) * 0x100000001B3U;
+    for (const auto& [file, lines] : files) {
+      hash = mixed(hash, file);
+      for (const std::uint32_t line : lines) hash = mixed(hash, line);
+      digest.occurrences += lines.size();
     }
     digest.checksum += hash;
     digest.words += 1;
-    digest.occurrences += entries.size();
   }
   return digest;
 }
@@ -86,7 +92,7 @@ index_digest digest_of(const sorted_index& index) {
 std::uint64_t query(const sorted_index& index, std::pmr::memory_resource* resource) {
   std::uint64_t found = 0;
   std::size_t number = 0;
-  for (const auto& [word, entries] : index) {
+  for (const auto& [word, files] : index) {
     const std::pmr::string wanted(word, resource);
     found += index.find(wanted)->second.size();
     if (++number % 3 != 0) continue;
@@ -163,8 +169,8 @@ class indexing {
     for (const auto& part : parts_) {
       for (const auto& [word, entries] : *part) {
         if (threads_ > 1 && fnv(word) % threads_ != thread) continue;
-        places& all = index[word];
-        all.insert(all.end(), entries.begin(), entries.end());
+        lines_by_file& files = index[word];
+        for (const place& entry : entries) files[entry.file].push_back(entry.line);
       }
     }
   }

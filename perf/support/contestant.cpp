@@ -6,6 +6,7 @@
 
 #include "support/floor_resource.hpp"
 #include "support/mimalloc_resource.hpp"
+#include <malloc.h>
 
 namespace perf {
 namespace {
@@ -36,8 +37,17 @@ void print_statistics(std::ostream& out, std::pmr::memory_resource& pool) {
 }
 
 template <class Pool>
-std::size_t trim(std::pmr::memory_resource& pool) {
-  return dynamic_cast<Pool&>(pool).trim();
+void trim(std::pmr::memory_resource& pool) {
+  dynamic_cast<Pool&>(pool).trim();
+  malloc_trim(0);
+}
+
+void trim_malloc(std::pmr::memory_resource&) {
+  malloc_trim(0);
+}
+
+void trim_mimalloc(std::pmr::memory_resource&) {
+  mimalloc_collect();
 }
 
 /// One of our pools, with its default options over new/delete.
@@ -47,20 +57,29 @@ constexpr contestant ours(std::string_view name, bool thread_safe) {
           .ours = true,
           .thread_safe = thread_safe,
           .make = make_pool<Pool>,
-          .trim = trim<Pool>};
+          .give_back = trim<Pool>};
 }
 
 constexpr contestant list[] = {
-    {.name = "floor", .one_size_only = true, .make = make_floor},
+    {.name = "floor", .one_size_only = true, .make = make_floor, .give_back = trim_malloc},
     ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
-    {.name = "mimalloc", .thread_safe = true, .make = use_global<mimalloc_resource>},
+    {.name = "mimalloc",
+     .thread_safe = true,
+     .make = use_global<mimalloc_resource>,
+     .give_back = trim_mimalloc},
     {.name = "mimalloc-sized",
      .thread_safe = true,
      .by_default = false,
-     .make = use_global<mimalloc_sized_resource>},
-    {.name = "std-unsync", .make = make_pool<std::pmr::unsynchronized_pool_resource>},
-    {.name = "std-sync", .thread_safe = true, .make = make_pool<std::pmr::synchronized_pool_resource>},
-    {.name = "new/delete", .thread_safe = true, .make = use_global<new_delete>},
+     .make = use_global<mimalloc_sized_resource>,
+     .give_back = trim_mimalloc},
+    {.name = "std-unsync",
+     .make = make_pool<std::pmr::unsynchronized_pool_resource>,
+     .give_back = trim_malloc},
+    {.name = "std-sync",
+     .thread_safe = true,
+     .make = make_pool<std::pmr::synchronized_pool_resource>,
+     .give_back = trim_malloc},
+    {.name = "new/delete", .thread_safe = true, .make = use_global<new_delete>, .give_back = trim_malloc},
 };
 
 }  // namespace

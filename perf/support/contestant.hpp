@@ -24,8 +24,8 @@ struct contestant {
   factory make = nullptr;
   /// Prints the resource's own statistics; null where it keeps none.
   void (*print_statistics)(std::ostream&, std::pmr::memory_resource&) = nullptr;
-  /// Gives back what the resource can; returns the bytes. Null where it has no way to.
-  std::size_t (*trim)(std::pmr::memory_resource&) = nullptr;
+  /// Asks the resource, and what it gets its memory from, to give back all they can.
+  void (*give_back)(std::pmr::memory_resource&) = nullptr;
 };
 
 /// All contestants, in the order of the report's columns.

@@ -17,6 +17,7 @@ struct mimalloc_functions {
   decltype(&::mi_malloc_aligned) allocate_aligned;
   decltype(&::mi_free) free;
   decltype(&::mi_free_size) free_size;
+  decltype(&::mi_collect) collect;
   decltype(&::mi_version) version;
 };
 
@@ -35,6 +36,7 @@ mimalloc_functions load() {
   look_up(library, "mi_malloc_aligned", functions.allocate_aligned);
   look_up(library, "mi_free", functions.free);
   look_up(library, "mi_free_size", functions.free_size);
+  look_up(library, "mi_collect", functions.collect);
   look_up(library, "mi_version", functions.version);
   return functions;
 }
@@ -83,6 +85,11 @@ std::pmr::memory_resource* mimalloc_sized_resource() {
   ensure_loaded();
   static resource<true> instance;
   return &instance;
+}
+
+void mimalloc_collect() {
+  ensure_loaded();
+  mimalloc.collect(true);
 }
 
 std::string mimalloc_version() {

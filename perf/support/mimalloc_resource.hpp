@@ -15,6 +15,9 @@ namespace perf {
 /// Like `mimalloc_resource`, but gives the size back with `mi_free_size`.
 [[nodiscard]] std::pmr::memory_resource* mimalloc_sized_resource();
 
+/// Asks mimalloc to give all free memory back to the system.
+void mimalloc_collect();
+
 /// "2.0.9", as the loaded library reports it.
 [[nodiscard]] std::string mimalloc_version();
 

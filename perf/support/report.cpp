@@ -37,11 +37,22 @@ std::string time_cell(const comparison& one, const contestant& who) {
   return significant(each->nanoseconds) + " (" + two_decimals(time_ratio(*each, reference(one))) + ")";
 }
 
-std::string memory_cell(const comparison& one, const contestant& who) {
+/// `bytes` points to the figure of `result` to show.
+std::string memory_cell(const comparison& one, const contestant& who, std::size_t result::*bytes) {
   const result* each = find(one, who.name);
   if (each == nullptr || each->peak_bytes == 0) return "-";
-  const double ratio = static_cast<double>(each->peak_bytes) / static_cast<double>(reference(one).peak_bytes);
-  return human_bytes(each->peak_bytes) + " (" + two_decimals(ratio) + ")";
+  const std::size_t base = reference(one).*bytes;
+  const std::string text = human_bytes(each->*bytes);
+  if (base == 0) return text;
+  return text + " (" + two_decimals(static_cast<double>(each->*bytes) / static_cast<double>(base)) + ")";
+}
+
+std::string peak_cell(const comparison& one, const contestant& who) {
+  return memory_cell(one, who, &result::peak_bytes);
+}
+
+std::string growth_cell(const comparison& one, const contestant& who) {
+  return memory_cell(one, who, &result::growth_bytes);
 }
 
 /// Workloads whose figures are averaged together.
@@ -200,7 +211,9 @@ void print_summary(std::ostream& out, const std::vector<comparison>& all, const 
   }
   if (memory_measured(all)) {
     out << "\nPeak resident set of a process that does only this (/ " << reference_name << "'s)\n\n";
-    per_workload(all, who, memory_cell).print(out);
+    per_workload(all, who, peak_cell).print(out);
+    out << "\nHow much of that the work added (/ " << reference_name << "'s)\n\n";
+    per_workload(all, who, growth_cell).print(out);
   }
 }
 
@@ -219,7 +232,9 @@ void write_markdown(std::ostream& out, const std::vector<comparison>& all, const
   if (memory_measured(all)) {
     out << "\nPeak resident set of a process that does only this; in brackets relative to " << reference_name
         << "'s.\n\n";
-    per_workload(all, who, memory_cell).print_markdown(out);
+    per_workload(all, who, peak_cell).print_markdown(out);
+    out << "\nHow much of that the work added:\n\n";
+    per_workload(all, who, growth_cell).print_markdown(out);
   }
 }
 
