@@ -91,6 +91,26 @@ workload random_sizes(std::string name, std::size_t live) {
           }};
 }
 
+/// Everything grows to 500,000 blocks of 8 to 512 bytes and then goes, in random order: shows what getting
+/// memory and giving it back cost, which the other workloads leave out.
+workload rise_and_fall() {
+  return {.name = "rise-and-fall/500000",
+          .operation = "allocate + deallocate",
+          .memory_repetitions = 1,
+          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            constexpr std::size_t count = 500'000;
+            constexpr std::size_t stride = 314'159;  // prime to count: visits every slot once
+            random_source random(14);
+            std::vector<slot> slots(count);
+            return time_repetitions(repetitions, count, [&] {
+              fill_all(resource, slots, random, 512);
+              for (std::size_t i = 0, index = 0; i < count; ++i, index = (index + stride) % count) {
+                resource->deallocate(slots[index].block, slots[index].bytes);
+              }
+            });
+          }};
+}
+
 /// 1,000 live blocks of 16 bytes to 32 KiB, every doubling as likely as the next.
 workload mixed_sizes() {
   return {.name = "mixed/32KiB",
@@ -130,6 +150,7 @@ std::vector<workload> block_workloads() {
   all.push_back(batch("random", shuffled()));
   all.push_back(random_sizes("1000", 1000));
   all.push_back(random_sizes("1000000", 1'000'000));
+  all.push_back(rise_and_fall());
   all.push_back(mixed_sizes());
   return all;
 }
