@@ -94,9 +94,10 @@ void mimalloc_collect() {
 
 std::string mimalloc_version() {
   ensure_loaded();
-  const int version = mimalloc.version();  // 209 is 2.0.9
-  return std::to_string(version / 100) + '.' + std::to_string(version / 10 % 10) + '.' +
-         std::to_string(version % 10);
+  const int version = mimalloc.version();  // 209 is 2.0.9; newer ones write 30403 for 3.4.3
+  const int base = version < 1000 ? 10 : 100;
+  return std::to_string(version / base / base) + '.' + std::to_string(version / base % base) + '.' +
+         std::to_string(version % base);
 }
 
 }  // namespace perf
