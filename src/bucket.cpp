@@ -213,7 +213,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
   if (chunks == nullptr) {
     return 0;
   }
-  if (depth == carved_blocks && idle_bytes_of_free(*this) <= surplus_bytes) {
+  if (depth() == carved_blocks && idle_bytes_of_free(*this) <= surplus_bytes) {
     // Every block is free: the chunks can go without a look at the blocks.
     const std::size_t bytes = held_bytes;
     surplus_bytes -= idle_bytes_of_free(*this);
@@ -236,7 +236,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
       surplus_bytes -= std::min(idle_bytes, surplus_bytes);
       given_back_bytes += idle_bytes + sizeof(chunk);
       removed_by_trim += c->free_blocks;
-      depth -= c->free_blocks;
+      popped += c->free_blocks;
       carved_blocks -= carved;
       --chunk_count;
       if (c == carving) {
@@ -260,7 +260,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     link(*this, c);
     c = next;
   }
-  depth_after_trim = depth;
+  depth_after_trim = depth();
   return given_back_bytes;
 }
 
@@ -272,16 +272,16 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   }
   chunks = nullptr;
   chunk_count = 0;
-  removed_by_trim += depth;
+  removed_by_trim += depth();
+  popped = pushed;
   head = nullptr;
-  depth = 0;
   carved_blocks = 0;
   depth_after_trim = 0;
   forget_uncarved(*this);
 }
 
 void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
-                    std::size_t cached_blocks, std::uint64_t cached_hits) const {
+                    std::size_t cached_blocks, std::uint64_t hits) const {
   if (misses == 0) {
     return;  // the first block of a bucket is always a miss
   }
@@ -289,12 +289,11 @@ void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool
   row.block_bytes = shape.block_bytes;
   row.misses = misses;
   row.discarded = discarded;
-  row.depth = depth + cached_blocks;
+  row.depth = depth() + cached_blocks;
   row.live_blocks = carved_blocks - row.depth;
   if (count_operations) {
-    row.hits = hits + cached_hits;
-    // Blocks come onto lists by a free or by carving, and leave them by a hit or with their chunk: so the
-    // frees that kept their block need no counter on the fast path.
+    // Blocks come onto lists by a free or by carving, and leave them by a hit or with their chunk.
+    row.hits = hits;
     row.returned = row.depth + row.hits + removed_by_trim - listed_by_carving;
   }
   statistics.in_use_bytes += row.live_blocks * shape.block_bytes;
@@ -308,7 +307,7 @@ void bucket::check_invariants(const bucket_shape& shape, std::size_t free_elsewh
   for (const free_block* block = head; block != nullptr; block = block->next()) {
     ++listed;
   }
-  if (listed + free_elsewhere != depth) {
+  if (listed + free_elsewhere != depth()) {
     broken("depth differs from the length of the free list", shape);
   }
   std::size_t blocks = 0;
@@ -334,7 +333,7 @@ void bucket::check_invariants(const bucket_shape& shape, std::size_t free_elsewh
   if (bytes != held_bytes) {
     broken("held_bytes differs from what the chunks say", shape);
   }
-  if (depth > carved_blocks) {
+  if (depth() > carved_blocks) {
     broken("more blocks are free than were carved", shape);
   }
 }

@@ -54,7 +54,7 @@ void unsynchronized_pool_resource::release() noexcept {
 }
 
 bool unsynchronized_pool_resource::is_pooled(std::size_t last, std::size_t alignment) const noexcept {
-  return last < options_.largest_required_pool_block && alignment <= page_bytes && !options_.pass_through;
+  return served_by_bucket(last, alignment, options_);
 }
 
 bucket_shape unsynchronized_pool_resource::shape(unsigned index) const noexcept {
@@ -65,10 +65,10 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   const std::size_t last = last_byte(bytes, alignment);
   void* block = nullptr;
-  if (last < table_limit_bytes) [[likely]] {
-    block = allocate_from(buckets_[class_table[last / 8]], bytes, alignment);
+  if (last < small_limit_bytes) [[likely]] {
+    block = allocate_from(buckets_[small_class_of(last)], bytes, alignment);
   } else if (last < largest_block_bytes && alignment <= page_bytes) {
-    block = allocate_from(buckets_[computed_class_of(last)], bytes, alignment);
+    block = allocate_from(buckets_[large_class_of(last)], bytes, alignment);
   } else {
     block = allocate_slow(bytes, alignment);
   }
@@ -79,11 +79,11 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
 void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   const std::size_t last = last_byte(bytes, alignment);
-  if (last < table_limit_bytes) [[likely]] {
-    const unsigned index = class_table[last / 8];
+  if (last < small_limit_bytes) [[likely]] {
+    const unsigned index = small_class_of(last);
     deallocate_to(buckets_[index], class_block_bytes(index), block, bytes, alignment);
   } else if (last < largest_block_bytes && alignment <= page_bytes) {
-    const unsigned index = computed_class_of(last);
+    const unsigned index = large_class_of(last);
     deallocate_to(buckets_[index], class_block_bytes(index), block, bytes, alignment);
   } else {
     deallocate_slow(block, bytes, alignment);
@@ -92,12 +92,7 @@ void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes,
 
 sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
   void* block = unsynchronized_pool_resource::do_allocate(bytes, alignment);
-  std::size_t granted = bytes;
-  if (const std::size_t last = last_byte(bytes == 0 ? 1 : bytes, alignment); is_pooled(last, alignment)) {
-    granted = class_block_bytes(class_of(last));
-  } else if (!options_.pass_through) {
-    granted = oversize_list::granted_bytes(bytes);
-  }
+  const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
   asan_unpoison(block, granted);
   return {block, granted};
 }
@@ -182,10 +177,10 @@ void unsynchronized_pool_resource::keep(unsigned index, void* block) noexcept {
   idle_budget budget(view, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket);
   if (!comes_singly(block_bytes)) {
     b.push(block, block_bytes);
-    if (b.depth > b.granted) {
+    if (b.depth() > b.granted) {
       budget.settle(index);
     }
-  } else if (b.depth < b.granted || budget.make_room_for_single(index)) {
+  } else if (b.depth() < b.granted || budget.make_room_for_single(index)) {
     b.push(block, block_bytes);
   } else {
     b.discard(block, shape(index), account_);
@@ -195,7 +190,7 @@ void unsynchronized_pool_resource::keep(unsigned index, void* block) noexcept {
 std::size_t unsynchronized_pool_resource::trim(std::size_t keep_bytes) noexcept {
   std::size_t idle_bytes = 0;
   for (unsigned i = 0; i < class_count; ++i) {
-    idle_bytes += buckets_[i].depth * class_block_bytes(i) + buckets_[i].uncarved_bytes();
+    idle_bytes += buckets_[i].depth() * class_block_bytes(i) + buckets_[i].uncarved_bytes();
   }
   std::size_t surplus_bytes = idle_bytes - std::min(idle_bytes, keep_bytes);
   std::size_t given_back_bytes = 0;
@@ -208,15 +203,12 @@ std::size_t unsynchronized_pool_resource::trim(std::size_t keep_bytes) noexcept 
 pool_statistics unsynchronized_pool_resource::statistics() const {
   pool_statistics statistics;
   for (unsigned i = 0; i < class_count; ++i) {
-    buckets_[i].add_to(statistics, shape(i), options_.count_operations, 0, 0);
+    buckets_[i].add_to(statistics, shape(i), options_.count_operations, 0, buckets_[i].hits());
   }
   statistics.oversize = options_.pass_through ? passed_.statistics() : oversize_.statistics();
   statistics.in_use_bytes += statistics.oversize.live_bytes;
   statistics.overhead_bytes += oversize_.overhead_bytes();
-  statistics.upstream_bytes = account_.bytes();
-  statistics.peak_upstream_bytes = account_.peak_bytes();
-  statistics.upstream_allocations = account_.allocations();
-  statistics.upstream_deallocations = account_.deallocations();
+  account_.add_to(statistics);
   return statistics;
 }
 

@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_CASE(the_words_must_match) {
 }
 
 BOOST_AUTO_TEST_CASE(a_failed_precondition_names_what_and_the_value) {
-  const int bad = 7;
+  int bad = 7;
   const auto break_it = [bad] { CISTERN_EXPECTS(bad == 8, "must be eight", bad); };
   if constexpr (cistern::detail::checked_build) {
     BOOST_TEST(dies_saying("cistern: must be eight (value 7) at ", break_it));

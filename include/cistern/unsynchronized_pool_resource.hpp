@@ -62,8 +62,8 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
-      if (last < detail::table_limit_bytes) [[likely]] {
-        return allocate_from(buckets_[detail::class_table[last / 8]], bytes, alignment);
+      if (last < detail::small_limit_bytes) [[likely]] {
+        return allocate_from(buckets_[detail::small_class_of(last)], bytes, alignment);
       }
     }
     return unsynchronized_pool_resource::do_allocate(bytes, alignment);
@@ -74,8 +74,8 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
-      if (last < detail::table_limit_bytes) [[likely]] {
-        const unsigned index = detail::class_table[last / 8];
+      if (last < detail::small_limit_bytes) [[likely]] {
+        const unsigned index = detail::small_class_of(last);
         return deallocate_to(buckets_[index], detail::class_block_bytes(index), block, bytes, alignment);
       }
     }
@@ -115,7 +115,6 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   void* allocate_from(detail::bucket& b, std::size_t bytes, std::size_t alignment) {
     if (b.head != nullptr) [[likely]] {
-      ++b.hits;
       return b.pop();
     }
     return allocate_slow(bytes, alignment);
@@ -123,7 +122,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   void deallocate_to(detail::bucket& b, std::size_t block_bytes, void* block, std::size_t bytes,
                      std::size_t alignment) noexcept {
-    if (b.depth < b.limit) [[likely]] {
+    if (b.depth() < b.limit) [[likely]] {
       b.push(block, block_bytes);
     } else {
       deallocate_slow(block, bytes, alignment);

@@ -45,17 +45,21 @@ inline constexpr std::size_t most_blocks_per_chunk = 65536;
 /// Not thread-safe; `synchronized_pool_resource` puts a lock beside it.
 ///
 /// Invariants (see `check_invariants`):
-///     depth            == length of the list at `head` (plus what a depot holds in magazines)
+///     depth()          == length of the list at `head` (plus what a depot holds in magazines)
 ///     carved_blocks    == blocks of all chunks - blocks not yet carved
-///     live blocks      == carved_blocks - depth - blocks in thread caches
+///     live blocks      == carved_blocks - depth() - blocks in thread caches
 ///     held_bytes       == sum of the chunks' sizes, records included
-///     depth <= granted == limit, but for pools that must see every free (see `limit`)
+///     limit            == granted, or 0 in pools that must see every free
+///
+/// The number of free blocks is kept as two counters that only go up, one written by allocations and one by
+/// frees. A single counter that both write costs a pair of them a second store-to-load delay; two counters
+/// cost nothing that can be measured, and they are the hits and returns of the statistics.
 struct alignas(64) bucket {
   // What the fast paths touch: half a cache line.
   free_block* head = nullptr;
-  std::size_t depth = 0;   ///< Free blocks.
-  std::size_t limit = 0;   ///< A free with `depth >= limit` takes the slow path.
-  std::uint64_t hits = 0;  ///< Allocations served from the list.
+  std::uint64_t popped = 0;  ///< Blocks that ever left the list.
+  std::uint64_t pushed = 0;  ///< Blocks that ever came onto the list.
+  std::size_t limit = 0;     ///< A free that finds `depth() >= limit` takes the slow path.
   // What carving touches: the other half.
   std::byte* bump = nullptr;  ///< First byte not yet carved.
   std::byte* bump_end = nullptr;
@@ -64,8 +68,8 @@ struct alignas(64) bucket {
 
   chunk* chunks = nullptr;
   std::size_t held_bytes = 0;
-  std::size_t granted = 0;              ///< Blocks the idle budget allows to be kept here.
-  std::size_t depth_after_trim = 0;     ///< `depth` when `trim` last ended: what the next one must be worth.
+  std::size_t granted = 0;           ///< Blocks the idle budget allows to be kept here.
+  std::size_t depth_after_trim = 0;  ///< `depth()` when `trim` last ended: what the next one must be worth.
   std::uint64_t listed_by_carving = 0;  ///< Blocks that came onto a list by carving, not by a free.
   std::uint64_t removed_by_trim = 0;    ///< Blocks that left a list with their chunk.
   std::uint64_t discarded = 0;          ///< Frees passed on to upstream at once.
@@ -75,17 +79,23 @@ struct alignas(64) bucket {
     return static_cast<std::size_t>(bump_end - bump);
   }
 
+  /// Free blocks.
+  [[nodiscard]] std::size_t depth() const noexcept { return pushed - popped; }
+
+  /// Allocations served from the list, where no depot moves blocks as well.
+  [[nodiscard]] std::uint64_t hits() const noexcept { return popped - removed_by_trim; }
+
   /// Takes the first block off the list, which must not be empty.
   [[nodiscard]] free_block* pop() noexcept {
     free_block* block = head;
     head = block->next();
-    --depth;
+    ++popped;
     return block;
   }
 
   void push(void* memory, std::size_t block_bytes) noexcept {
     head = free_block::make(memory, block_bytes, head);
-    ++depth;
+    ++pushed;
   }
 
   /// Takes the next block never used before, or null when the chunks are used up. O(1).
@@ -109,8 +119,8 @@ struct alignas(64) bucket {
 
   /// Gives chunks without a live block back to upstream while `surplus_bytes` is above zero; each lowers it
   /// by its idle bytes (all but the record). Puts the rest of the list into address order. Only blocks on the
-  /// list count as free. Needs no memory. Returns the bytes given back. O(depth * log(chunks)), and O(chunks)
-  /// where every block is free and may go.
+  /// list count as free. Needs no memory. Returns the bytes given back. O(depth() * log(chunks)), and
+  /// O(chunks) where every block is free and may go.
   std::size_t trim(const bucket_shape& shape, upstream_account& account, std::size_t& surplus_bytes) noexcept;
 
   /// Gives every chunk back to upstream, live blocks or not; afterwards the bucket is empty, its counters
@@ -118,12 +128,12 @@ struct alignas(64) bucket {
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
 
   /// Adds this bucket to a pool's statistics: a row if it was ever used, and its bytes.
-  /// `cached_blocks`: free blocks in thread caches; `cached_hits`: hits counted there.
+  /// `cached_blocks`: free blocks in thread caches; `hits`: allocations served from a free list.
   void add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
-              std::size_t cached_blocks, std::uint64_t cached_hits) const;
+              std::size_t cached_blocks, std::uint64_t hits) const;
 
-  /// Aborts with a message when an invariant doesn't hold. `free_elsewhere`: blocks counted in `depth` that
-  /// are not on the list. O(depth * chunks): for tests.
+  /// Aborts with a message when an invariant doesn't hold. `free_elsewhere`: blocks counted in `depth()` that
+  /// are not on the list. O(depth() * chunks): for tests.
   void check_invariants(const bucket_shape& shape, std::size_t free_elsewhere) const noexcept;
 };
 

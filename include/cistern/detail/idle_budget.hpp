@@ -30,13 +30,13 @@ class idle_budget {
   /// Whether a free block that came singly may be kept in bucket `index`; false: it must go back to upstream.
   [[nodiscard]] bool make_room_for_single(unsigned index) {
     ask(index);
-    return visit(index, [](bucket& b) { return b.depth < b.granted; });
+    return visit(index, [](bucket& b) { return b.depth() < b.granted; });
   }
 
   /// Settles a bucket of chunked blocks whose list has outgrown its grant. Afterwards `depth <= granted`.
   void settle(unsigned index) {
     ask(index);
-    if (visit(index, [](bucket& b) { return b.depth > b.granted; })) {
+    if (visit(index, [](bucket& b) { return b.depth() > b.granted; })) {
       grant_beyond(index);
     }
   }
@@ -71,7 +71,7 @@ class idle_budget {
     std::size_t reserved_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
       reserved_bytes += visit(i, [&](bucket& b) {
-        return std::max(b.granted, b.depth) * class_block_bytes(i) + b.uncarved_bytes();
+        return std::max(b.granted, b.depth()) * class_block_bytes(i) + b.uncarved_bytes();
       });
     }
     return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
@@ -84,7 +84,7 @@ class idle_budget {
       return false;
     }
     visit(index, [&](bucket& b) {
-      const std::size_t asked = std::max(least, b.depth);
+      const std::size_t asked = std::max(least, b.depth());
       b.granted += std::min({asked, affordable, max_idle_blocks_ - b.granted});
     });
     return true;
@@ -92,19 +92,21 @@ class idle_budget {
 
   void take_back_unused_grants() {
     for (unsigned i = 0; i < class_count; ++i) {
-      visit(i, [](bucket& b) { b.granted = b.depth; });
+      visit(i, [](bucket& b) { b.granted = b.depth(); });
     }
   }
 
   /// Whether the blocks freed since the last trim pay for the next one.
   [[nodiscard]] static bool worth_trimming(const bucket& b) noexcept {
-    return b.depth != 0 && (b.depth == b.carved_blocks || b.depth >= 2 * b.depth_after_trim + b.chunk_count);
+    return b.depth() != 0 &&
+           (b.depth() == b.carved_blocks || b.depth() >= 2 * b.depth_after_trim + b.chunk_count);
   }
 
   void trim_to_half(unsigned asking) {
     std::size_t idle_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
-      idle_bytes += visit(i, [&](bucket& b) { return b.depth * class_block_bytes(i) + b.uncarved_bytes(); });
+      idle_bytes +=
+          visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
     }
     std::size_t surplus_bytes = idle_bytes - std::min(idle_bytes, max_idle_bytes_ / 2);
     // Large blocks first: most bytes for least work. But a large block that finds no room goes back itself
@@ -113,7 +115,7 @@ class idle_budget {
       const bool own_kind = i == asking && comes_singly(class_block_bytes(i));
       if (!own_kind && visit(i, worth_trimming)) {
         buckets_.trim(i, surplus_bytes);
-        visit(i, [](bucket& b) { b.granted = b.depth; });
+        visit(i, [](bucket& b) { b.granted = b.depth(); });
       }
     }
   }
@@ -122,19 +124,19 @@ class idle_budget {
     if (!visit(index, worth_trimming)) {
       return;
     }
-    const std::size_t depth = visit(index, [](bucket& b) { return b.depth; });
+    const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
     std::size_t surplus_bytes = (depth - std::min(depth, max_idle_blocks_ / 2)) * class_block_bytes(index);
     buckets_.trim(index, surplus_bytes);
-    visit(index, [&](bucket& b) { b.granted = std::max(b.depth, max_idle_blocks_); });
+    visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
   }
 
   /// More than the budget allows, as live blocks hold the chunks: fewer frees than there are live blocks, so
   /// that the last one is seen.
   void grant_beyond(unsigned index) {
     visit(index, [&](bucket& b) {
-      const std::size_t live_blocks = b.carved_blocks - b.depth;
+      const std::size_t live_blocks = b.carved_blocks - b.depth();
       const std::size_t before_last = live_blocks - std::min<std::size_t>(live_blocks, 1);
-      b.granted = b.depth + std::min(before_last, std::max(least_grant(index), b.depth));
+      b.granted = b.depth() + std::min(before_last, std::max(least_grant(index), b.depth()));
     });
   }
 
