@@ -12,6 +12,14 @@
 
 namespace cistern::detail {
 
+// Inlined for a small array, GCC warns of the branches that longer texts would take.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#pragma GCC diagnostic ignored "-Wstringop-overread"
+#endif
+
 /// Copies `bytes` bytes; the ranges may overlap. Lengths known to the compiler become plain moves; short ones
 /// take two overlapping loads and stores, because a call costs more than the copy.
 inline void copy_bytes(char* to, const char* from, std::size_t bytes) noexcept {
@@ -39,6 +47,10 @@ inline void copy_bytes(char* to, const char* from, std::size_t bytes) noexcept {
     *to = *from;
   }
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 /// The first `wanted` in `[first, last)`, or null. The first 64 bytes are looked at without a call or an
 /// unpredictable branch per step: most lines end there.
