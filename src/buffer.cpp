@@ -92,7 +92,9 @@ void buffer::check_growth(std::size_t n) const {
 /// of times on average. The limit on the size doesn't bound it: near that limit a block without slack would
 /// have to move everything for every byte.
 std::size_t buffer::wanted_capacity(std::size_t n) const noexcept {
-  return detail::good_size(std::max(2 * size(), size() + n));
+  constexpr std::size_t smallest_first_block_bytes = 64;  // as Go's: what is written in small pieces goes on
+  const std::size_t at_least = capacity() == 0 ? smallest_first_block_bytes : 0;
+  return detail::good_size(std::max({2 * size(), size() + n, at_least}));
 }
 
 void buffer::update_limit() noexcept {
@@ -134,16 +136,16 @@ void buffer::make_room(std::size_t n) {
   check_growth(n);
   if (n <= available() && !empty()) {
     update_limit();  // it was computed before bytes were read
+    end_unread();
     return;
   }
   const std::size_t want = wanted_capacity(n);
-  if (want <= capacity() || n == 0) {
-    if (block_ != nullptr) {
-      rewind();
-    }
-    return;
+  if (want > capacity() && n != 0) {
+    move_unread(allocate_block(want), want, 0);
+  } else if (block_ != nullptr) {
+    rewind();
   }
-  move_unread(allocate_block(want), want, 0);
+  end_unread();
 }
 
 bool buffer::owns(const char* data) const noexcept {
@@ -151,13 +153,22 @@ bool buffer::owns(const char* data) const noexcept {
   return block_ != nullptr && !before(data, block_) && before(data, block_end_);
 }
 
+/// Appends where there is room; `data` may lie in this block.
+void buffer::append_in_room(const char* data, std::size_t n) noexcept {
+  if (n != 0) {
+    detail::unpoison_tail(write_, n);
+    std::memmove(write_, data, n);
+    write_ += n;
+  }
+}
+
 void buffer::append_slow(const char* data, std::size_t n) {
-  check_growth(n);
   if (!owns(data)) {
     make_room(n);
-    append(std::string_view(data, n));
+    append_in_room(data, n);
     return;
   }
+  check_growth(n);
   // The source lies in this block. Where moving the unread part to the front carries the source along, its
   // place is known; anything else (bytes already read) would be overwritten by that, so a new block is used.
   const std::size_t want = wanted_capacity(n);
@@ -177,7 +188,8 @@ void buffer::append_slow(const char* data, std::size_t n) {
     update_limit();
     return;
   }
-  append(std::string_view(data, n));
+  end_unread();
+  append_in_room(data, n);
 }
 
 void buffer::prepend(std::string_view text) {
@@ -213,6 +225,14 @@ void buffer::prepend(std::string_view text) {
 
 // --- text ---
 
+buffer::line buffer::read_until_slow(char delim) noexcept {
+  const void* const hit = empty() ? nullptr : std::memchr(read_, static_cast<unsigned char>(delim), size());
+  const char* const stop = hit != nullptr ? static_cast<const char*>(hit) + 1 : write_;
+  const line result{{read_, static_cast<std::size_t>(stop - read_)}, hit != nullptr};
+  advance(result.view.size());
+  return result;
+}
+
 void buffer::append_utf8(char32_t character) {
   char form[4];
   const std::size_t length = detail::encode_utf8(character, form);
@@ -225,7 +245,7 @@ std::optional<buffer::utf8_char> buffer::read_utf8() noexcept {
     return std::nullopt;
   }
   const detail::decoded_utf8 decoded = detail::decode_utf8(view());
-  read_ += decoded.bytes;
+  advance(decoded.bytes);
   last_read_ = static_cast<last_read>(decoded.bytes);
   return utf8_char{decoded.character, decoded.bytes};
 }
@@ -235,7 +255,6 @@ bool buffer::unread_byte() noexcept {
     return false;
   }
   --read_;
-  update_limit();
   end_unread();
   return true;
 }
@@ -245,7 +264,6 @@ bool buffer::unread_utf8() noexcept {
     return false;
   }
   read_ -= static_cast<std::int32_t>(last_read_);
-  update_limit();
   end_unread();
   return true;
 }
@@ -254,7 +272,7 @@ bool buffer::unread_utf8() noexcept {
 
 void buffer::max_size(std::size_t bytes) noexcept {
   max_size_ = std::min(bytes, largest_size);
-  update_limit();
+  write_limit_ = write_;  // the next write computes it
 }
 
 void buffer::truncate(std::size_t n) {
@@ -302,7 +320,7 @@ bool buffer::check_invariants() const noexcept {
   const bool ordered =
       block_ <= read_ && read_ <= write_ && write_ <= write_limit_ && write_limit_ <= block_end_;
   const bool limited = static_cast<std::size_t>(write_limit_ - write_) <= available();
-  const bool unreadable = last_read_ == last_read::nothing || read_ > block_;
+  const bool unreadable = last_read_ == last_read::nothing || (read_ > block_ && write_limit_ == write_);
   return ordered && limited && unreadable;
 }
 

@@ -122,10 +122,9 @@ class buffer {
 
   /// Room for exactly `n` bytes behind the unread part, uninitialised, to be filled and then committed.
   [[nodiscard]] std::span<std::byte> prepare(std::size_t n) {
-    if (n > room() || empty()) {
+    if (n >= room() || empty()) {
       make_room(n);
     }
-    end_unread();
     detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
     detail::unpoison_tail(write_, n);
     return {reinterpret_cast<std::byte*>(write_), n};
@@ -135,20 +134,20 @@ class buffer {
     CISTERN_EXPECTS(n <= static_cast<std::size_t>(block_end_ - write_),
                     "buffer: commit beyond the prepared region", n);
     write_ += n;
+    write_limit_ = std::max(write_limit_, write_);  // reading may have lowered it since the prepare
     end_unread();
     detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   }
 
   /// Appends a copy. `text` may lie in this buffer, in its unread part or in what was just read.
   buffer& append(std::string_view text) {
-    if (text.size() > room()) [[unlikely]] {
+    if (text.size() >= room()) [[unlikely]] {
       append_slow(text.data(), text.size());
       return *this;
     }
     detail::unpoison_tail(write_, text.size());
     detail::copy_bytes(write_, text.data(), text.size());
     write_ += text.size();
-    end_unread();
     return *this;
   }
   buffer& append(std::span<const std::byte> bytes) {
@@ -166,7 +165,6 @@ class buffer {
     // the byte does so as char or std::byte, which may alias anything.
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
     ++write_;
-    end_unread();
   }
   /// Appends the UTF-8 form; surrogates and values above U+10FFFF as U+FFFD.
   void append_utf8(char32_t character);
@@ -211,11 +209,14 @@ class buffer {
   std::optional<utf8_char> read_utf8() noexcept;
   /// Reads up to and including the first `delim`; all there is, with `found` false, if there is none.
   line read_until(char delim) noexcept {
-    const char* const hit = detail::find_byte(read_, write_, delim);
-    const char* const stop = hit != nullptr ? hit + 1 : write_;
-    const line result{{read_, static_cast<std::size_t>(stop - read_)}, hit != nullptr};
-    advance(result.view.size());
-    return result;
+    if (size() >= detail::searched_at_once_bytes) [[likely]] {
+      if (const std::uint64_t hits = detail::matches(read_, delim); hits != 0) [[likely]] {
+        const line result{{read_, static_cast<std::size_t>(std::countr_zero(hits)) + 1}, true};
+        advance(result.view.size());
+        return result;
+      }
+    }
+    return read_until_slow(delim);
   }
   /// Reads `sizeof(T)` bytes in big-endian order; fewer are no value and stay.
   template <std::integral T>
@@ -244,10 +245,9 @@ class buffer {
   void shrink_to_fit();
   /// The next `n` bytes written allocate nothing.
   void reserve_more(std::size_t n) {
-    if (n > room()) {
+    if (n >= room()) {
       make_room(n);
     }
-    end_unread();
   }
 
   // --- input and output ---
@@ -293,11 +293,14 @@ class buffer {
   static constexpr std::size_t largest_size = SIZE_MAX / 2;
   static constexpr std::size_t block_alignment = alignof(std::max_align_t);
 
-  void end_unread() noexcept { last_read_ = last_read::nothing; }
+  // Reading leaves the fast paths no room, so that the first write after it is a slow one, which ends the
+  // right to un-read: fast writes have nothing to do for that.
   void advance(std::size_t n) noexcept {
     read_ += n;
+    write_limit_ = write_;
     last_read_ = n != 0 ? last_read::byte : last_read::nothing;
   }
+  void end_unread() noexcept { last_read_ = last_read::nothing; }
   /// Bytes that the fast paths may write; never more than `available()`.
   [[nodiscard]] std::size_t room() const noexcept { return static_cast<std::size_t>(write_limit_ - write_); }
   [[nodiscard]] std::size_t size_headroom() const noexcept {
@@ -311,7 +314,9 @@ class buffer {
   }
 
   void make_room(std::size_t n);
+  line read_until_slow(char delim) noexcept;
   void append_slow(const char* data, std::size_t n);
+  void append_in_room(const char* data, std::size_t n) noexcept;
   void check_growth(std::size_t n) const;
   [[nodiscard]] std::size_t wanted_capacity(std::size_t n) const noexcept;
   [[nodiscard]] bool owns(const char* data) const noexcept;
@@ -333,7 +338,7 @@ class buffer {
   char* block_ = nullptr;
   char* read_ = nullptr;
   char* write_ = nullptr;
-  char* write_limit_ = nullptr;  // the block's end, or earlier where max_size() comes first
+  char* write_limit_ = nullptr;  // the block's end, or earlier: max_size(), or the right to un-read
   char* block_end_ = nullptr;
   std::size_t max_size_ = largest_size;
   last_read last_read_ = last_read::nothing;

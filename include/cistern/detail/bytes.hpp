@@ -1,7 +1,6 @@
 // Small byte operations that pay for being inlined: searching for a byte and copying a short run.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -52,29 +51,27 @@ inline void copy_bytes(char* to, const char* from, std::size_t bytes) noexcept {
 #pragma GCC diagnostic pop
 #endif
 
-/// The first `wanted` in `[first, last)`, or null. The first 64 bytes are looked at without a call or an
-/// unpredictable branch per step: most lines end there.
-[[nodiscard]] inline const char* find_byte(const char* first, const char* last, char wanted) noexcept {
+/// How many bytes `matches` looks at.
+inline constexpr std::size_t searched_at_once_bytes = 64;
+
+/// One bit for each of the 64 bytes from `first` on, set where it is `wanted`; the lowest bit is the first
+/// byte's. Most lines end within so many bytes, and finding that without a branch per step beats calling
+/// memchr.
+[[nodiscard]] inline std::uint64_t matches(const char* first, char wanted) noexcept {
 #if defined(__SSE2__)
-  if (last - first >= 64) [[likely]] {
-    const __m128i pattern = _mm_set1_epi8(wanted);
-    const auto matches = [&](int offset) {
-      const auto* from = reinterpret_cast<const __m128i*>(first + offset);
-      return static_cast<std::uint64_t>(
-          static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(from), pattern))));
-    };
-    const std::uint64_t found = matches(0) | matches(16) << 16 | matches(32) << 32 | matches(48) << 48;
-    if (found != 0) [[likely]] {
-      return first + std::countr_zero(found);
-    }
-    first += 64;
-  }
+  const __m128i pattern = _mm_set1_epi8(wanted);
+  const auto sixteen = [&](int offset) {
+    const auto* from = reinterpret_cast<const __m128i*>(first + offset);
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(from), pattern)));
+  };
+  const std::uint32_t low = sixteen(0) | sixteen(16) << 16;
+  const std::uint32_t high = sixteen(32) | sixteen(48) << 16;
+  return low | std::uint64_t{high} << 32;
+#else
+  // memchr alone is what there is elsewhere; the bit of what it finds.
+  const void* const hit = std::memchr(first, static_cast<unsigned char>(wanted), searched_at_once_bytes);
+  return hit == nullptr ? 0 : std::uint64_t{1} << (static_cast<const char*>(hit) - first);
 #endif
-  if (first == last) {
-    return nullptr;
-  }
-  return static_cast<const char*>(
-      std::memchr(first, static_cast<unsigned char>(wanted), static_cast<std::size_t>(last - first)));
 }
 
 }  // namespace cistern::detail
