@@ -13,6 +13,7 @@
 #include <functional>
 #include <iostream>
 #include <memory_resource>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -337,12 +338,18 @@ contest format_fields() {
 
 contest read_lines() {
   constexpr std::size_t lines = 10'000;
+  constexpr std::size_t texts = 16;
   contest c{"10,000 lines", "one line read", lines, {}};
-  std::string text;
-  for (std::size_t i = 0; i < lines; ++i) text += std::string(i * 7919 % 71, 'l') + '\n';
-  const auto read_all = [text]<class Buffer>(std::size_t repetitions) {
+  // Up to 80 characters each, and another text each time: a branch predictor must not know them by heart.
+  std::mt19937 random(1);
+  std::vector<std::string> all(texts);
+  for (std::string& text : all) {
+    for (std::size_t i = 0; i < lines; ++i) text += std::string(random() % 80, 'l') + '\n';
+  }
+  const auto read_all = [all]<class Buffer>(std::size_t repetitions) {
     nanoseconds elapsed{};
     for (std::size_t i = 0; i < repetitions; ++i) {
+      const std::string& text = all[i % texts];
       Buffer b(pool());
       b.append(text);
       elapsed += timed(1, [&] {

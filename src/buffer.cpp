@@ -10,8 +10,14 @@ namespace cistern {
 // --- construction, assignment ---
 
 buffer::buffer(const buffer& other, allocator_type allocator) : buffer(allocator) {
+  reserve_more(other.size());
   append(other.view());
   max_size(other.max_size_);
+}
+
+buffer::buffer(std::string_view text, allocator_type allocator) : buffer(allocator) {
+  reserve_more(text.size());
+  append(text);
 }
 
 buffer::buffer(buffer&& other) noexcept : resource_(other.resource_) {
@@ -22,6 +28,7 @@ buffer::buffer(buffer&& other, allocator_type allocator) : buffer(allocator) {
   if (*resource_ == *other.resource_) {
     steal(other);
   } else {
+    reserve_more(other.size());
     append(other.view());
     max_size(other.max_size_);
     other.clear();
@@ -92,9 +99,7 @@ void buffer::check_growth(std::size_t n) const {
 /// of times on average. The limit on the size doesn't bound it: near that limit a block without slack would
 /// have to move everything for every byte.
 std::size_t buffer::wanted_capacity(std::size_t n) const noexcept {
-  constexpr std::size_t smallest_first_block_bytes = 64;  // as Go's: what is written in small pieces goes on
-  const std::size_t at_least = capacity() == 0 ? smallest_first_block_bytes : 0;
-  return detail::good_size(std::max({2 * size(), size() + n, at_least}));
+  return detail::good_size(std::max(2 * size(), size() + n));
 }
 
 void buffer::update_limit() noexcept {
@@ -163,33 +168,40 @@ void buffer::append_in_room(const char* data, std::size_t n) noexcept {
 }
 
 void buffer::append_slow(const char* data, std::size_t n) {
-  if (!owns(data)) {
-    make_room(n);
-    append_in_room(data, n);
-    return;
-  }
   check_growth(n);
-  // The source lies in this block. Where moving the unread part to the front carries the source along, its
-  // place is known; anything else (bytes already read) would be overwritten by that, so a new block is used.
-  const std::size_t want = wanted_capacity(n);
-  if (n <= available()) {
-    update_limit();
-  } else if (want <= capacity() && data >= read_ && data + n <= write_) {
-    const auto offset = data - read_;
-    rewind();
-    data = read_ + offset;
+  const bool own = owns(data);
+  if (n > available() || (empty() && !own)) {
+    // What begins with a small piece goes on: the sizes nobody asked for are skipped. Whoever knows the size
+    // says so with reserve_more or prepare, and gets just that.
+    const std::size_t at_least = capacity() == 0 && n != 0 ? smallest_appended_block_bytes : 0;
+    const std::size_t want = std::max(wanted_capacity(n), at_least);
+    if (want > capacity() || (own && (data < read_ || data + n > write_))) {
+      // To a larger block, or, with a source that moving to the front would overwrite, to another one.
+      if (n != 0) {
+        append_in_new_block(want, data, n);
+      }
+      return;
+    }
+    const auto offset = own ? data - read_ : 0;
+    if (block_ != nullptr) {
+      rewind();
+    }
+    data = own ? read_ + offset : data;  // moving to the front carries a source in the unread part along
   } else {
-    const std::size_t live = size();
-    char* const block = allocate_block(want);
-    std::memcpy(block + live, data, n);
-    move_unread(block, want, 0);
-    detail::unpoison_tail(write_, n);
-    write_ += n;
     update_limit();
-    return;
   }
   end_unread();
   append_in_room(data, n);
+}
+
+void buffer::append_in_new_block(std::size_t capacity, const char* data, std::size_t n) {
+  const std::size_t live = size();
+  char* const block = allocate_block(capacity);
+  std::memcpy(block + live, data, n);  // before the old block goes: the source may lie there
+  move_unread(block, capacity, 0);
+  detail::unpoison_tail(write_, n);
+  write_ += n;
+  update_limit();
 }
 
 void buffer::prepend(std::string_view text) {
@@ -224,14 +236,6 @@ void buffer::prepend(std::string_view text) {
 }
 
 // --- text ---
-
-buffer::line buffer::read_until_slow(char delim) noexcept {
-  const void* const hit = empty() ? nullptr : std::memchr(read_, static_cast<unsigned char>(delim), size());
-  const char* const stop = hit != nullptr ? static_cast<const char*>(hit) + 1 : write_;
-  const line result{{read_, static_cast<std::size_t>(stop - read_)}, hit != nullptr};
-  advance(result.view.size());
-  return result;
-}
 
 void buffer::append_utf8(char32_t character) {
   char form[4];

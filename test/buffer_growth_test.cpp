@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(messages_of_all_sizes_move_little_on_average) {
 
 BOOST_AUTO_TEST_CASE(queue_traces_of_every_fill) {
   checking_resource memory;
-  for (std::size_t live = 64; live < 100'000; live += live / 5 + 1) {
+  for (std::size_t live = 128; live < 100'000; live += live / 5 + 1) {
     for (const std::size_t piece : {std::size_t{1}, live / 10 + 1, live}) {
       watched_buffer b(&memory);
       b.append(live);
@@ -159,10 +159,22 @@ BOOST_AUTO_TEST_CASE(nor_does_one_at_its_size_limit) {
 BOOST_AUTO_TEST_CASE(the_capacity_is_a_whole_block) {
   checking_resource memory;
   for (std::size_t n = 1; n < 100'000; n += n / 7 + 1) {
-    buffer b(&memory);
-    b.append(std::string(n, 'x'));
-    BOOST_TEST(b.capacity() == cistern::detail::good_size(std::max<std::size_t>(n, 64)));  // 64: as Go begins
-    BOOST_TEST(memory.outstanding_bytes() == b.capacity());
+    const std::string text(n, 'x');
+    buffer appended(&memory);
+    appended.append(text);
+    BOOST_TEST(appended.capacity() == cistern::detail::good_size(std::max<std::size_t>(n, 256)));
+    buffer reserved(&memory);
+    reserved.reserve_more(n);
+    BOOST_TEST(reserved.capacity() == cistern::detail::good_size(n));
+    buffer prepared(&memory);
+    (void)prepared.prepare(n);
+    BOOST_TEST(prepared.capacity() == cistern::detail::good_size(n));
+    const buffer constructed(text, &memory);
+    BOOST_TEST(constructed.capacity() == cistern::detail::good_size(n));
+    const buffer copied(constructed, &memory);
+    BOOST_TEST(copied.capacity() == cistern::detail::good_size(n));
+    BOOST_TEST(memory.outstanding_bytes() == appended.capacity() + reserved.capacity() + prepared.capacity() +
+                                                 constructed.capacity() + copied.capacity());
   }
 }
 

@@ -75,9 +75,7 @@ class buffer {
   explicit buffer(std::pmr::memory_resource* resource) noexcept
       : resource_(resource_or_new_delete(resource)) {}
   /// Starts with a copy of `text`.
-  buffer(std::string_view text, allocator_type allocator = {}) : buffer(allocator) {
-    append(text);
-  }  // NOLINT
+  buffer(std::string_view text, allocator_type allocator = {});  // NOLINT(google-explicit-constructor)
   /// Copies the unread part and the size limit; memory from `allocator`, the default resource if not given.
   buffer(const buffer& other, allocator_type allocator = {});
   /// Takes everything over: resource, storage, prepared region, right to un-read. `other` is left empty.
@@ -158,7 +156,8 @@ class buffer {
   }
   void push_back(char c) {
     if (write_ == write_limit_) [[unlikely]] {
-      make_room(1);
+      append_slow(&c, 1);
+      return;
     }
     detail::unpoison_tail(write_, 1);
     // char8_t may not alias the members, so a loop of these keeps the position in a register. Whoever reads
@@ -211,12 +210,16 @@ class buffer {
   line read_until(char delim) noexcept {
     if (size() >= detail::searched_at_once_bytes) [[likely]] {
       if (const std::uint64_t hits = detail::matches(read_, delim); hits != 0) [[likely]] {
-        const line result{{read_, static_cast<std::size_t>(std::countr_zero(hits)) + 1}, true};
+        const line result{{read_, std::size_t{static_cast<unsigned>(std::countr_zero(hits))} + 1}, true};
         advance(result.view.size());
         return result;
       }
     }
-    return read_until_slow(delim);
+    const char* const hit = detail::find_byte(read_, write_, delim);
+    const char* const stop = hit != nullptr ? hit + 1 : write_;
+    const line result{{read_, static_cast<std::size_t>(stop - read_)}, hit != nullptr};
+    advance(result.view.size());
+    return result;
   }
   /// Reads `sizeof(T)` bytes in big-endian order; fewer are no value and stay.
   template <std::integral T>
@@ -291,6 +294,7 @@ class buffer {
   enum class last_read : std::int32_t { byte = -1, nothing = 0 };
 
   static constexpr std::size_t largest_size = SIZE_MAX / 2;
+  static constexpr std::size_t smallest_appended_block_bytes = 256;
   static constexpr std::size_t block_alignment = alignof(std::max_align_t);
 
   // Reading leaves the fast paths no room, so that the first write after it is a slow one, which ends the
@@ -314,8 +318,8 @@ class buffer {
   }
 
   void make_room(std::size_t n);
-  line read_until_slow(char delim) noexcept;
   void append_slow(const char* data, std::size_t n);
+  void append_in_new_block(std::size_t capacity, const char* data, std::size_t n);
   void append_in_room(const char* data, std::size_t n) noexcept;
   void check_growth(std::size_t n) const;
   [[nodiscard]] std::size_t wanted_capacity(std::size_t n) const noexcept;

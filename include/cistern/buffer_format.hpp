@@ -30,7 +30,7 @@ requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& 
     out.commit(length <= room_bytes ? length : 0);
     return length <= room_bytes ? std::size_t{0} : length;
   };
-  constexpr std::size_t likely_enough_bytes = 64;
+  const std::size_t likely_enough_bytes = out.capacity() == 0 ? 256 : 64;
   const std::size_t headroom_bytes = out.max_size() - std::min(out.max_size(), out.size());
   const std::size_t first_bytes = std::max(out.available(), std::min(likely_enough_bytes, headroom_bytes));
   if (const std::size_t needed = attempt(first_bytes); needed != 0) {

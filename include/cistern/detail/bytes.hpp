@@ -34,8 +34,13 @@ inline void copy_bytes(char* to, const char* from, std::size_t bytes) noexcept {
     std::memcpy(to, &front, sizeof(Word));
     std::memcpy(to + bytes - sizeof(Word), &back, sizeof(Word));
   };
-  if (bytes > 16) {
+  struct sixteen_bytes {
+    std::uint64_t halves[2];
+  };
+  if (bytes > 32) {
     std::memmove(to, from, bytes);
+  } else if (bytes >= 16) {
+    ends(sixteen_bytes{});
   } else if (bytes >= 8) {
     ends(std::uint64_t{});
   } else if (bytes >= 4) {
@@ -72,6 +77,15 @@ inline constexpr std::size_t searched_at_once_bytes = 64;
   const void* const hit = std::memchr(first, static_cast<unsigned char>(wanted), searched_at_once_bytes);
   return hit == nullptr ? 0 : std::uint64_t{1} << (static_cast<const char*>(hit) - first);
 #endif
+}
+
+/// The first `wanted` in `[first, last)`, or null.
+[[nodiscard]] inline const char* find_byte(const char* first, const char* last, char wanted) noexcept {
+  if (first == last) {
+    return nullptr;
+  }
+  return static_cast<const char*>(
+      std::memchr(first, static_cast<unsigned char>(wanted), static_cast<std::size_t>(last - first)));
 }
 
 }  // namespace cistern::detail
