@@ -21,11 +21,13 @@ class fmt_tail final : public fmt::detail::buffer<char> {
  public:
   explicit fmt_tail(cistern::buffer& out) : out_(out), size_before_(out.size()) {
     constexpr std::size_t likely_enough_bytes = 64;
-    if (out.available() < likely_enough_bytes) {
-      out.reserve_more(std::min(out.capacity() == 0 ? 4 * likely_enough_bytes : likely_enough_bytes,
-                                out.max_size() - std::min(out.max_size(), out.size())));
+    const std::size_t available_bytes = out.available();
+    if (available_bytes > likely_enough_bytes) [[likely]] {
+      set_room(available_bytes - 1);  // all but one byte of the tail: prepare has least to do then
+    } else {
+      const std::size_t wanted_bytes = out.capacity() == 0 ? 4 * likely_enough_bytes : likely_enough_bytes;
+      set_room(std::min(wanted_bytes, out.max_size() - std::min(out.max_size(), out.size())));
     }
-    set_room(out.available());
   }
   fmt_tail(const fmt_tail&) = delete;
   fmt_tail& operator=(const fmt_tail&) = delete;
