@@ -93,6 +93,7 @@ struct alignas(64) bucket {
   [[nodiscard]] free_block* pop() noexcept {
     free_block* block = head;
     head = block->next();
+    __builtin_prefetch(head);
     ++popped;
     return block;
   }

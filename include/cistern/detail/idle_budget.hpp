@@ -74,7 +74,8 @@ class idle_budget {
 
   /// The least that is worth asking for, in blocks.
   [[nodiscard]] std::size_t least_grant(unsigned index) const noexcept {
-    const std::size_t bytes = std::min(2 * largest_chunked_block_bytes, max_idle_bytes_ / 8);
+    const std::size_t bytes =
+        std::clamp(max_idle_bytes_ / 8, smallest_chunk_bytes, 2 * largest_chunked_block_bytes);
     return std::max<std::size_t>(1, bytes / class_block_bytes(index));
   }
 

@@ -67,6 +67,7 @@ struct alignas(64) cache_slot {
   [[nodiscard]] void* pop() noexcept {
     free_block* block = head;
     head = block->next();
+    __builtin_prefetch(head);
     ++popped;
     return block;
   }
