@@ -281,7 +281,7 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
 }
 
 void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
-                    std::size_t cached_blocks, std::uint64_t cached_hits) const {
+                    std::size_t cached_blocks, std::uint64_t hits) const {
   if (misses == 0) {
     return;  // the first block of a bucket is always a miss
   }
@@ -293,7 +293,7 @@ void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool
   row.live_blocks = carved_blocks - row.depth;
   if (count_operations) {
     // Blocks come onto lists by a free or by carving, and leave them by a hit or with their chunk.
-    row.hits = popped - removed_by_trim + cached_hits;
+    row.hits = hits;
     row.returned = row.depth + row.hits + removed_by_trim - listed_by_carving;
   }
   statistics.in_use_bytes += row.live_blocks * shape.block_bytes;

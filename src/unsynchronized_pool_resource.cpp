@@ -54,7 +54,7 @@ void unsynchronized_pool_resource::release() noexcept {
 }
 
 bool unsynchronized_pool_resource::is_pooled(std::size_t last, std::size_t alignment) const noexcept {
-  return last < options_.largest_required_pool_block && alignment <= page_bytes && !options_.pass_through;
+  return served_by_bucket(last, alignment, options_);
 }
 
 bucket_shape unsynchronized_pool_resource::shape(unsigned index) const noexcept {
@@ -92,12 +92,7 @@ void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes,
 
 sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
   void* block = unsynchronized_pool_resource::do_allocate(bytes, alignment);
-  std::size_t granted = bytes;
-  if (const std::size_t last = last_byte(bytes == 0 ? 1 : bytes, alignment); is_pooled(last, alignment)) {
-    granted = class_block_bytes(class_of(last));
-  } else if (!options_.pass_through) {
-    granted = oversize_list::granted_bytes(bytes);
-  }
+  const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
   asan_unpoison(block, granted);
   return {block, granted};
 }
@@ -208,15 +203,12 @@ std::size_t unsynchronized_pool_resource::trim(std::size_t keep_bytes) noexcept 
 pool_statistics unsynchronized_pool_resource::statistics() const {
   pool_statistics statistics;
   for (unsigned i = 0; i < class_count; ++i) {
-    buckets_[i].add_to(statistics, shape(i), options_.count_operations, 0, 0);
+    buckets_[i].add_to(statistics, shape(i), options_.count_operations, 0, buckets_[i].hits());
   }
   statistics.oversize = options_.pass_through ? passed_.statistics() : oversize_.statistics();
   statistics.in_use_bytes += statistics.oversize.live_bytes;
   statistics.overhead_bytes += oversize_.overhead_bytes();
-  statistics.upstream_bytes = account_.bytes();
-  statistics.peak_upstream_bytes = account_.peak_bytes();
-  statistics.upstream_allocations = account_.allocations();
-  statistics.upstream_deallocations = account_.deallocations();
+  account_.add_to(statistics);
   return statistics;
 }
 

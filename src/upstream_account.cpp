@@ -45,4 +45,11 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   deallocations_.fetch_add(1, std::memory_order_relaxed);
 }
 
+void upstream_account::add_to(pool_statistics& statistics) const noexcept {
+  statistics.upstream_bytes = bytes();
+  statistics.peak_upstream_bytes = peak_bytes_.load(std::memory_order_relaxed);
+  statistics.upstream_allocations = allocations_.load(std::memory_order_relaxed);
+  statistics.upstream_deallocations = deallocations_.load(std::memory_order_relaxed);
+}
+
 }  // namespace cistern::detail

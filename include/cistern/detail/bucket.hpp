@@ -82,6 +82,9 @@ struct alignas(64) bucket {
   /// Free blocks.
   [[nodiscard]] std::size_t depth() const noexcept { return pushed - popped; }
 
+  /// Allocations served from the list, where no depot moves blocks as well.
+  [[nodiscard]] std::uint64_t hits() const noexcept { return popped - removed_by_trim; }
+
   /// Takes the first block off the list, which must not be empty.
   [[nodiscard]] free_block* pop() noexcept {
     free_block* block = head;
@@ -125,9 +128,9 @@ struct alignas(64) bucket {
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
 
   /// Adds this bucket to a pool's statistics: a row if it was ever used, and its bytes.
-  /// `cached_blocks`: free blocks in thread caches; `cached_hits`: hits counted there.
+  /// `cached_blocks`: free blocks in thread caches; `hits`: allocations served from a free list.
   void add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
-              std::size_t cached_blocks, std::uint64_t cached_hits) const;
+              std::size_t cached_blocks, std::uint64_t hits) const;
 
   /// Aborts with a message when an invariant doesn't hold. `free_elsewhere`: blocks counted in `depth()` that
   /// are not on the list. O(depth() * chunks): for tests.

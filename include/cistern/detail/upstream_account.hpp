@@ -1,6 +1,8 @@
 // upstream_account: the one gate between a pool and its upstream, which counts and limits what passes.
 #pragma once
 
+#include <cistern/pool_statistics.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +36,9 @@ class upstream_account {
   void deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                      std::size_t counted_bytes) noexcept;
 
+  /// Fills in the four figures of `statistics` that are known here.
+  void add_to(pool_statistics& statistics) const noexcept;
+
   [[nodiscard]] std::pmr::memory_resource* upstream() const noexcept { return upstream_; }
   [[nodiscard]] std::size_t max_bytes() const noexcept { return max_bytes_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
@@ -42,12 +47,6 @@ class upstream_account {
   }
   /// What may still be allocated.
   [[nodiscard]] std::size_t available_bytes() const noexcept { return max_bytes_ - bytes(); }
-  [[nodiscard]] std::uint64_t allocations() const noexcept {
-    return allocations_.load(std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t deallocations() const noexcept {
-    return deallocations_.load(std::memory_order_relaxed);
-  }
 
  private:
   [[nodiscard]] bool reserve(std::size_t bytes) noexcept;
