@@ -1,5 +1,6 @@
 #include "support/contestant.hpp"
 
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <ostream>
@@ -63,6 +64,7 @@ constexpr contestant ours(std::string_view name, bool thread_safe) {
 constexpr contestant list[] = {
     {.name = "floor", .one_size_only = true, .make = make_floor, .give_back = trim_malloc},
     ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
+    ours<cistern::synchronized_pool_resource>("cistern-sync", true),
     {.name = "mimalloc",
      .thread_safe = true,
      .make = use_global<mimalloc_resource>,
