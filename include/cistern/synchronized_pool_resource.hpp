@@ -38,13 +38,16 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
-  explicit synchronized_pool_resource(const pool_options& options,
-                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+  explicit synchronized_pool_resource(const pool_options& options)
+      : synchronized_pool_resource(options, std::pmr::get_default_resource()) {}
+  synchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
-  explicit synchronized_pool_resource(const Options& options,
-                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+  explicit synchronized_pool_resource(const Options& options)
+      : synchronized_pool_resource(from_standard(options)) {}
+  template <std::same_as<std::pmr::pool_options> Options>
+  synchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
       : synchronized_pool_resource(from_standard(options), upstream) {}
 
   synchronized_pool_resource(const synchronized_pool_resource&) = delete;

@@ -34,13 +34,16 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
-  explicit unsynchronized_pool_resource(
-      const pool_options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+  explicit unsynchronized_pool_resource(const pool_options& options)
+      : unsynchronized_pool_resource(options, std::pmr::get_default_resource()) {}
+  unsynchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
-  explicit unsynchronized_pool_resource(
-      const Options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+  explicit unsynchronized_pool_resource(const Options& options)
+      : unsynchronized_pool_resource(from_standard(options)) {}
+  template <std::same_as<std::pmr::pool_options> Options>
+  unsynchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
       : unsynchronized_pool_resource(from_standard(options), upstream) {}
 
   unsynchronized_pool_resource(const unsynchronized_pool_resource&) = delete;

@@ -3,10 +3,10 @@
 
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/magazine.hpp>
 #include <cistern/detail/mutex.hpp>
 #include <cistern/detail/oversize_list.hpp>
 #include <cistern/detail/pass_through.hpp>
-#include <cistern/detail/thread_cache.hpp>
 #include <cistern/detail/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cistern/detail/free_list.hpp>
-#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/magazine.hpp>
 
 #include <array>
 #include <atomic>
@@ -30,12 +30,6 @@ class owned_number {
 
  private:
   std::atomic<T> value_;
-};
-
-/// A linked list of blocks of one class that moves between caches and depot as a whole.
-struct magazine {
-  free_block* head = nullptr;
-  std::size_t blocks = 0;
 };
 
 /// One class in one thread's cache: the magazine in use (`head`) and a spare one, full or empty. After J.
@@ -77,10 +71,6 @@ struct alignas(64) cache_slot {
     ++pushed;
   }
 };
-
-/// Classes with more bytes in a block than this are served by the depot directly.
-inline constexpr std::size_t largest_cached_block_bytes = std::size_t{64} << 10;
-inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.

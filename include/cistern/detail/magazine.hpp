@@ -1,0 +1,21 @@
+// magazine: what thread caches and depot trade, and for which classes.
+#pragma once
+
+#include <cistern/detail/free_list.hpp>
+#include <cistern/detail/size_classes.hpp>
+
+#include <cstddef>
+
+namespace cistern::detail {
+
+/// A linked list of blocks of one class that moves between caches and depot as a whole.
+struct magazine {
+  free_block* head = nullptr;
+  std::size_t blocks = 0;
+};
+
+/// Classes with more bytes in a block than this are served by the depot directly.
+inline constexpr std::size_t largest_cached_block_bytes = std::size_t{64} << 10;
+inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;
+
+}  // namespace cistern::detail
