@@ -177,6 +177,22 @@ std::size_t idle_bytes_of_free(const bucket& b) noexcept {
 
 }  // namespace
 
+bool are_in_order(const free_block* list) noexcept {
+  constexpr int most_steps = 16;
+  constexpr std::uintptr_t near_bytes = std::uintptr_t{64} << 10;
+  int steps = 0;
+  int near_steps = 0;
+  while (list != nullptr && list->next() != nullptr && steps < most_steps) {
+    const free_block* next = list->next();
+    const auto from = reinterpret_cast<std::uintptr_t>(list);
+    const auto to = reinterpret_cast<std::uintptr_t>(next);
+    near_steps += (from < to ? to - from : from - to) <= near_bytes ? 1 : 0;
+    ++steps;
+    list = next;
+  }
+  return near_steps * 4 >= steps * 3;
+}
+
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
   const std::size_t blocks = next_chunk_blocks(*this, shape, account);
   const std::size_t bytes = chunk_bytes(blocks, shape.block_bytes);

@@ -237,6 +237,12 @@ void depot::dissolve_magazines(shelf& s) noexcept {
   s.magazine_blocks_total = 0;
 }
 
+bool depot::frees_are_in_order(unsigned index) const noexcept {
+  const shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  return are_in_order(s.full_magazines != nullptr ? s.full_magazines : s.blocks.head);
+}
+
 std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
   shelf& s = shelves_[index];
   const std::lock_guard guard(s.lock);

@@ -19,7 +19,8 @@ std::uint32_t activity(const cache_slot& slot) noexcept {
 // Where every free must be seen, the fast path is shut by a limit that no balance is below.
 void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
   slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
-  slot.limit = depot_->options().zero_on_free ? std::numeric_limits<std::int64_t>::min() : std::int64_t{slot.true_limit};
+  slot.limit = depot_->options().zero_on_free ? std::numeric_limits<std::int64_t>::min()
+                                              : std::int64_t{slot.true_limit};
 }
 
 void thread_cache::load(cache_slot& slot, magazine full) noexcept {

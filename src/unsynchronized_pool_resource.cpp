@@ -28,6 +28,10 @@ struct unsynchronized_pool_resource::budget_view {
     return f(b);
   }
 
+  [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept {
+    return are_in_order(pool.buckets_[index].head);
+  }
+
   void trim(unsigned index, std::size_t& surplus_bytes) {
     pool.buckets_[index].trim(pool.shape(index), pool.account_, surplus_bytes);
   }

@@ -105,6 +105,7 @@ class depot {
     const std::lock_guard guard(s.lock);
     return f(s.blocks);
   }
+  [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept;
   std::size_t trim(unsigned index, std::size_t& surplus_bytes) noexcept;
 
  private:
