@@ -16,7 +16,7 @@ namespace {
 
 using contestant_list = std::vector<const contestant*>;
 
-constexpr int name_width = 21;
+constexpr int name_width = 23;
 constexpr int cell_width = 15;
 
 const result* find(const comparison& one, std::string_view name) {
