@@ -17,6 +17,7 @@ synchronized_pool_resource::synchronized_pool_resource(const pool_options& optio
                                                        std::pmr::memory_resource* upstream)
     : depot_(effective_options(options), resource_or_new_delete(upstream)) {
   ticket_ = enroll(*this);
+  table_offset_bytes_ = thread_table_offset(ticket_.id);
 }
 
 synchronized_pool_resource::~synchronized_pool_resource() {

@@ -171,7 +171,7 @@ void registry::end_of_thread(void*) noexcept {
   registry& all = instance();
   for (std::uint32_t id = record.size; id-- > 0;) {
     const cache_reference last = std::exchange(record.entries[id], {});
-    thread_table[id % thread_table_size] = {};
+    thread_table_entry(thread_table_offset(id)) = {};
     if (last.cache == nullptr) {
       continue;
     }
@@ -237,7 +237,7 @@ thread_cache* find_cache(pool_ticket ticket) noexcept {
     return nullptr;
   }
   const cache_reference found = record.entries[ticket.id];
-  thread_table[ticket.id % thread_table_size] = found;
+  thread_table_entry(thread_table_offset(ticket.id)) = found;
   return found.cache;
 }
 
@@ -256,7 +256,7 @@ bool remember_cache(pool_ticket ticket, thread_cache& cache) noexcept {
     return false;
   }
   record.entries[ticket.id] = {ticket.serial, &cache};
-  thread_table[ticket.id % thread_table_size] = record.entries[ticket.id];
+  thread_table_entry(thread_table_offset(ticket.id)) = record.entries[ticket.id];
   return true;
 }
 

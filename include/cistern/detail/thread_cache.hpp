@@ -114,15 +114,27 @@ class thread_cache {
 };
 
 /// Where a thread looks first: a small table indexed by pool, checked by a serial number that is never used
-/// twice. Entries of dead pools stay behind; they can't match.
+/// twice, nor ever 0. Where the serial matches there is a cache. Entries of dead pools stay behind; they
+/// can't match.
 struct cache_reference {
   std::uint64_t serial = 0;
   thread_cache* cache = nullptr;
 };
-inline constexpr unsigned thread_table_size = 32;
+inline constexpr std::size_t thread_table_size = 32;
 
 /// "initial-exec": one load finds it also in a shared library; 512 bytes fit what loaders set aside for that.
 extern constinit thread_local std::array<cache_reference, thread_table_size> thread_table
     __attribute__((tls_model("initial-exec")));
+
+/// Where in `thread_table` the pool with this id is looked for, in bytes: kept ready by each pool, since the
+/// arithmetic would be a tenth of the fast path.
+[[nodiscard]] constexpr std::size_t thread_table_offset(std::uint32_t id) noexcept {
+  return id % thread_table_size * sizeof(cache_reference);
+}
+
+[[nodiscard]] inline cache_reference& thread_table_entry(std::size_t offset_bytes) noexcept {
+  return *reinterpret_cast<cache_reference*>(reinterpret_cast<std::byte*>(thread_table.data()) +
+                                             offset_bytes);
+}
 
 }  // namespace cistern::detail
