@@ -34,7 +34,7 @@ std::uint32_t depot::magazine_blocks(unsigned index) const noexcept {
   return fits ? static_cast<std::uint32_t>(blocks) : 0;
 }
 
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
+magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, thread_cache* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
@@ -49,9 +49,17 @@ magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
       throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
                            account_.bytes());
     }
-    request_trim(0);
-    trim(0);
+    make_room(own);
   }
+}
+
+// Everything idle that this thread can reach, its own cache included, goes back to upstream.
+void depot::make_room(thread_cache* own) noexcept {
+  request_trim(0);
+  if (own != nullptr) {
+    own->flush_for_trim();
+  }
+  trim(0);
 }
 
 magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
@@ -128,7 +136,7 @@ void depot::put(unsigned index, magazine blocks) noexcept {
   }
 }
 
-void* depot::allocate(unsigned index) {
+void* depot::allocate(unsigned index, thread_cache* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -138,7 +146,7 @@ void* depot::allocate(unsigned index) {
       return s.blocks.pop();
     }
   }
-  magazine taken = take(index, 1, carved);
+  const magazine taken = take(index, 1, carved, own);
   free_block* block = taken.head;
   free_block* rest = block->next();
   if (!carved) {
@@ -176,7 +184,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   }
 }
 
-void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
+void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, thread_cache* own) {
   if (bytes > PTRDIFF_MAX) {
     throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
   }
@@ -189,8 +197,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
   };
   void* block = try_allocate();
   if (block == nullptr) {
-    request_trim(0);
-    trim(0);
+    make_room(own);
     block = try_allocate();
   }
   if (block == nullptr) {

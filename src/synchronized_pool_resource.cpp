@@ -76,7 +76,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
     if (bytes == 0 && !depot_.options().pass_through) {
       return allocate_slow(1, alignment);
     }
-    return depot_.allocate_unpooled(bytes, alignment);
+    return depot_.allocate_unpooled(bytes, alignment, find_cache(ticket_));
   }
   const unsigned index = class_of(last);
   if (depot_.magazine_blocks(index) != 0) {
@@ -84,7 +84,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
       return cache->refill(index);
     }
   }
-  return depot_.allocate(index);
+  return depot_.allocate(index, find_cache(ticket_));
 }
 
 void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
@@ -190,7 +190,7 @@ std::size_t synchronized_pool_resource::trim(std::size_t keep_bytes) noexcept {
   const std::size_t held_before = depot_.account().bytes();
   depot_.request_trim(keep_bytes);
   if (thread_cache* cache = find_cache(ticket_); cache != nullptr) {
-    cache->honour_trim();
+    cache->flush_for_trim();
   }
   depot_.trim(keep_bytes);
   free_caches(false);

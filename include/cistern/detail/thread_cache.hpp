@@ -90,6 +90,9 @@ class thread_cache {
   /// Hands every block to the depot.
   void flush() noexcept;
 
+  /// Hands every block to the depot on behalf of every trim requested so far.
+  void flush_for_trim() noexcept;
+
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
   /// thread could not reach in here.
   void honour_trim() noexcept;
