@@ -177,7 +177,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   }
   const bool keep = make_room_for_single(index);
   const std::lock_guard guard(s.lock);
-  if (keep) {
+  if (keep && s.blocks.depth() < s.blocks.granted) {  // another thread may have used the room
     s.blocks.push(block, block_bytes);
   } else {
     s.blocks.discard(block, shape(index), account_);
