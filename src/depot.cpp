@@ -34,7 +34,7 @@ std::uint32_t depot::magazine_blocks(unsigned index) const noexcept {
   return fits ? static_cast<std::uint32_t>(blocks) : 0;
 }
 
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, thread_cache* own) {
+magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
@@ -54,7 +54,7 @@ magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, thr
 }
 
 // Everything idle that this thread can reach, its own cache included, goes back to upstream.
-void depot::make_room(thread_cache* own) noexcept {
+void depot::make_room(flushable* own) noexcept {
   request_trim(0);
   if (own != nullptr) {
     own->flush_for_trim();
@@ -136,7 +136,7 @@ void depot::put(unsigned index, magazine blocks) noexcept {
   }
 }
 
-void* depot::allocate(unsigned index, thread_cache* own) {
+void* depot::allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -184,7 +184,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   }
 }
 
-void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, thread_cache* own) {
+void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {
   if (bytes > PTRDIFF_MAX) {
     throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
   }
@@ -208,7 +208,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, thread_
 
 void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    std::memset(block, 0, granted_bytes(bytes, alignment));  // all that `allocate_at_least` gave
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);

@@ -28,6 +28,11 @@ void thread_cache::load(cache_slot& slot, magazine full) noexcept {
   set_true_limit(slot, full.blocks);
 }
 
+void thread_cache::adopt() noexcept {
+  in_use = true;
+  seen_trims_ = depot_->trims_requested();
+}
+
 void* thread_cache::refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
