@@ -207,9 +207,15 @@ bool are_in_order(const free_block* list) noexcept {
 }
 
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
-  const std::size_t blocks = next_chunk_blocks(*this, shape, account);
-  const std::size_t bytes = chunk_bytes(blocks, shape.block_bytes);
-  auto* base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
+  std::size_t blocks = 0;
+  std::size_t bytes = 0;
+  std::byte* base = nullptr;
+  do {
+    // Refused although it fitted: another thread has just taken of what was left. There may be some still.
+    blocks = next_chunk_blocks(*this, shape, account);
+    bytes = chunk_bytes(blocks, shape.block_bytes);
+    base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
+  } while (base == nullptr && blocks > 1);
   if (base == nullptr) {
     return false;
   }
@@ -338,12 +344,15 @@ void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool
   row.block_bytes = shape.block_bytes;
   row.misses = misses;
   row.discarded = discarded;
-  row.depth = depth() + cached_blocks;
+  // While other threads work, a block on its way between cache and depot may be seen in both.
+  row.depth = std::min(depth() + cached_blocks, carved_blocks);
   row.live_blocks = carved_blocks - row.depth;
   if (count_operations) {
     // Blocks come onto lists by a free or by carving, and leave them by a hit or with their chunk.
     row.hits = hits;
-    row.returned = row.depth + row.hits - static_cast<std::uint64_t>(moved_blocks);
+    const auto returned = static_cast<std::int64_t>(row.depth + row.hits) - moved_blocks;
+    row.returned =
+        returned > 0 ? static_cast<std::uint64_t>(returned) : 0;  // below 0: read while threads work
   }
   statistics.in_use_bytes += row.live_blocks * shape.block_bytes;
   statistics.idle_bytes += row.depth * shape.block_bytes + uncarved_bytes();

@@ -40,7 +40,7 @@ bucket_shape depot::shape(unsigned index) const noexcept {
   return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
 }
 
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
+magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
@@ -55,9 +55,17 @@ magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
       throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
                            account_.bytes());
     }
-    request_trim(0);
-    trim(0);
+    make_room(own);
   }
+}
+
+// Everything idle that this thread can reach, its own cache included, goes back to upstream.
+void depot::make_room(flushable* own) noexcept {
+  request_trim(0);
+  if (own != nullptr) {
+    own->flush_for_trim();
+  }
+  trim(0);
 }
 
 magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
@@ -139,7 +147,7 @@ void depot::put(unsigned index, magazine blocks) noexcept {
   }
 }
 
-void* depot::allocate(unsigned index) {
+void* depot::allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -149,7 +157,7 @@ void* depot::allocate(unsigned index) {
       return s.blocks.pop();
     }
   }
-  magazine taken = take(index, 1, carved);
+  const magazine taken = take(index, 1, carved, own);
   free_block* block = taken.head;
   free_block* rest = block->next();
   if (!carved) {
@@ -180,14 +188,14 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   }
   const bool keep = make_room_for_single(index);
   const std::lock_guard guard(s.lock);
-  if (keep) {
+  if (keep && s.blocks.depth() < s.blocks.granted) {  // another thread may have used the room
     s.blocks.push(block, block_bytes);
   } else {
     s.blocks.discard(block, shape(index), account_);
   }
 }
 
-void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
+void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {
   if (bytes > PTRDIFF_MAX) {
     throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
   }
@@ -200,8 +208,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
   };
   void* block = try_allocate();
   if (block == nullptr) {
-    request_trim(0);
-    trim(0);
+    make_room(own);
     block = try_allocate();
   }
   if (block == nullptr) {
@@ -212,7 +219,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
 
 void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    std::memset(block, 0, granted_bytes(bytes, alignment));  // all that `allocate_at_least` gave
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);

@@ -178,7 +178,7 @@ void unsynchronized_pool_resource::deallocate_unpooled(void* block, std::size_t 
     return;
   }
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    std::memset(block, 0, granted_block_bytes(bytes, alignment, options_));  // all of `allocate_at_least`
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);

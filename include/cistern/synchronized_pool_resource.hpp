@@ -150,7 +150,9 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   [[nodiscard]] detail::thread_cache* own_cache() noexcept;
+  detail::thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;
+  [[nodiscard]] detail::thread_cache* new_cache() noexcept;
   void put_aside(detail::thread_cache& cache) noexcept;
   void free_caches(bool in_use_too) noexcept;
 
