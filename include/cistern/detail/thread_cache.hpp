@@ -19,9 +19,8 @@ template <class T>
 class owned_number {
  public:
   constexpr owned_number(T value = T{}) noexcept : value_(value) {}  // NOLINT(google-explicit-constructor)
-  operator T() const noexcept {
-    return value_.load(std::memory_order_relaxed);
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator T() const noexcept { return value_.load(std::memory_order_relaxed); }
   owned_number& operator=(T value) noexcept {
     value_.store(value, std::memory_order_relaxed);
     return *this;
