@@ -20,8 +20,9 @@ constexpr std::size_t classes_per_cache = 4;
 std::size_t full_magazine_blocks(unsigned index, const pool_options& options) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   const std::size_t share_bytes = options.thread_cache_bytes / magazines_per_cache;
+  const std::size_t least_blocks = block_bytes <= 2 * share_bytes ? 2 : 1;
   const std::size_t blocks =
-      std::min(std::clamp<std::size_t>(share_bytes / block_bytes, 1, most_magazine_blocks),
+      std::min(std::clamp(share_bytes / block_bytes, least_blocks, most_magazine_blocks),
                options.max_idle_blocks_per_bucket / 2);
   const bool fits = 2 * blocks * block_bytes <= options.thread_cache_bytes / classes_per_cache;
   return fits ? blocks : 0;

@@ -117,7 +117,7 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
 
 // The slow paths past the cache: a thread that uses nothing but large blocks honours trims as well.
 thread_cache* synchronized_pool_resource::cache_after_trims() noexcept {
-  thread_cache* cache = find_cache(ticket_);
+  thread_cache* cache = known_cache();
   if (cache != nullptr) {
     cache->honour_trim();
   }
@@ -127,7 +127,7 @@ thread_cache* synchronized_pool_resource::cache_after_trims() noexcept {
 // Null where there is no memory for a cache, and at the end of the thread: the thread then works on the depot
 // directly.
 thread_cache* synchronized_pool_resource::own_cache() noexcept {
-  if (thread_cache* cache = find_cache(ticket_); cache != nullptr) {
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
     return cache;
   }
   if (thread_is_ending()) {
@@ -211,7 +211,7 @@ void synchronized_pool_resource::free_caches(bool in_use_too) noexcept {
 std::size_t synchronized_pool_resource::trim(std::size_t keep_bytes) noexcept {
   const std::size_t held_before = depot_.account().bytes();
   depot_.request_trim(keep_bytes);
-  if (thread_cache* cache = find_cache(ticket_); cache != nullptr) {
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
     cache->flush_for_trim();
   }
   depot_.trim(keep_bytes);

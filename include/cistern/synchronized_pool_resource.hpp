@@ -128,6 +128,12 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
     return detail::thread_table_entry(table_offset_bytes_);
   }
 
+  /// The calling thread's cache, or null.
+  [[nodiscard]] detail::thread_cache* known_cache() const noexcept {
+    const detail::cache_reference& entry = table_entry();
+    return entry.serial == ticket_.serial ? entry.cache : detail::find_cache(ticket_);
+  }
+
   void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
     if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
       if (detail::cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {

@@ -110,10 +110,13 @@ class thread_cache : public flushable {
   [[nodiscard]] bool free_budget() noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
+  void unload_full(unsigned index) noexcept;
+  [[nodiscard]] magazine take_spare(unsigned index) noexcept;
 
   depot* depot_;
-  std::size_t reserved_bytes_ = 0;  ///< What the active classes' magazines may hold.
-  unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
+  std::size_t reserved_bytes_ =
+      0;                     ///< What one magazine of each active class may hold, and what spare ones do.
+  unsigned clock_hand_ = 0;  ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::array<cache_slot, cached_class_count> slots_{};
 };
