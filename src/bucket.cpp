@@ -277,6 +277,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     c = next;
   }
   depth_after_trim = depth();
+  limit_grant();
   return given_back_bytes;
 }
 
@@ -294,6 +295,12 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   carved_blocks = 0;
   depth_after_trim = 0;
   forget_uncarved(*this);
+  limit_grant();
+}
+
+void bucket::limit_grant() noexcept {
+  granted = std::min(granted, depth());
+  limit = std::min(limit, granted);
 }
 
 void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
