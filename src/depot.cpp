@@ -201,7 +201,8 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
 
 void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    // All that `allocate_at_least` granted, also when freed with the size that was asked for.
+    std::memset(block, 0, options_.pass_through ? bytes : oversize_list::granted_bytes(bytes));
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);

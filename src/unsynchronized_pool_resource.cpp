@@ -165,7 +165,8 @@ void unsynchronized_pool_resource::deallocate_unpooled(void* block, std::size_t 
     return;
   }
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    // All that `allocate_at_least` granted, also when freed with the size that was asked for.
+    std::memset(block, 0, options_.pass_through ? bytes : oversize_list::granted_bytes(bytes));
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);
