@@ -267,6 +267,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     give_back(*this, c, shape, account);
   }
   if (surplus_bytes == 0 || chunks == nullptr) {
+    limit_grant();
     return given_back_bytes;
   }
   chunks = sort_by_address(chunks);
@@ -309,6 +310,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     c = next;
   }
   depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(depth(), UINT32_MAX));
+  limit_grant();
   return given_back_bytes;
 }
 
@@ -333,6 +335,12 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   forget_list(*this);
   depth_after_trim = 0;
   forget_uncarved(*this);
+  limit_grant();
+}
+
+void bucket::limit_grant() noexcept {
+  granted = std::min(granted, depth());
+  limit = std::min(limit, granted);
 }
 
 void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,

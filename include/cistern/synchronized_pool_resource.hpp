@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/asan.hpp>
+#include <cistern/detail/assert.hpp>
 #include <cistern/detail/depot.hpp>
 #include <cistern/detail/size_classes.hpp>
 #include <cistern/detail/thread_cache.hpp>
@@ -10,6 +11,7 @@
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory_resource>
@@ -70,6 +72,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
   /// Thread-safe.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -83,6 +86,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   /// Thread-safe.
   void deallocate(void* block, std::size_t bytes,
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {

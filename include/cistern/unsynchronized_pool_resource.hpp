@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/asan.hpp>
+#include <cistern/detail/assert.hpp>
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/oversize_list.hpp>
 #include <cistern/detail/pass_through.hpp>
@@ -12,6 +13,7 @@
 #include <cistern/sized_block.hpp>
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory_resource>
@@ -63,6 +65,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   /// The same as through the base class, with static dispatch: what is known when compiling (size,
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -75,6 +78,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   /// `bytes` and `alignment` as at the allocation; `bytes` may be what `allocate_at_least` granted.
   void deallocate(void* block, std::size_t bytes,
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {

@@ -166,6 +166,10 @@ struct alignas(64) bucket {
   /// kept. O(chunks).
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
 
+  /// Lowers the grant to what is free now. What it was given for may have gone: a grant beyond the budget
+  /// stands for live blocks that hold chunks, and must not let others stay idle in their place.
+  void limit_grant() noexcept;
+
   /// Adds this bucket to a pool's statistics: a row if it was ever used, and its bytes.
   /// `cached_blocks`: free blocks in thread caches; `hits`: allocations served from a free list.
   void add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,

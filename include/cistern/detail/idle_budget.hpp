@@ -176,8 +176,13 @@ class idle_budget {
     if (!all_free && !is_worth_a_walk(index)) {
       return;
     }
+    // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,
+    // or a large chunk just begun would shield the others.
+    const std::size_t idle_bytes =
+        visit(index, [&](bucket& b) { return b.depth() * class_block_bytes(index) + b.uncarved_bytes(); });
     const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
-    std::size_t surplus_bytes = (depth - std::min(depth, max_idle_blocks_ / 2)) * class_block_bytes(index);
+    const std::size_t kept_bytes = std::min(depth, max_idle_blocks_ / 2) * class_block_bytes(index);
+    std::size_t surplus_bytes = idle_bytes - kept_bytes;
     trim(index, surplus_bytes);
     visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
   }
