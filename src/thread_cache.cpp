@@ -28,6 +28,11 @@ void thread_cache::load(cache_slot& slot, magazine full) noexcept {
   set_true_limit(slot, full.blocks);
 }
 
+void thread_cache::adopt() noexcept {
+  in_use = true;
+  seen_trims_ = depot_->trims_requested();
+}
+
 void* thread_cache::refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
@@ -40,10 +45,10 @@ void* thread_cache::refill(unsigned index) {
     return s.pop();
   }
   if (s.capacity == 0 && !activate(index)) {
-    return depot_->allocate(index);
+    return depot_->allocate(index, this);
   }
   bool carved = false;
-  const magazine taken = depot_->take(index, s.next_carve_blocks, carved);
+  const magazine taken = depot_->take(index, s.next_carve_blocks, carved, this);
   if (!carved) {
     load(s, taken);
     return s.pop();
@@ -93,13 +98,16 @@ void thread_cache::flush() noexcept {
 }
 
 void thread_cache::honour_trim() noexcept {
-  const std::uint32_t requested = depot_->trims_requested();
-  if (requested == seen_trims_) {
+  if (depot_->trims_requested() == seen_trims_) {
     return;
   }
-  seen_trims_ = requested;
-  flush();
+  flush_for_trim();
   depot_->trim(depot_->trim_keep_bytes());
+}
+
+void thread_cache::flush_for_trim() noexcept {
+  seen_trims_ = depot_->trims_requested();
+  flush();
 }
 
 bool thread_cache::activate(unsigned index) noexcept {

@@ -123,15 +123,14 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
  private:
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  /// The calling thread's cache if the thread table has it.
-  [[nodiscard]] detail::thread_cache* table_cache() const noexcept {
-    const detail::cache_reference& entry = detail::thread_table[ticket_.id % detail::thread_table_size];
-    return entry.serial == ticket_.serial ? entry.cache : nullptr;
+  /// What the thread table has where this pool is looked for.
+  [[nodiscard]] const detail::cache_reference& table_entry() const noexcept {
+    return detail::thread_table_entry(table_offset_bytes_);
   }
 
   void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
-    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
-      if (detail::cache_slot& slot = cache->slot(index); slot.head != nullptr) [[likely]] {
+    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (detail::cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -139,8 +138,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
   void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
-      if (detail::cache_slot& slot = cache->slot(index); slot.balance() < slot.limit) [[likely]] {
+    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (detail::cache_slot& slot = entry.cache->slot(index); slot.balance() < slot.limit) [[likely]] {
         slot.push(block, detail::class_block_bytes(index));
         return;
       }
@@ -151,7 +150,9 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   [[nodiscard]] detail::thread_cache* own_cache() noexcept;
+  detail::thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;
+  [[nodiscard]] detail::thread_cache* new_cache() noexcept;
   void put_aside(detail::thread_cache& cache) noexcept;
   void free_caches(bool in_use_too) noexcept;
 
@@ -159,6 +160,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   void before_fork() noexcept override;
   void after_fork() noexcept override;
 
+  std::size_t table_offset_bytes_ = 0;
   detail::pool_ticket ticket_;
   mutable detail::mutex
       caches_lock_;  // guards the list and each cache's `in_use`; taken before the depot's locks

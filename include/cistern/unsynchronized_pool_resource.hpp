@@ -134,6 +134,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept;
   [[nodiscard]] detail::bucket_shape shape(unsigned index) const noexcept;
+  void add_chunk(unsigned index);
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;

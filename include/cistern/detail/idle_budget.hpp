@@ -84,7 +84,8 @@ class idle_budget {
     std::size_t reserved_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
       reserved_bytes += visit(i, [&](bucket& b) {
-        return std::max(b.granted, b.depth()) * class_block_bytes(i) + b.uncarved_bytes();
+        const std::size_t blocks_bytes = std::max(b.granted, b.depth()) * class_block_bytes(i);
+        return std::min(blocks_bytes + b.uncarved_bytes(), std::max(b.held_bytes, blocks_bytes));
       });
     }
     return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
@@ -128,11 +129,18 @@ class idle_budget {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ - max_idle_bytes_ / 8);
     for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
       const bool single = comes_singly(class_block_bytes(i));
-      const bool known_free =
-          visit(i, [&](bucket& b) { return b.depth() != 0 && (single || b.depth() == b.carved_blocks); });
-      if (known_free && !(single && i == asking)) {
-        trim(i, surplus_bytes);
+      if (single && i == asking) {
+        continue;
       }
+      std::size_t known_bytes = visit(i, [&](bucket& b) {
+        return single || b.depth() == b.carved_blocks ? b.held_bytes : b.fresh_bytes;
+      });
+      known_bytes = std::min(known_bytes, surplus_bytes);
+      surplus_bytes -= known_bytes;
+      if (known_bytes != 0) {
+        trim(i, known_bytes);
+      }
+      surplus_bytes += known_bytes;  // what was not given back after all
     }
   }
 
@@ -149,13 +157,15 @@ class idle_budget {
   /// walked, so that looking again is paid for as well.
   [[nodiscard]] bool is_worth_a_walk(unsigned index) {
     const bool paid_for = visit(index, [](bucket& b) {
-      return b.depth() != 0 && b.depth() >= 2 * b.depth_after_trim + b.chunk_count;
+      return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count;
     });
     if (!paid_for) {
       return false;
     }
     if (class_block_bytes(index) < page_bytes && !buckets_.frees_are_in_order(index)) {
-      visit(index, [](bucket& b) { b.depth_after_trim = b.depth(); });
+      visit(index, [](bucket& b) {
+        b.depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(b.depth(), UINT32_MAX));
+      });
       return false;
     }
     return true;

@@ -14,6 +14,16 @@ struct magazine {
   std::size_t blocks = 0;
 };
 
+/// What the calling thread keeps for itself, as the depot sees it.
+class flushable {
+ public:
+  /// Hands every block to the depot on behalf of every trim requested so far.
+  virtual void flush_for_trim() noexcept = 0;
+
+ protected:
+  ~flushable() = default;
+};
+
 /// Classes with more bytes in a block than this are served by the depot directly.
 inline constexpr std::size_t largest_cached_block_bytes = std::size_t{64} << 10;
 inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;

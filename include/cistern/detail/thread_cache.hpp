@@ -54,7 +54,8 @@ struct alignas(64) cache_slot {
 
   [[nodiscard]] std::int64_t balance() const noexcept { return pushed - popped; }
   [[nodiscard]] std::size_t loaded_blocks() const noexcept {
-    return static_cast<std::size_t>(capacity - (true_limit - balance()));
+    const std::int64_t blocks = capacity - (true_limit - balance());
+    return blocks > 0 ? static_cast<std::size_t>(blocks) : 0;  // below 0: read while its thread works
   }
   [[nodiscard]] std::size_t free_blocks() const noexcept { return loaded_blocks() + spare_blocks; }
 
@@ -74,12 +75,15 @@ struct alignas(64) cache_slot {
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
-class thread_cache {
+class thread_cache : public flushable {
  public:
   explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
 
   [[nodiscard]] cache_slot& slot(unsigned index) noexcept { return slots_[index]; }
   [[nodiscard]] const cache_slot& slot(unsigned index) const noexcept { return slots_[index]; }
+
+  /// A thread takes this cache, which is empty: trims requested before don't concern it.
+  void adopt() noexcept;
 
   /// Serves a request that found no block at `head`. May throw `bad_allocation` and what upstream throws.
   [[nodiscard]] void* refill(unsigned index);
@@ -90,13 +94,15 @@ class thread_cache {
   /// Hands every block to the depot.
   void flush() noexcept;
 
+  void flush_for_trim() noexcept override;
+
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
   /// thread could not reach in here.
   void honour_trim() noexcept;
 
   // For the pool, under its lock for caches.
   thread_cache* next = nullptr;
-  bool in_use = true;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
+  bool in_use = false;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
 
  private:
   void load(cache_slot& slot, magazine full) noexcept;
@@ -114,15 +120,27 @@ class thread_cache {
 };
 
 /// Where a thread looks first: a small table indexed by pool, checked by a serial number that is never used
-/// twice. Entries of dead pools stay behind; they can't match.
+/// twice, nor ever 0. Where the serial matches there is a cache. Entries of dead pools stay behind; they
+/// can't match.
 struct cache_reference {
   std::uint64_t serial = 0;
   thread_cache* cache = nullptr;
 };
-inline constexpr unsigned thread_table_size = 32;
+inline constexpr std::size_t thread_table_size = 32;
 
 /// "initial-exec": one load finds it also in a shared library; 512 bytes fit what loaders set aside for that.
 extern constinit thread_local std::array<cache_reference, thread_table_size> thread_table
     __attribute__((tls_model("initial-exec")));
+
+/// Where in `thread_table` the pool with this id is looked for, in bytes: kept ready by each pool, since the
+/// arithmetic would be a tenth of the fast path.
+[[nodiscard]] constexpr std::size_t thread_table_offset(std::uint32_t id) noexcept {
+  return id % thread_table_size * sizeof(cache_reference);
+}
+
+[[nodiscard]] inline cache_reference& thread_table_entry(std::size_t offset_bytes) noexcept {
+  return *reinterpret_cast<cache_reference*>(reinterpret_cast<std::byte*>(thread_table.data()) +
+                                             offset_bytes);
+}
 
 }  // namespace cistern::detail
