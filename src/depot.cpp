@@ -121,6 +121,15 @@ magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcep
 }
 
 void depot::put(unsigned index, magazine blocks) noexcept {
+  if (comes_singly(class_block_bytes(index))) {
+    // Each is a chunk of its own, so each may be refused room.
+    for (free_block* block = blocks.head; block != nullptr;) {
+      free_block* const next = block->next();
+      deallocate(index, block);
+      block = next;
+    }
+    return;
+  }
   shelf& s = shelves_[index];
   bool outgrown = false;
   {
