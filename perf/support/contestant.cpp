@@ -1,5 +1,6 @@
 #include "support/contestant.hpp"
 
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <ostream>
@@ -57,12 +58,14 @@ constexpr contestant ours(std::string_view name, bool thread_safe) {
           .ours = true,
           .thread_safe = thread_safe,
           .make = make_pool<Pool>,
+          .print_statistics = print_statistics<Pool>,
           .give_back = trim<Pool>};
 }
 
 constexpr contestant list[] = {
     {.name = "floor", .one_size_only = true, .make = make_floor, .give_back = trim_malloc},
     ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
+    ours<cistern::synchronized_pool_resource>("cistern-sync", true),
     {.name = "mimalloc",
      .thread_safe = true,
      .make = use_global<mimalloc_resource>,

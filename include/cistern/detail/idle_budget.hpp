@@ -14,13 +14,21 @@ namespace cistern::detail {
 /// and the work is amortised constant per free.
 ///
 /// While there is room, grants add up to at most `max_idle_bytes` (uncarved memory counted in). When there is
-/// none, unused grants are taken back; then whole free chunks go back to upstream, down to half the budget,
-/// so that the next time is far away. A bucket is trimmed only when enough blocks were freed since its last
-/// trim to pay for it. What can't be given back, because live blocks hold its chunks, is kept beyond the
-/// budget; such a grant ends, at the latest, with the free that makes the bucket's last block free.
+/// none, unused grants are taken back, but for a least one each; then chunks go back to upstream:
 ///
-/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself, and
-/// `trim(index, surplus_bytes&)`.
+///   1. What is known to be free without a look at it: blocks that came singly, and buckets without a live
+///   block.
+///   2. Free chunks among others, which takes a walk over the bucket's free list: where blocks were freed in
+///   some
+///      order, so that walking is cheap and finds whole chunks; after as many frees as there are blocks to
+///      walk over; and down to half the budget, so that the next time is far away.
+///
+/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget; such a grant
+/// ends, at the latest, with the free that makes the bucket's last block free.
+///
+/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself,
+/// `trim(index, surplus_bytes&)`, and `frees_are_in_order(index)`, which tells `are_in_order` of its free
+/// blocks.
 template <class Buckets>
 class idle_budget {
  public:
@@ -45,7 +53,7 @@ class idle_budget {
   void ask(unsigned index) {
     if (visit(index, [&](bucket& b) { return b.granted >= max_idle_blocks_; })) {
       if (!comes_singly(class_block_bytes(index))) {
-        trim_to_half_of_bucket_bound(index);
+        trim_within_bucket_bound(index);
       }
       return;
     }
@@ -56,13 +64,18 @@ class idle_budget {
     if (grant(index)) {
       return;
     }
-    trim_to_half(index);
+    give_back_what_is_known_free(index);
+    if (grant(index)) {
+      return;
+    }
+    give_back_free_chunks();
     grant(index);
   }
 
   /// The least that is worth asking for, in blocks.
   [[nodiscard]] std::size_t least_grant(unsigned index) const noexcept {
-    const std::size_t bytes = std::min(2 * largest_chunked_block_bytes, max_idle_bytes_ / 8);
+    const std::size_t bytes =
+        std::clamp(max_idle_bytes_ / 8, smallest_chunk_bytes, 2 * largest_chunked_block_bytes);
     return std::max<std::size_t>(1, bytes / class_block_bytes(index));
   }
 
@@ -71,7 +84,8 @@ class idle_budget {
     std::size_t reserved_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
       reserved_bytes += visit(i, [&](bucket& b) {
-        return std::max(b.granted, b.depth()) * class_block_bytes(i) + b.uncarved_bytes();
+        const std::size_t blocks_bytes = std::max(b.granted, b.depth()) * class_block_bytes(i);
+        return std::min(blocks_bytes + b.uncarved_bytes(), std::max(b.held_bytes, blocks_bytes));
       });
     }
     return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
@@ -92,41 +106,84 @@ class idle_budget {
 
   void take_back_unused_grants() {
     for (unsigned i = 0; i < class_count; ++i) {
-      visit(i, [](bucket& b) { b.granted = b.depth(); });
+      visit(i, [&](bucket& b) { b.granted = std::min(b.granted, b.depth() + least_grant(i)); });
     }
   }
 
-  /// Whether the blocks freed since the last trim pay for the next one.
-  [[nodiscard]] static bool worth_trimming(const bucket& b) noexcept {
-    return b.depth() != 0 &&
-           (b.depth() == b.carved_blocks || b.depth() >= 2 * b.depth_after_trim + b.chunk_count);
-  }
-
-  void trim_to_half(unsigned asking) {
+  [[nodiscard]] std::size_t idle_bytes_beyond(std::size_t bound_bytes) {
     std::size_t idle_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
       idle_bytes +=
           visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
     }
-    std::size_t surplus_bytes = idle_bytes - std::min(idle_bytes, max_idle_bytes_ / 2);
-    // Large blocks first: most bytes for least work. But a large block that finds no room goes back itself
-    // rather than push its own kind out.
+    return idle_bytes - std::min(idle_bytes, bound_bytes);
+  }
+
+  void trim(unsigned index, std::size_t& surplus_bytes) {
+    buckets_.trim(index, surplus_bytes);
+    visit(index, [](bucket& b) { b.granted = b.depth(); });
+  }
+
+  /// A large block that finds no room goes back itself rather than push others of its own size out.
+  void give_back_what_is_known_free(unsigned asking) {
+    std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ - max_idle_bytes_ / 8);
     for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
-      const bool own_kind = i == asking && comes_singly(class_block_bytes(i));
-      if (!own_kind && visit(i, worth_trimming)) {
-        buckets_.trim(i, surplus_bytes);
-        visit(i, [](bucket& b) { b.granted = b.depth(); });
+      const bool single = comes_singly(class_block_bytes(i));
+      if (single && i == asking) {
+        continue;
+      }
+      std::size_t known_bytes = visit(i, [&](bucket& b) {
+        return single || b.depth() == b.carved_blocks ? b.held_bytes : b.fresh_bytes;
+      });
+      known_bytes = std::min(known_bytes, surplus_bytes);
+      surplus_bytes -= known_bytes;
+      if (known_bytes != 0) {
+        trim(i, known_bytes);
+      }
+      surplus_bytes += known_bytes;  // what was not given back after all
+    }
+  }
+
+  void give_back_free_chunks() {
+    std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ / 2);
+    for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i)) {
+        trim(i, surplus_bytes);
       }
     }
   }
 
-  void trim_to_half_of_bucket_bound(unsigned index) {
-    if (!visit(index, worth_trimming)) {
+  /// Whether the blocks freed since the last walk pay for one, and lie in order. If they don't, they count as
+  /// walked, so that looking again is paid for as well.
+  [[nodiscard]] bool is_worth_a_walk(unsigned index) {
+    const bool paid_for = visit(index, [](bucket& b) {
+      return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count;
+    });
+    if (!paid_for) {
+      return false;
+    }
+    if (class_block_bytes(index) < page_bytes && !buckets_.frees_are_in_order(index)) {
+      visit(index, [](bucket& b) {
+        b.depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(b.depth(), UINT32_MAX));
+      });
+      return false;
+    }
+    return true;
+  }
+
+  void trim_within_bucket_bound(unsigned index) {
+    const bool all_free = visit(index, [](bucket& b) { return b.depth() == b.carved_blocks; });
+    if (!all_free && !is_worth_a_walk(index)) {
       return;
     }
+    // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,
+    // or a large chunk just begun would shield the others.
+    const std::size_t idle_bytes =
+        visit(index, [&](bucket& b) { return b.depth() * class_block_bytes(index) + b.uncarved_bytes(); });
     const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
-    std::size_t surplus_bytes = (depth - std::min(depth, max_idle_blocks_ / 2)) * class_block_bytes(index);
-    buckets_.trim(index, surplus_bytes);
+    const std::size_t kept_bytes = std::min(depth, max_idle_blocks_ / 2) * class_block_bytes(index);
+    std::size_t surplus_bytes = idle_bytes - kept_bytes;
+    trim(index, surplus_bytes);
     visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
   }
 
