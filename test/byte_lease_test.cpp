@@ -2,6 +2,7 @@
 #include <cistern/byte_lease.hpp>
 #include <cistern/detail/asan.hpp>
 #include <cistern/detail/size_classes.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -76,6 +77,13 @@ BOOST_AUTO_TEST_CASE(the_rules_on_null) {
 BOOST_AUTO_TEST_CASE(the_rules_on_a_pool) {
   checking_resource memory;
   unsynchronized_pool_resource pool(&memory);
+  check_the_rules(&pool);
+  BOOST_TEST(pool.statistics().in_use_bytes == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(the_rules_on_a_synchronized_pool) {
+  checking_resource memory;
+  cistern::synchronized_pool_resource pool(&memory);
   check_the_rules(&pool);
   BOOST_TEST(pool.statistics().in_use_bytes == 0U);
 }
@@ -185,6 +193,7 @@ BOOST_AUTO_TEST_CASE(a_pool_told_to_keep_no_idle_block_keeps_none) {
   unsynchronized_pool_resource pool(pool_options{.max_idle_blocks_per_bucket = 0}, &memory);
   const std::size_t large = std::size_t{1} << 20;  // comes singly from upstream
   byte_lease(&pool, large).give_back();
+  byte_lease(&pool, 100).give_back();  // in a chunk, which is given back as a whole
   BOOST_TEST(pool.statistics().idle_bytes == 0U);
   for (const auto& bucket : pool.statistics().buckets) BOOST_TEST(bucket.depth == 0U);
 }
