@@ -167,6 +167,10 @@ void buffer::append_in_room(const char* data, std::size_t n) noexcept {
   }
 }
 
+void buffer::push_back_slow(char c) {
+  append_slow(&c, 1);
+}
+
 void buffer::append_slow(const char* data, std::size_t n) {
   check_growth(n);
   const bool own = owns(data);

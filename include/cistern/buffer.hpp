@@ -156,7 +156,7 @@ class buffer {
   }
   void push_back(char c) {
     if (write_ == write_limit_) [[unlikely]] {
-      append_slow(&c, 1);
+      push_back_slow(c);
       return;
     }
     detail::unpoison_tail(write_, 1);
@@ -318,6 +318,7 @@ class buffer {
   }
 
   void make_room(std::size_t n);
+  void push_back_slow(char c);
   void append_slow(const char* data, std::size_t n);
   void append_in_new_block(std::size_t capacity, const char* data, std::size_t n);
   void append_in_room(const char* data, std::size_t n) noexcept;
