@@ -27,9 +27,11 @@ struct pool_options {
   std::size_t largest_required_pool_block = 0;
   /// Hard ceiling on the bytes held from upstream, in use or idle. Not 0.
   std::size_t max_bytes = no_limit;
-  /// Bytes that may stay idle in the pool without anyone calling `trim`.
+  /// Bytes that may stay idle in the pool without anyone calling `trim`. What thread caches hold, and free
+  /// blocks that lie scattered between live ones, come on top.
   std::size_t max_idle_bytes = std::size_t{64} << 20;
-  /// Free blocks that one bucket may keep. 0: keep none.
+  /// Free blocks that one bucket may keep. 0: keep none. Thread caches and scattered blocks come on top, as
+  /// above.
   std::size_t max_idle_blocks_per_bucket = no_limit;
   /// Bytes that the cache of one thread may hold (synchronized pools only). 0: no thread caches.
   /// Lowered to `max_idle_bytes`. Values from 2^40 up are refused.

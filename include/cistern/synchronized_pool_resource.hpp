@@ -28,7 +28,8 @@ namespace cistern {
 ///
 /// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown leaves
 /// the pool as it was. Blocks are not cleared: they come with whatever their last user left. Upstream must be
-/// thread-safe, and is called with a lock of the pool held.
+/// thread-safe, and is called with a lock of the pool held: it must not fork, nor make pools, while it serves
+/// a request.
 class synchronized_pool_resource : public std::pmr::memory_resource, private detail::cache_owner {
  public:
   /// Over `std::pmr::get_default_resource()`, with default options.
