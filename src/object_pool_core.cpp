@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "object_pool_common.hpp"
 #include "object_pool_section.hpp"
 
 namespace cistern::detail {
@@ -165,15 +166,7 @@ pool_slot& object_pool_core::create_granted() {
   } catch (...) {
     const std::exception_ptr cause = std::current_exception();
     creation_failed(slot, cause);
-    std::string what = "object_pool: the factory failed";
-    try {
-      throw;
-    } catch (const std::exception& error) {
-      what += std::string(": ") + error.what();
-    } catch (...) {
-      what += ": with something that is not a std::exception";
-    }
-    throw pool_error(pool_errc::factory_failed, what, cause);
+    throw_factory_failed(cause);
   }
   std::exception_ptr dropped;  // destroyed after the section: exceptions are user code
   section in(*this);
@@ -461,19 +454,7 @@ void object_pool_core::orphan() noexcept {
 // ---- reports ----
 
 std::vector<outstanding_lease> object_pool_core::holders(std::size_t most) const {
-  const time_point current = now();
-  std::vector<outstanding_lease> result;
-  for (std::uint32_t index = 1; index <= slots_used_; ++index) {
-    const pool_slot& slot = slots_[index];
-    const auto since = slot.acquired_at.load(std::memory_order_relaxed);
-    if (since != not_leased) {
-      const duration age = current.time_since_epoch() - duration{since};
-      result.push_back({slot.site.load(), std::max(age, duration::zero())});
-    }
-  }
-  std::stable_sort(result.begin(), result.end(), [](const auto& a, const auto& b) { return a.age > b.age; });
-  result.resize(std::min(result.size(), most));
-  return result;
+  return collect_holders(slots_, slots_used_, now(), most);
 }
 
 object_pool_statistics object_pool_core::statistics() {
@@ -541,18 +522,7 @@ bool object_pool_core::check_invariants() noexcept {
 // ---- time ----
 
 time_point object_pool_core::coarse_now() const noexcept {
-#if defined(CLOCK_MONOTONIC_COARSE)
-  if (clock_ == &std::chrono::steady_clock::now) {
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-    return time_point{std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec}};
-  }
-#endif
-  return clock_();
-}
-
-time_point object_pool_core::later(time_point start, duration by) noexcept {
-  return by > duration::zero() && start > time_point::max() - by ? time_point::max() : start + by;
+  return coarse_time(clock_);
 }
 
 time_point object_pool_core::deadline_after(duration timeout) const noexcept {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "object_pool_common.hpp"
 #include "object_pool_section.hpp"
 
 namespace cistern::detail {

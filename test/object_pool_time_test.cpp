@@ -2,7 +2,7 @@
 #include <cistern/object_pool.hpp>
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -22,11 +22,13 @@ struct on_manual_clock {
   on_manual_clock() { manual_clock::reset(); }
   tally counts;
   std::atomic<int> failing{0};
-  std::optional<thing_pool> pool;
+  std::unique_ptr<thing_pool> pool;
 
   thing_pool& make(const object_pool_options& options, std::function<void()> on_create = {}) {
-    return pool.emplace(options, thing_lifecycle{&counts, &failing, nullptr, std::move(on_create)}, nullptr,
-                        &manual_clock::now);
+    pool = std::make_unique<thing_pool>(options,
+                                        thing_lifecycle{&counts, &failing, nullptr, std::move(on_create)},
+                                        nullptr, &manual_clock::now);
+    return *pool;
   }
 };
 

@@ -124,10 +124,13 @@ BOOST_AUTO_TEST_CASE(a_jthread_that_waits_can_be_joined) {
   tally counts;
   thing_pool pool({.max_size = 1}, {&counts});
   auto one = pool.acquire();
-  std::jthread worker([&](std::stop_token stop) {
-    BOOST_TEST((error_of([&] { return pool.acquire_for(forever, stop); }) == pool_errc::cancelled));
-  });
-  yield_until_waiting(pool, 1);
+  std::error_code seen;
+  {
+    std::jthread worker(
+        [&](std::stop_token stop) { seen = error_of([&] { return pool.acquire_for(forever, stop); }); });
+    yield_until_waiting(pool, 1);
+  }
+  BOOST_TEST((seen == pool_errc::cancelled));
 }
 
 BOOST_AUTO_TEST_CASE(no_more_than_max_waiters_may_wait) {

@@ -7,6 +7,7 @@
 #include <cistern/object_pool_options.hpp>
 #include <cistern/object_pool_policy.hpp>
 #include <cistern/object_pool_statistics.hpp>
+#include <cistern/per_thread_pool.hpp>
 #include <cistern/pool_error.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 

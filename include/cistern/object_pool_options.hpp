@@ -11,6 +11,9 @@ namespace cistern {
 using duration = std::chrono::steady_clock::duration;
 using time_point = std::chrono::steady_clock::time_point;
 
+/// Where an object pool reads the time: monotonic, callable from any thread, must not throw.
+using pool_clock = time_point (*)();
+
 /// A count without a bound.
 inline constexpr std::size_t npos = static_cast<std::size_t>(-1);
 /// A wait without an end.

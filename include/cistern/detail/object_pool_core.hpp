@@ -25,9 +25,6 @@
 
 namespace cistern {
 
-/// Where an object pool reads the time. Must not throw; called from any thread.
-using pool_clock = time_point (*)();
-
 namespace detail {
 
 struct acquire_request {
@@ -162,7 +159,6 @@ class object_pool_core : public lease_home {
   // Without the mutex.
   void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;
   void refill(time_point time);
-  [[nodiscard]] static time_point later(time_point start, duration by) noexcept;
 
   const object_pool_options options_;
   std::pmr::memory_resource* const resource_;

@@ -57,8 +57,9 @@ struct pool_slot {
   time_point expires_at = time_point::max();
   time_point idle_since{};
   std::size_t retained_bytes = 0;
-  pool_slot* link = nullptr;  // in lists private to the pool
-  destroy_reason reason{};    // of an object that is about to be destroyed
+  pool_slot* link = nullptr;     // in lists private to the pool
+  std::uint32_t idle_epoch = 0;  // of `trim`, when it became idle
+  destroy_reason reason{};       // of an object that is about to be destroyed
 };
 
 // A slot with room for a T. A cache line of its own, so that neighbours don't disturb each other.

@@ -2,7 +2,7 @@
 // them.
 #pragma once
 
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/lifecycle_calls.hpp>
 #include <cistern/detail/object_pool_core.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/object_lifecycle.hpp>
@@ -14,58 +14,6 @@
 #include <utility>
 
 namespace cistern::detail {
-
-// Calls the lifecycle's functions on objects in slots; shared by the policies.
-template <class T, class Lifecycle>
-struct lifecycle_calls {
-  [[no_unique_address]] Lifecycle lifecycle;
-
-  static T& object(pool_slot& slot) noexcept { return static_cast<typed_slot<T>&>(slot).object; }
-
-  void construct(pool_slot& slot) {
-    ::new (static_cast<void*>(std::addressof(object(slot)))) T(lifecycle.create());
-  }
-  void destroy(pool_slot& slot) noexcept {
-    if constexpr (has_destroy<Lifecycle, T>) {
-      lifecycle.destroy(std::move(object(slot)));
-    }
-    std::destroy_at(std::addressof(object(slot)));
-  }
-  // False if the reset threw: the object must go.
-  [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
-    if constexpr (has_reset<Lifecycle, T>) {
-      try {
-        lifecycle.reset(object(slot));
-      } catch (...) {
-        return false;
-      }
-    }
-    expect_clean(slot, "object_pool: object not clean after reset");
-    if constexpr (has_retained_bytes<Lifecycle, T>) {
-      slot.retained_bytes = lifecycle.retained_bytes(std::as_const(object(slot)));
-    }
-    return true;
-  }
-  [[nodiscard]] bool still_valid([[maybe_unused]] pool_slot& slot) noexcept {
-    if constexpr (has_validate<Lifecycle, T>) {
-      try {
-        return lifecycle.validate(object(slot));
-      } catch (...) {
-        return false;
-      }
-    } else {
-      return true;
-    }
-  }
-  void expect_clean([[maybe_unused]] pool_slot& slot, [[maybe_unused]] const char* what) noexcept {
-    if constexpr (checked_build && has_clean<Lifecycle, T>) {
-      CISTERN_EXPECTS(lifecycle.clean(std::as_const(object(slot))), what, slot.index);
-    }
-  }
-  static pool_slot* construct_slot(void* room) noexcept { return ::new (room) typed_slot<T>; }
-  static constexpr slot_table::slot_type slot_type{sizeof(typed_slot<T>), alignof(typed_slot<T>),
-                                                   &construct_slot};
-};
 
 template <class T, class Lifecycle>
 class shared_pool_core final : public object_pool_core {
@@ -163,36 +111,7 @@ class shared_pool_core final : public object_pool_core {
 
   template <class Predicate>
   std::size_t evict_if(Predicate& condemned) {
-    pool_slot* rest = take_all_idle();
-    pool_slot* kept = nullptr;
-    pool_slot** kept_end = &kept;
-    pool_slot* gone = nullptr;
-    std::size_t count = 0;
-    const auto finish = [&]() noexcept {
-      *kept_end = rest;
-      put_all_back(kept);
-      dispose_all(gone);
-    };
-    try {
-      while (rest != nullptr) {
-        const bool evict = condemned(std::as_const(calls::object(*rest)));
-        pool_slot* const slot = std::exchange(rest, rest->link);
-        slot->link = nullptr;
-        if (evict) {
-          slot->reason = destroy_reason::evicted;
-          slot->link = std::exchange(gone, slot);
-          ++count;
-        } else {
-          *kept_end = slot;
-          kept_end = &slot->link;
-        }
-      }
-    } catch (...) {
-      finish();
-      throw;
-    }
-    finish();
-    return count;
+    return evict_from(*this, calls_, condemned);
   }
 
   void give_back(pool_slot& slot) noexcept override {

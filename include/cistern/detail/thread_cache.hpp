@@ -1,0 +1,105 @@
+// thread_cache: the idle objects that one thread keeps of one per-thread pool, and how others get at them.
+//
+// The owner comes without a lock, and without an atomic read-modify-write where the system offers asymmetric
+// fences (Linux: membarrier):
+//
+//   owner                                    others, one at a time, under the pool's mutex
+//     busy := 1                                claimed := 1
+//     (compiler fence)                         fence in all threads of this process
+//     if claimed: busy := 0, take the mutex    while busy: wait, or give up and claimed := 0
+//     ... the list is mine ...                 ... the list is mine ...
+//     busy := 0                                claimed := 0
+//
+// Invariant: the list is touched only by the owner with busy == 1 after reading claimed == 0, by the owner
+// under the mutex, or by another under the mutex after reading busy == 0 past the fence. Of two stores
+// followed by loads of the other's variable at least one side sees the other's, because the fence orders the
+// owner's, too.
+#pragma once
+
+#include <cistern/detail/pool_slot.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace cistern::detail {
+
+// Whether `fence_all_threads` works in this process; asked once.
+[[nodiscard]] bool asymmetric_fences() noexcept;
+// A full fence in every running thread of this process. False if the system refuses.
+[[nodiscard]] bool fence_all_threads() noexcept;
+
+class alignas(64) thread_cache {
+ public:
+  static constexpr std::uint32_t most_slots = 32;
+
+  // The owner's way in. False: claimed by another thread; take the mutex instead.
+  [[nodiscard]] bool enter(bool asymmetric) noexcept {
+    if (asymmetric) {
+      busy_.store(1, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    } else {
+      busy_.exchange(1, std::memory_order_seq_cst);
+    }
+    // Seq_cst for the symmetric case; acquire pairs with the release in unclaim.
+    if (claimed_.load(std::memory_order_seq_cst) == 0) [[likely]] {
+      return true;
+    }
+    leave();
+    return false;
+  }
+  // Release pairs with the acquire in claim: the claimant sees the list as we leave it.
+  void leave() noexcept { busy_.store(0, std::memory_order_release); }
+
+  // For other threads, under the mutex. `try_claim` gives up if the owner doesn't leave soon; `claim` waits.
+  [[nodiscard]] bool try_claim(bool asymmetric) noexcept;
+  void claim(bool asymmetric) noexcept;
+  void unclaim() noexcept { claimed_.store(0, std::memory_order_release); }
+
+  // All below by whoever holds the list.
+  [[nodiscard]] pool_slot* pop() noexcept {
+    pool_slot* const slot = top_;
+    if (slot != nullptr) [[likely]] {
+      top_ = slot->link;
+      set_count(count() - 1);
+    }
+    return slot;
+  }
+  void push(pool_slot& slot) noexcept {
+    slot.link = top_;
+    top_ = &slot;
+    set_count(count() + 1);
+  }
+  // Relaxed: others only use it as a hint.
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+  // A time that was right a few acquires ago.
+  duration::rep recent_time = 0;
+  std::uint32_t acquires = 0;
+
+  thread_cache* next = nullptr;       // all caches of the pool; guarded by its mutex
+  thread_cache* next_free = nullptr;  // those without an owner
+
+ private:
+  void set_count(std::uint32_t count) noexcept { count_.store(count, std::memory_order_relaxed); }
+  [[nodiscard]] bool announce_claim(bool asymmetric) noexcept;
+
+  std::atomic<std::uint32_t> busy_{0};
+  std::atomic<std::uint32_t> claimed_{0};
+  std::atomic<std::uint32_t> count_{0};
+  pool_slot* top_ = nullptr;
+};
+
+// This thread's caches, by the number of the pool. A serial is never used twice, so that a new pool with an
+// old number, or at an old address, doesn't see the old one's caches.
+struct cache_entry {
+  std::uint64_t serial = 0;
+  thread_cache* cache = nullptr;
+};
+struct cache_directory {
+  cache_entry* entries = nullptr;
+  std::uint32_t size = 0;
+  bool ended = false;  // the thread is ending: no caches any more
+};
+inline thread_local constinit cache_directory caches_here;
+
+}  // namespace cistern::detail
