@@ -246,7 +246,8 @@ void object_pool_core::dispose_all(pool_slot* first) noexcept {
   }
 }
 
-std::optional<pool_grant> object_pool_core::replace(pool_slot& slot, destroy_reason reason) noexcept {
+std::optional<pool_grant> object_pool_core::replace(pool_slot& slot, destroy_reason reason,
+                                                    bool insists) noexcept {
   section in(*this);
   release_slot(slot, reason);
   if (pool_slot* const other = closed_ ? nullptr : pop_idle()) {
@@ -254,7 +255,7 @@ std::optional<pool_grant> object_pool_core::replace(pool_slot& slot, destroy_rea
     serve_waiters(in);
     return pool_grant{other};
   }
-  if (!closed_ && total_ <= max_size_ && may_retry_factory(now())) {
+  if (!closed_ && (insists || (total_ <= max_size_ && may_retry_factory(now())))) {
     ++creating_;
     return pool_grant{};
   }
@@ -370,31 +371,50 @@ void object_pool_core::resize(std::size_t max_size) {
   {
     section in(*this);
     max_size_ = max_size;
-    std::size_t excess = total_ > max_size ? std::min(total_ - max_size, idle_count_) : 0;
-    // Those that would be given out last go first.
-    pool_slot* kept = nullptr;
-    for (std::size_t keep = idle_count_ - excess; keep > 0; --keep) {
-      pool_slot* const slot = pop_idle();
-      slot->link = std::exchange(kept, slot);
-    }
-    while (pool_slot* const slot = pop_idle()) {
-      slot->reason = destroy_reason::surplus;
-      slot->link = std::exchange(too_many, slot);
-    }
-    if (options_.order == reuse_order::fifo) {
-      pool_slot* reversed = nullptr;
-      while (kept != nullptr) {
-        pool_slot* const slot = std::exchange(kept, kept->link);
-        slot->link = std::exchange(reversed, slot);
-      }
-      kept = reversed;
-    }
-    while (kept != nullptr) {
-      push_idle(*std::exchange(kept, kept->link));
-    }
+    const std::size_t excess = total_ > max_size ? std::min(total_ - max_size, idle_count_) : 0;
+    too_many = shed_idle(idle_count_ - excess);
     serve_waiters(in);
   }
   dispose_all(too_many);
+}
+
+std::size_t object_pool_core::trim(std::size_t keep_idle) noexcept {
+  pool_slot* gone = nullptr;
+  std::size_t count = 0;
+  {
+    const section in(*this);
+    count = idle_count_ > keep_idle ? idle_count_ - keep_idle : 0;
+    gone = shed_idle(keep_idle);
+  }
+  dispose_all(gone);
+  return count;
+}
+
+// Keeps the `keep` idle objects that would be given out first; returns the others, as a list through `link`.
+pool_slot* object_pool_core::shed_idle(std::size_t keep) noexcept {
+  if (keep >= idle_count_) {
+    return nullptr;
+  }
+  pool_slot* last_kept = nullptr;
+  std::uint32_t at = idle_top_;
+  for (std::size_t i = 0; i < keep; ++i) {
+    last_kept = &slots_[at];
+    at = last_kept->next_index.load(std::memory_order_relaxed);
+  }
+  pool_slot* shed = nullptr;
+  for (; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
+    pool_slot& slot = slots_[at];
+    slot.reason = destroy_reason::surplus;
+    slot.link = std::exchange(shed, &slot);
+  }
+  if (last_kept != nullptr) {
+    last_kept->next_index.store(0, std::memory_order_relaxed);
+    idle_bottom_ = last_kept->index;
+  } else {
+    idle_top_ = idle_bottom_ = 0;
+  }
+  idle_count_ = keep;
+  return shed;
 }
 
 void object_pool_core::warm(std::size_t idle_objects) {

@@ -119,6 +119,7 @@ void object_pool_core::enqueue(waiter& one) noexcept {
   one.since = coarse_now();
   ++waited_;
   ++pins_;
+  one.queued = true;
   waiters_.push_back(one);
 }
 
@@ -251,14 +252,20 @@ bool object_pool_core::deadlocked(const waiter& one) const noexcept {
 
 // ---- coroutines ----
 
-bool object_pool_core::obtain_or_queue(waiter& one, pool_grant& grant, const acquire_request& request) {
-  section in(*this);
+std::optional<pool_grant> object_pool_core::grant_at_once(const acquire_request& request) noexcept {
+  pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
+  return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
+}
+
+bool object_pool_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                       const acquire_request& request) {
+  const section in(*this);
   pool_errc why{};
   if (!closed_ && request.stop.stop_requested()) {
     refuse(pool_errc::cancelled);
   }
   if (const auto granted = grant_now(true, why)) {
-    grant = *granted;
+    grant = granted;
     return false;
   }
   if (why == pool_errc::closed) {
@@ -272,14 +279,15 @@ bool object_pool_core::obtain_or_queue(waiter& one, pool_grant& grant, const acq
 
 void object_pool_core::cancel(waiter& one) noexcept {
   section in(*this);
-  if (one.outcome == wait_outcome::waiting) {
+  if (one.queued && one.outcome == wait_outcome::waiting) {
     settle(in, one, wait_outcome::cancelled);
   }
 }
 
 pool_grant object_pool_core::collect(waiter& one) {
-  section in(*this);
+  const section in(*this);
   --pins_;
+  one.queued = false;
   switch (one.outcome) {
     case wait_outcome::closed:
       refuse(pool_errc::closed);
@@ -293,23 +301,31 @@ pool_grant object_pool_core::collect(waiter& one) {
 }
 
 void object_pool_core::abandon(waiter& one) noexcept {
-  pool_slot* granted = nullptr;
+  std::optional<pool_grant> granted;
   {
-    section in(*this);
+    const section in(*this);
     --pins_;
+    one.queued = false;
     if (one.outcome == wait_outcome::waiting) {
       waiters_.unlink(one);
-    } else if (one.outcome == wait_outcome::creation) {
-      --total_;
-      --creating_;
-      serve_waiters(in);
-    } else if (one.outcome == wait_outcome::object) {
-      granted = one.slot;
+    } else if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
+      granted = pool_grant{one.slot};
     }
   }
-  if (granted != nullptr) {
-    put_back(*granted);
+  if (granted) {
+    return_grant(*granted);
   }
+}
+
+void object_pool_core::return_grant(pool_grant grant) noexcept {
+  if (grant.slot != nullptr) {
+    put_back(*grant.slot);
+    return;
+  }
+  section in(*this);
+  --total_;
+  --creating_;
+  serve_waiters(in);
 }
 
 }  // namespace cistern::detail

@@ -34,7 +34,7 @@ class per_thread_core::section {
 
 namespace {
 
-constexpr std::uint32_t batch = thread_cache::most_slots / 2;
+constexpr std::uint32_t batch = object_cache::most_slots / 2;
 // How often an idle pool wants to be trimmed if no `idle_timeout` says otherwise.
 constexpr duration trim_period = std::chrono::minutes{1};
 
@@ -68,7 +68,7 @@ per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::m
       clock_(clock),
       asymmetric_(asymmetric_fences()),
       cache_limit_(
-          static_cast<std::uint32_t>(std::min<std::size_t>(options.max_idle, thread_cache::most_slots))),
+          static_cast<std::uint32_t>(std::min<std::size_t>(options.max_idle, object_cache::most_slots))),
       slots_(resource, type) {
   const pool_identity identity = register_pool(*this);
   number_ = identity.number;
@@ -76,12 +76,12 @@ per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::m
 }
 
 per_thread_core::~per_thread_core() {
-  while (thread_cache* const cache = std::exchange(caches_, caches_ != nullptr ? caches_->next : nullptr)) {
+  while (object_cache* const cache = std::exchange(caches_, caches_ != nullptr ? caches_->next : nullptr)) {
     std::pmr::polymorphic_allocator<>(resource_).delete_object(cache);
   }
 }
 
-duration::rep per_thread_core::read_time(thread_cache* cache) const noexcept {
+duration::rep per_thread_core::read_time(object_cache* cache) const noexcept {
   const auto time = std::max<duration::rep>(coarse_time(clock_).time_since_epoch().count(), 1);
   if (cache != nullptr) {
     cache->recent_time = time;
@@ -92,17 +92,17 @@ duration::rep per_thread_core::read_time(thread_cache* cache) const noexcept {
 // ---- caches ----
 
 // This thread's cache, made if necessary; null if that fails.
-thread_cache* per_thread_core::attach_cache() noexcept {
-  if (thread_cache* const cache = find_cache()) {
+object_cache* per_thread_core::attach_cache() noexcept {
+  if (object_cache* const cache = find_cache()) {
     return cache;
   }
   if (closed_) {
     return nullptr;
   }
-  thread_cache* cache = free_caches_;
+  object_cache* cache = free_caches_;
   try {
     if (cache == nullptr) {
-      cache = std::pmr::polymorphic_allocator<>(resource_).new_object<thread_cache>();
+      cache = std::pmr::polymorphic_allocator<>(resource_).new_object<object_cache>();
       cache->next = std::exchange(caches_, cache);
     } else {
       free_caches_ = cache->next_free;
@@ -117,7 +117,7 @@ thread_cache* per_thread_core::attach_cache() noexcept {
   return cache;
 }
 
-void per_thread_core::retire(thread_cache& cache) noexcept {
+void per_thread_core::retire(object_cache& cache) noexcept {
   const section in(*this);
   // The owner itself, under the mutex: nobody else is at the list.
   while (pool_slot* const slot = cache.pop()) {
@@ -141,7 +141,7 @@ pool_slot* per_thread_core::pop_depot() noexcept {
   return std::exchange(depot_, depot_->link);
 }
 
-void per_thread_core::fill_from_depot(thread_cache& cache) noexcept {
+void per_thread_core::fill_from_depot(object_cache& cache) noexcept {
   const std::uint32_t wanted = std::min(batch, cache_limit_);
   while (depot_ != nullptr && cache.count() < wanted) {
     cache.push(*pop_depot());
@@ -150,8 +150,8 @@ void per_thread_core::fill_from_depot(thread_cache& cache) noexcept {
 
 // Moves half of what another thread keeps to the depot, and takes one of it.
 pool_slot* per_thread_core::steal() noexcept {
-  thread_cache* const mine = find_cache();
-  for (thread_cache* victim = caches_; victim != nullptr; victim = victim->next) {
+  object_cache* const mine = find_cache();
+  for (object_cache* victim = caches_; victim != nullptr; victim = victim->next) {
     if (victim == mine || victim->count() == 0 || !victim->try_claim(asymmetric_)) {
       continue;
     }
@@ -168,7 +168,7 @@ pool_slot* per_thread_core::steal() noexcept {
 
 // Takes the objects out of every cache and keeps their owners out until `unclaim_everything`.
 pool_slot* per_thread_core::claim_everything() noexcept {
-  for (thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+  for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     cache->claim(asymmetric_);
     while (pool_slot* const slot = cache->pop()) {
       push_depot(*slot);
@@ -179,21 +179,21 @@ pool_slot* per_thread_core::claim_everything() noexcept {
 }
 
 void per_thread_core::unclaim_everything() noexcept {
-  for (thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+  for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     cache->unclaim();
   }
 }
 
 std::size_t per_thread_core::count_idle() const noexcept {
   std::size_t count = depot_count_;
-  for (const thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+  for (const object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     count += cache->count();
   }
   return count;
 }
 
 // Moves the older half of a full cache to the depot, so that the next objects find room again.
-void per_thread_core::make_room(thread_cache& cache) noexcept {
+void per_thread_core::make_room(object_cache& cache) noexcept {
   if (cache.count() < cache_limit_) {
     return;
   }
@@ -217,7 +217,7 @@ pool_slot* per_thread_core::take_elsewhere() {
   if (closed_) {
     throw pool_error(pool_errc::closed, "object_pool: the pool is closed");
   }
-  thread_cache* const cache = attach_cache();
+  object_cache* const cache = attach_cache();
   pool_slot* slot = cache != nullptr ? cache->pop() : nullptr;
   if (slot == nullptr) {
     slot = pop_depot();
@@ -244,7 +244,7 @@ void per_thread_core::put_back(pool_slot& slot) noexcept {
     const bool stale = slot.generation != generation_.load(std::memory_order_relaxed);
     if (!closed_ && !stale && count_idle() < options_.max_idle) {
       slot.idle_epoch = epoch_.load(std::memory_order_relaxed);
-      if (thread_cache* const cache = attach_cache(); cache != nullptr) {
+      if (object_cache* const cache = attach_cache(); cache != nullptr) {
         make_room(*cache);
         if (cache->count() < cache_limit_) {
           cache->push(slot);
@@ -433,7 +433,7 @@ std::size_t per_thread_core::trim() noexcept {
         push_depot(slot);
       }
     }
-    for (thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
       if (cache->count() == 0) {
         continue;  // what it gets from now on is fresh
       }

@@ -31,12 +31,12 @@ registry& all_pools() noexcept {
 // Its destructor runs when the thread ends.
 struct directory_guard {
   ~directory_guard() {
-    cache_directory& here = caches_here;
+    object_cache_directory& here = object_caches_here;
     {
       registry& all = all_pools();
       const std::scoped_lock lock(all.mutex);
       for (std::uint32_t number = 0; number < here.size; ++number) {
-        const cache_entry& entry = here.entries[number];
+        const object_cache_entry& entry = here.entries[number];
         if (entry.cache != nullptr && all.pools[number].serial == entry.serial) {
           all.pools[number].pool->retire(*entry.cache);
         }
@@ -67,16 +67,16 @@ void unregister_pool(pool_identity identity) noexcept {
   all.pools[identity.number] = {};
 }
 
-bool remember_cache(pool_identity identity, thread_cache* cache) noexcept {
+bool remember_cache(pool_identity identity, object_cache* cache) noexcept {
   static thread_local directory_guard guard;
-  cache_directory& here = caches_here;
+  object_cache_directory& here = object_caches_here;
   if (here.ended) {
     return false;
   }
   (void)guard;
   if (identity.number >= here.size) {
     const std::uint32_t size = std::max(identity.number + 1, here.size * 2);
-    auto* const entries = new (std::nothrow) cache_entry[size];
+    auto* const entries = new (std::nothrow) object_cache_entry[size];
     if (entries == nullptr) {
       return false;
     }

@@ -1,7 +1,7 @@
 // per_thread_registry: which per-thread pools are alive, so that ending threads can find them.
 #pragma once
 
-#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/object_cache.hpp>
 
 #include <cstdint>
 
@@ -20,6 +20,6 @@ struct pool_identity {
 void unregister_pool(pool_identity identity) noexcept;
 
 // Enters `cache` into this thread's directory. False if there is no memory, or the thread is ending.
-[[nodiscard]] bool remember_cache(pool_identity identity, thread_cache* cache) noexcept;
+[[nodiscard]] bool remember_cache(pool_identity identity, object_cache* cache) noexcept;
 
 }  // namespace cistern::detail

@@ -89,6 +89,7 @@ class object_pool_core : public lease_home {
 
   void warm(std::size_t idle_objects);
   void resize(std::size_t max_size);
+  std::size_t trim(std::size_t keep_idle) noexcept;
   void invalidate_all() noexcept;
   time_point maintain(time_point now);
   void close() noexcept;
@@ -102,14 +103,19 @@ class object_pool_core : public lease_home {
   void put_all_back(pool_slot* first) noexcept;
   void dispose_all(pool_slot* first) noexcept;
 
-  // For coroutines. True: `one` is queued, and will be resumed; false: `grant` is set. Throws pool_error.
-  [[nodiscard]] bool obtain_or_queue(waiter& one, pool_grant& grant, const acquire_request& request);
+  // For coroutines. An idle object, if that is all it takes.
+  [[nodiscard]] std::optional<pool_grant> grant_at_once(const acquire_request& request) noexcept;
+  // True: `one` is queued, and will be resumed; false: `grant` is set. Throws pool_error.
+  [[nodiscard]] bool obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                     const acquire_request& request);
   // Ends the wait of `one` if it is still queued.
   void cancel(waiter& one) noexcept;
   // Takes `one` out of the queue, or puts back what it was granted, because its coroutine is destroyed.
   void abandon(waiter& one) noexcept;
   // Turns the outcome of a queued wait into a grant; throws pool_error.
   [[nodiscard]] pool_grant collect(waiter& one);
+  // Puts back a grant that will not be used.
+  void return_grant(pool_grant grant) noexcept;
 
   // The pool object is gone: close, and destroy this with the last lease.
   void orphan() noexcept;
@@ -151,6 +157,7 @@ class object_pool_core : public lease_home {
   void release_slot(pool_slot& slot, destroy_reason reason) noexcept;
   [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) const noexcept;
   void begin_life(pool_slot& slot) noexcept;
+  [[nodiscard]] pool_slot* shed_idle(std::size_t keep) noexcept;
   [[nodiscard]] pool_slot* expire_idle(time_point now) noexcept;
   [[nodiscard]] time_point next_work() const noexcept;
   [[nodiscard]] std::vector<outstanding_lease> holders(std::size_t most) const;

@@ -3,7 +3,7 @@
 
 #include <cistern/detail/pool_slot.hpp>
 #include <cistern/detail/slot_table.hpp>
-#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/object_cache.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/object_pool_statistics.hpp>
 #include <cistern/pool_error.hpp>
@@ -36,7 +36,7 @@ class per_thread_core : public lease_home {
 
   // Fast paths. Null, or false: take the slow one.
   [[nodiscard]] pool_slot* take_cached() noexcept {
-    thread_cache* const cache = find_cache();
+    object_cache* const cache = find_cache();
     if (cache == nullptr || !cache->enter(asymmetric_)) [[unlikely]] {
       return nullptr;
     }
@@ -45,7 +45,7 @@ class per_thread_core : public lease_home {
     return slot;
   }
   [[nodiscard]] bool keep_cached(pool_slot& slot) noexcept {
-    thread_cache* const cache = find_cache();
+    object_cache* const cache = find_cache();
     if (cache == nullptr || !cache->enter(asymmetric_)) [[unlikely]] {
       return false;
     }
@@ -86,13 +86,13 @@ class per_thread_core : public lease_home {
   void dispose_all(pool_slot* first) noexcept;
   void orphan() noexcept;
   // A thread ends: its objects go to the depot, its cache to the next thread.
-  void retire(thread_cache& cache) noexcept;
+  void retire(object_cache& cache) noexcept;
 
   [[nodiscard]] time_point now() const noexcept final { return clock_(); }
   void crossed_threads() noexcept final {}
   // The time for reports of long holders: with the system's clock, as it was a few acquires ago.
   [[nodiscard]] duration::rep recent_time() noexcept {
-    thread_cache* const cache = find_cache();
+    object_cache* const cache = find_cache();
     if (cache == nullptr || clock_ != &std::chrono::steady_clock::now || cache->acquires++ % 16 == 0) {
       return read_time(cache);
     }
@@ -110,20 +110,20 @@ class per_thread_core : public lease_home {
   virtual void destroy_object(pool_slot& slot) noexcept = 0;
   virtual void destroy_self() noexcept = 0;
 
-  [[nodiscard]] thread_cache* find_cache() const noexcept {
-    const cache_directory& here = caches_here;
+  [[nodiscard]] object_cache* find_cache() const noexcept {
+    const object_cache_directory& here = object_caches_here;
     if (number_ < here.size && here.entries[number_].serial == serial_) [[likely]] {
       return here.entries[number_].cache;
     }
     return nullptr;
   }
-  [[nodiscard]] duration::rep read_time(thread_cache* cache) const noexcept;
+  [[nodiscard]] duration::rep read_time(object_cache* cache) const noexcept;
 
   // All below need the mutex.
-  [[nodiscard]] thread_cache* attach_cache() noexcept;
+  [[nodiscard]] object_cache* attach_cache() noexcept;
   [[nodiscard]] pool_slot* steal() noexcept;
-  void fill_from_depot(thread_cache& cache) noexcept;
-  void make_room(thread_cache& cache) noexcept;
+  void fill_from_depot(object_cache& cache) noexcept;
+  void make_room(object_cache& cache) noexcept;
   void push_depot(pool_slot& slot) noexcept;
   [[nodiscard]] pool_slot* pop_depot() noexcept;
   [[nodiscard]] std::size_t count_idle() const noexcept;
@@ -138,7 +138,7 @@ class per_thread_core : public lease_home {
   const pool_clock clock_;
   const bool asymmetric_;
   const std::uint32_t cache_limit_;
-  std::uint32_t number_ = 0;  // in cache_directory
+  std::uint32_t number_ = 0;  // in object_cache_directory
   std::uint64_t serial_ = 0;
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<std::uint32_t> epoch_{0};
@@ -148,8 +148,8 @@ class per_thread_core : public lease_home {
   slot_table slots_;
   bool closed_ = false;
   bool orphaned_ = false;
-  thread_cache* caches_ = nullptr;
-  thread_cache* free_caches_ = nullptr;
+  object_cache* caches_ = nullptr;
+  object_cache* free_caches_ = nullptr;
   pool_slot* depot_ = nullptr;
   std::size_t depot_count_ = 0;
   pool_slot* vacant_ = nullptr;

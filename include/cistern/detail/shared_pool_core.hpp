@@ -81,17 +81,24 @@ class shared_pool_core final : public object_pool_core {
     }
   }
 
-  // Makes a lease of what `obtain` or a queued wait granted.
-  lease<T> redeem(pool_grant grant, const acquire_request& request, const source_location& where) {
-    if (grant.slot != nullptr && !reason_to_refuse(*grant.slot)) {
-      return lend(*grant.slot, where);
-    }
-    if (grant.slot != nullptr) {
-      return acquire_slowly(grant.slot, request, where);
+  // Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is replaced
+  // by a new one, even while the factory should be left in peace.
+  lease<T> redeem_without_waiting(pool_grant grant, const acquire_request& request,
+                                  const source_location& where) {
+    constexpr std::uint64_t no_thread = 0;
+    while (grant.slot != nullptr) {
+      if (!reason_to_refuse(*grant.slot)) {
+        return lend(*grant.slot, where, no_thread);
+      }
+      const auto other = replace_dead(*grant.slot, true);
+      if (!other) {
+        throw pool_error(pool_errc::closed, "object_pool: the pool is closed");
+      }
+      grant = *other;
     }
     pool_slot& slot = create_granted();
     give_up_if_late(slot, request);
-    return lend(slot, where);
+    return lend(slot, where, no_thread);
   }
 
   bool adopt(T&& object) {
@@ -115,7 +122,8 @@ class shared_pool_core final : public object_pool_core {
   }
 
   void give_back(pool_slot& slot) noexcept override {
-    if (slot.holder.load(std::memory_order_relaxed) != this_thread_number()) [[unlikely]] {
+    const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
+    if (holder != this_thread_number() && holder != 0) [[unlikely]] {
       crossed_threads();
     }
     if (!calls_.clean_up(slot)) [[unlikely]] {
@@ -144,9 +152,10 @@ class shared_pool_core final : public object_pool_core {
  private:
   using calls = lifecycle_calls<T, Lifecycle>;
 
-  lease<T> lend(pool_slot& slot, const source_location& where) noexcept {
+  lease<T> lend(pool_slot& slot, const source_location& where,
+                std::uint64_t holder = this_thread_number()) noexcept {
     slot.site.store(where);
-    slot.holder.store(this_thread_number(), std::memory_order_relaxed);
+    slot.holder.store(holder, std::memory_order_relaxed);
     // Zero means not leased.
     const auto at = coarse_now().time_since_epoch().count();
     slot.acquired_at.store(at != not_leased ? at : 1, std::memory_order_relaxed);
@@ -172,9 +181,9 @@ class shared_pool_core final : public object_pool_core {
     return false;
   }
 
-  std::optional<pool_grant> replace_dead(pool_slot& slot) noexcept {
+  std::optional<pool_grant> replace_dead(pool_slot& slot, bool insists = false) noexcept {
     calls_.destroy(slot);
-    return replace(slot, slot.reason);
+    return replace(slot, slot.reason, insists);
   }
 
   // `dead` is an unusable object that the caller drew, or null.

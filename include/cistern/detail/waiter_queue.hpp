@@ -24,6 +24,7 @@ enum class wait_outcome : unsigned char {
 // it is guarded by the pool's mutex until the outcome is set; from then on it belongs to the owner.
 struct waiter {
   time_point deadline = time_point::max();
+  bool queued = false;       // since it was queued, until its owner has collected the outcome
   bool endless = false;      // neither deadline nor stop token: nothing but an object ends the wait
   std::uint64_t thread = 0;  // this_thread_number() of a blocked thread; 0 for a coroutine
   std::condition_variable* wake = nullptr;     // of a blocked thread

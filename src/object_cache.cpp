@@ -1,5 +1,5 @@
 #include <cistern/detail/idle_stack.hpp>
-#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/object_cache.hpp>
 
 #include <thread>
 
@@ -38,12 +38,12 @@ bool fence_all_threads() noexcept {
 #endif
 
 // Lets the owner know, and makes sure that it either sees that or is seen busy.
-bool thread_cache::announce_claim(bool asymmetric) noexcept {
+bool object_cache::announce_claim(bool asymmetric) noexcept {
   claimed_.exchange(1, std::memory_order_seq_cst);
   return !asymmetric || fence_all_threads();
 }
 
-bool thread_cache::try_claim(bool asymmetric) noexcept {
+bool object_cache::try_claim(bool asymmetric) noexcept {
   constexpr int looks = 64;
   bool mine = announce_claim(asymmetric);
   if (mine) {
@@ -58,7 +58,7 @@ bool thread_cache::try_claim(bool asymmetric) noexcept {
   return mine;
 }
 
-void thread_cache::claim(bool asymmetric) noexcept {
+void object_cache::claim(bool asymmetric) noexcept {
   while (!try_claim(asymmetric)) {
     // The owner was interrupted between two instructions of a very short stretch: let it run.
     std::this_thread::sleep_for(std::chrono::microseconds{50});

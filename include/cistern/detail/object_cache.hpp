@@ -1,4 +1,4 @@
-// thread_cache: the idle objects that one thread keeps of one per-thread pool, and how others get at them.
+// object_cache: the idle objects that one thread keeps of one per-thread pool, and how others get at them.
 //
 // The owner comes without a lock, and without an atomic read-modify-write where the system offers asymmetric
 // fences (Linux: membarrier):
@@ -28,7 +28,7 @@ namespace cistern::detail {
 // A full fence in every running thread of this process. False if the system refuses.
 [[nodiscard]] bool fence_all_threads() noexcept;
 
-class alignas(64) thread_cache {
+class alignas(64) object_cache {
  public:
   static constexpr std::uint32_t most_slots = 32;
 
@@ -76,8 +76,8 @@ class alignas(64) thread_cache {
   duration::rep recent_time = 0;
   std::uint32_t acquires = 0;
 
-  thread_cache* next = nullptr;       // all caches of the pool; guarded by its mutex
-  thread_cache* next_free = nullptr;  // those without an owner
+  object_cache* next = nullptr;       // all caches of the pool; guarded by its mutex
+  object_cache* next_free = nullptr;  // those without an owner
 
  private:
   void set_count(std::uint32_t count) noexcept { count_.store(count, std::memory_order_relaxed); }
@@ -91,15 +91,15 @@ class alignas(64) thread_cache {
 
 // This thread's caches, by the number of the pool. A serial is never used twice, so that a new pool with an
 // old number, or at an old address, doesn't see the old one's caches.
-struct cache_entry {
+struct object_cache_entry {
   std::uint64_t serial = 0;
-  thread_cache* cache = nullptr;
+  object_cache* cache = nullptr;
 };
-struct cache_directory {
-  cache_entry* entries = nullptr;
+struct object_cache_directory {
+  object_cache_entry* entries = nullptr;
   std::uint32_t size = 0;
   bool ended = false;  // the thread is ending: no caches any more
 };
-inline thread_local constinit cache_directory caches_here;
+inline thread_local constinit object_cache_directory object_caches_here;
 
 }  // namespace cistern::detail
