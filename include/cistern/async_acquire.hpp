@@ -1,27 +1,28 @@
 // async_acquire: waiting for a pooled object in a coroutine, in the same queue as blocked threads.
 #pragma once
 
+#include <cistern/detail/object_pool_core.hpp>
+#include <cistern/lease.hpp>
+#include <cistern/pool_error.hpp>
+
 #include <coroutine>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
-#include <cistern/detail/object_pool_core.hpp>
-#include <cistern/lease.hpp>
-#include <cistern/pool_error.hpp>
-
 namespace cistern {
 
-/// Resumes a coroutine on the spot: on the thread that gave the object back (or closed the pool, or noticed the
-/// deadline), inside that call but outside the pool's lock. Resumptions don't nest: however many coroutines pass
-/// objects on to each other this way, the stack doesn't grow.
+/// Resumes a coroutine on the spot: on the thread that gave the object back (or closed the pool, or noticed
+/// the deadline), inside that call but outside the pool's lock. Resumptions don't nest: however many
+/// coroutines pass objects on to each other this way, the stack doesn't grow.
 struct inline_executor {
   void operator()(std::coroutine_handle<> coroutine) const { coroutine.resume(); }
 };
 
 namespace detail {
 
-// What `co_await pool.acquire_async(...)` awaits. Lies in the coroutine's frame, and is its place in the queue.
+// What `co_await pool.acquire_async(...)` awaits. Lies in the coroutine's frame, and is its place in the
+// queue.
 template <class Core, class T, class Executor>
 class acquire_awaiter : private waiter {
  public:

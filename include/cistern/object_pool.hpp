@@ -82,13 +82,13 @@ class object_pool {
     return core_->acquire({core_->deadline_after(timeout), std::move(stop), true}, where);
   }
 
-  /// `co_await pool.acquire_async()` is `acquire` for coroutines: it queues with the blocked threads, and gives or
-  /// throws the same, except `would_deadlock`. When the wait is over, `executor(coroutine)` is called with a
-  /// `std::coroutine_handle<>` to be resumed once, anywhere; it must not throw. Without an executor the coroutine
-  /// goes on inside the call that ended the wait.
+  /// `co_await pool.acquire_async()` is `acquire` for coroutines: it queues with the blocked threads, and
+  /// gives or throws the same, except `would_deadlock`. When the wait is over, `executor(coroutine)` is
+  /// called with a `std::coroutine_handle<>` to be resumed once, anywhere; it must not throw. Without an
+  /// executor the coroutine goes on inside the call that ended the wait.
   ///
-  /// There is no hidden thread: a coroutine's deadline is noticed by `maintain`. A coroutine destroyed while it
-  /// waits leaves the queue.
+  /// There is no hidden thread: a coroutine's deadline is noticed by `maintain`. A coroutine destroyed while
+  /// it waits leaves the queue.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
   [[nodiscard]] auto acquire_async(Executor executor = {},
                                    source_location where = source_location::current()) {
@@ -97,7 +97,8 @@ class object_pool {
   }
   /// As `acquire_async`, but waits until `deadline`, or until `stop` is triggered.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
-  [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {}, Executor executor = {},
+  [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {},
+                                         Executor executor = {},
                                          source_location where = source_location::current()) {
     return detail::acquire_awaiter<core, T, Executor>(*core_, {deadline, std::move(stop), true},
                                                       std::move(executor), where);
@@ -120,7 +121,8 @@ class object_pool {
   }
   /// Destroys every object that exists now: the idle ones at once, the others when they come back.
   void invalidate_all() noexcept { core_->invalidate_all(); }
-  /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; returns how many. O(idle).
+  /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; returns how many.
+  /// O(idle).
   std::size_t trim(std::size_t keep_idle = 0) noexcept { return core_->trim(keep_idle); }
   /// Does what time demands: ends waits whose deadline has passed, destroys objects idle too long or too old,
   /// lets a failing factory try again, keeps up `min_idle`. Returns when it next has work

@@ -67,9 +67,11 @@ class object_pool_core : public lease_home {
   [[nodiscard]] pool_grant obtain(const acquire_request& request);
   // Doesn't wait and doesn't throw: the grant, or why there is none.
   [[nodiscard]] std::optional<pool_grant> try_obtain(pool_errc& why) noexcept;
-  // The object in `slot` was found unusable and has been destroyed: another in its place, or why there is
-  // none.
-  [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason) noexcept;
+  // The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
+  // create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
+  // closed.
+  [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason,
+                                                  bool insists) noexcept;
 
   // Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
   [[nodiscard]] pool_slot& create_granted();

@@ -1,9 +1,9 @@
 // per_thread_core: everything of a per-thread object pool that doesn't depend on the type of its objects.
 #pragma once
 
+#include <cistern/detail/object_cache.hpp>
 #include <cistern/detail/pool_slot.hpp>
 #include <cistern/detail/slot_table.hpp>
-#include <cistern/detail/object_cache.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/object_pool_statistics.hpp>
 #include <cistern/pool_error.hpp>

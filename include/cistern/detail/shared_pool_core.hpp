@@ -81,8 +81,8 @@ class shared_pool_core final : public object_pool_core {
     }
   }
 
-  // Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is replaced
-  // by a new one, even while the factory should be left in peace.
+  // Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is
+  // replaced by a new one, even while the factory should be left in peace.
   lease<T> redeem_without_waiting(pool_grant grant, const acquire_request& request,
                                   const source_location& where) {
     constexpr std::uint64_t no_thread = 0;

@@ -1,0 +1,140 @@
+// depot: what the threads of a synchronized pool share: the buckets, each behind a lock of its own.
+#pragma once
+
+#include <cistern/detail/bucket.hpp>
+#include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/mutex.hpp>
+#include <cistern/detail/oversize_list.hpp>
+#include <cistern/detail/pass_through.hpp>
+#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory_resource>
+#include <mutex>
+
+namespace cistern::detail {
+
+/// Thread-safe, every function, but `release`. Locks, in the order in which they may be taken together:
+///
+///     budget_lock_  →  lock of one bucket  →  whatever upstream takes
+///     oversize_lock_                       →  whatever upstream takes
+///
+/// At most one bucket's lock is held at a time, but in `lock_all`.
+class depot {
+ public:
+  depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
+      : options_(options), account_(upstream, options.max_bytes) {}
+  depot(const depot&) = delete;
+  depot& operator=(const depot&) = delete;
+  ~depot() = default;
+
+  [[nodiscard]] const pool_options& options() const noexcept { return options_; }
+  [[nodiscard]] upstream_account& account() noexcept { return account_; }
+  [[nodiscard]] const upstream_account& account() const noexcept { return account_; }
+  [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept {
+    return served_by_bucket(last, alignment, options_);
+  }
+
+  /// The size of the block that a request gets.
+  [[nodiscard]] std::size_t granted_bytes(std::size_t bytes, std::size_t alignment) const noexcept {
+    return granted_block_bytes(bytes, alignment, options_);
+  }
+
+  /// Blocks in a full magazine of a class; 0: the class is not for thread caches.
+  [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept;
+
+  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else up to
+  /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
+  /// Throws `bad_allocation` and what upstream throws.
+  [[nodiscard]] magazine take(unsigned index, std::size_t carve_blocks, bool& carved);
+
+  /// Takes in a magazine, full (O(1)) or not (O(blocks)).
+  void put(unsigned index, magazine blocks) noexcept;
+
+  /// One block without a thread cache.
+  [[nodiscard]] void* allocate(unsigned index);
+  void deallocate(unsigned index, void* block) noexcept;
+
+  /// Requests that no bucket serves.
+  [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
+  void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+
+  /// Gives free chunks back until at most `keep_bytes` are idle in the depot. Returns the bytes given back.
+  std::size_t trim(std::size_t keep_bytes) noexcept;
+
+  /// Asks every thread to flush its cache and trim to `keep_bytes` when it next gets to a slow path.
+  void request_trim(std::size_t keep_bytes) noexcept;
+  /// How many trims were requested so far, and what the last one wants kept.
+  [[nodiscard]] std::uint32_t trims_requested() const noexcept {
+    // Relaxed: a request is a hint; its effect goes through the buckets' locks.
+    return trims_requested_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t trim_keep_bytes() const noexcept {
+    return trim_keep_bytes_.load(std::memory_order_relaxed);
+  }
+
+  /// Takes over the counters of a cache that is given up; its blocks must have been put back.
+  void add_hits(unsigned index, std::uint64_t hits) noexcept;
+  /// The same for a cache that is given up with `blocks` still in it, as its chunks are released next.
+  void abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noexcept;
+
+  /// What thread caches hold of one class and have served of it.
+  struct cached {
+    std::size_t blocks = 0;
+    std::uint64_t hits = 0;
+  };
+  [[nodiscard]] pool_statistics statistics(const std::array<cached, cached_class_count>& in_caches) const;
+
+  /// Gives everything back to upstream. No other thread may be inside.
+  void release() noexcept;
+  void check_invariants() const noexcept;
+
+  // For fork: holds every lock, so that no other thread is inside.
+  void lock_all() noexcept;
+  void unlock_all() noexcept;
+
+  // For `idle_budget`.
+  template <class F>
+  auto visit(unsigned index, F f) {
+    shelf& s = shelves_[index];
+    const std::lock_guard guard(s.lock);
+    return f(s.blocks);
+  }
+  [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept;
+  std::size_t trim(unsigned index, std::size_t& surplus_bytes) noexcept;
+
+ private:
+  /// One class. `blocks` counts the blocks in magazines as free; its own list holds the loose ones.
+  struct alignas(64) shelf {
+    mutable mutex lock;  // guards all below
+    free_block* full_magazines = nullptr;
+    std::size_t magazine_blocks_total = 0;
+    std::uint64_t hits = 0;  ///< Allocations served from free lists, here or in caches since given up.
+    bucket blocks;
+  };
+
+  [[nodiscard]] bucket_shape shape(unsigned index) const noexcept;
+  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved);
+  [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
+  [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
+  static void dissolve_magazines(shelf& s) noexcept;
+  void settle(unsigned index) noexcept;
+  [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
+
+  pool_options options_;
+  upstream_account account_;
+  std::atomic<std::uint32_t> trims_requested_{0};
+  std::atomic<std::size_t> trim_keep_bytes_{0};
+  mutex budget_lock_;  // one thread at a time moves grants between buckets
+  std::array<shelf, class_count> shelves_{};
+  mutable mutex oversize_lock_;  // guards oversize_
+  oversize_list oversize_;
+  pass_through_table passed_;
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,194 @@
+// idle_budget: how many free blocks each bucket may keep, so that a pool gives memory back by itself.
+#pragma once
+
+#include <cistern/detail/bucket.hpp>
+#include <cistern/detail/size_classes.hpp>
+
+#include <algorithm>
+#include <cstddef>
+
+namespace cistern::detail {
+
+/// Each bucket holds a grant: the number of free blocks it may keep before it has to ask again. Asking is the
+/// slow path of a free, and a grant is never small against the work of asking, so the fast path pays nothing
+/// and the work is amortised constant per free.
+///
+/// While there is room, grants add up to at most `max_idle_bytes` (uncarved memory counted in). When there is
+/// none, unused grants are taken back, but for a least one each; then chunks go back to upstream:
+///
+///   1. What is known to be free without a look at it: blocks that came singly, and buckets without a live
+///   block.
+///   2. Free chunks among others, which takes a walk over the bucket's free list: where blocks were freed in
+///   some
+///      order, so that walking is cheap and finds whole chunks; after as many frees as there are blocks to
+///      walk over; and down to half the budget, so that the next time is far away.
+///
+/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget; such a grant
+/// ends, at the latest, with the free that makes the bucket's last block free.
+///
+/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself,
+/// `trim(index, surplus_bytes&)`, and `frees_are_in_order(index)`, which tells `are_in_order` of its free
+/// blocks.
+template <class Buckets>
+class idle_budget {
+ public:
+  idle_budget(Buckets& buckets, std::size_t max_idle_bytes, std::size_t max_idle_blocks) noexcept
+      : buckets_(buckets), max_idle_bytes_(max_idle_bytes), max_idle_blocks_(max_idle_blocks) {}
+
+  /// Whether a free block that came singly may be kept in bucket `index`; false: it must go back to upstream.
+  [[nodiscard]] bool make_room_for_single(unsigned index) {
+    ask(index);
+    return visit(index, [](bucket& b) { return b.depth() < b.granted; });
+  }
+
+  /// Settles a bucket of chunked blocks whose list has outgrown its grant. Afterwards `depth <= granted`.
+  void settle(unsigned index) {
+    ask(index);
+    if (visit(index, [](bucket& b) { return b.depth() > b.granted; })) {
+      grant_beyond(index);
+    }
+  }
+
+ private:
+  void ask(unsigned index) {
+    if (visit(index, [&](bucket& b) { return b.granted >= max_idle_blocks_; })) {
+      if (!comes_singly(class_block_bytes(index))) {
+        trim_within_bucket_bound(index);
+      }
+      return;
+    }
+    if (grant(index)) {
+      return;
+    }
+    take_back_unused_grants();
+    if (grant(index)) {
+      return;
+    }
+    give_back_what_is_known_free(index);
+    if (grant(index)) {
+      return;
+    }
+    give_back_free_chunks();
+    grant(index);
+  }
+
+  /// The least that is worth asking for, in blocks.
+  [[nodiscard]] std::size_t least_grant(unsigned index) const noexcept {
+    const std::size_t bytes = std::min(2 * largest_chunked_block_bytes, max_idle_bytes_ / 8);
+    return std::max<std::size_t>(1, bytes / class_block_bytes(index));
+  }
+
+  /// What no grant and no uncarved memory claims yet.
+  [[nodiscard]] std::size_t unreserved_bytes() {
+    std::size_t reserved_bytes = 0;
+    for (unsigned i = 0; i < class_count; ++i) {
+      reserved_bytes += visit(i, [&](bucket& b) {
+        return std::max(b.granted, b.depth()) * class_block_bytes(i) + b.uncarved_bytes();
+      });
+    }
+    return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
+  }
+
+  bool grant(unsigned index) {
+    const std::size_t affordable = unreserved_bytes() / class_block_bytes(index);
+    const std::size_t least = least_grant(index);
+    if (affordable < least) {
+      return false;
+    }
+    visit(index, [&](bucket& b) {
+      const std::size_t asked = std::max(least, b.depth());
+      b.granted += std::min({asked, affordable, max_idle_blocks_ - b.granted});
+    });
+    return true;
+  }
+
+  void take_back_unused_grants() {
+    for (unsigned i = 0; i < class_count; ++i) {
+      visit(i, [&](bucket& b) { b.granted = std::min(b.granted, b.depth() + least_grant(i)); });
+    }
+  }
+
+  [[nodiscard]] std::size_t idle_bytes_beyond(std::size_t bound_bytes) {
+    std::size_t idle_bytes = 0;
+    for (unsigned i = 0; i < class_count; ++i) {
+      idle_bytes +=
+          visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
+    }
+    return idle_bytes - std::min(idle_bytes, bound_bytes);
+  }
+
+  void trim(unsigned index, std::size_t& surplus_bytes) {
+    buckets_.trim(index, surplus_bytes);
+    visit(index, [](bucket& b) { b.granted = b.depth(); });
+  }
+
+  /// A large block that finds no room goes back itself rather than push others of its own size out.
+  void give_back_what_is_known_free(unsigned asking) {
+    std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ - max_idle_bytes_ / 8);
+    for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+      const bool single = comes_singly(class_block_bytes(i));
+      const bool known_free =
+          visit(i, [&](bucket& b) { return b.depth() != 0 && (single || b.depth() == b.carved_blocks); });
+      if (known_free && !(single && i == asking)) {
+        trim(i, surplus_bytes);
+      }
+    }
+  }
+
+  void give_back_free_chunks() {
+    std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ / 2);
+    for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i)) {
+        trim(i, surplus_bytes);
+      }
+    }
+  }
+
+  /// Whether the blocks freed since the last walk pay for one, and lie in order. If they don't, they count as
+  /// walked, so that looking again is paid for as well.
+  [[nodiscard]] bool is_worth_a_walk(unsigned index) {
+    const bool paid_for = visit(index, [](bucket& b) {
+      return b.depth() != 0 && b.depth() >= 2 * b.depth_after_trim + b.chunk_count;
+    });
+    if (!paid_for) {
+      return false;
+    }
+    if (class_block_bytes(index) < page_bytes && !buckets_.frees_are_in_order(index)) {
+      visit(index, [](bucket& b) { b.depth_after_trim = b.depth(); });
+      return false;
+    }
+    return true;
+  }
+
+  void trim_within_bucket_bound(unsigned index) {
+    const bool all_free = visit(index, [](bucket& b) { return b.depth() == b.carved_blocks; });
+    if (!all_free && !is_worth_a_walk(index)) {
+      return;
+    }
+    const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
+    std::size_t surplus_bytes = (depth - std::min(depth, max_idle_blocks_ / 2)) * class_block_bytes(index);
+    trim(index, surplus_bytes);
+    visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
+  }
+
+  /// More than the budget allows, as live blocks hold the chunks: fewer frees than there are live blocks, so
+  /// that the last one is seen.
+  void grant_beyond(unsigned index) {
+    visit(index, [&](bucket& b) {
+      const std::size_t live_blocks = b.carved_blocks - b.depth();
+      const std::size_t before_last = live_blocks - std::min<std::size_t>(live_blocks, 1);
+      b.granted = b.depth() + std::min(before_last, std::max(least_grant(index), b.depth()));
+    });
+  }
+
+  template <class F>
+  auto visit(unsigned index, F f) {
+    return buckets_.visit(index, f);
+  }
+
+  Buckets& buckets_;
+  std::size_t max_idle_bytes_;
+  std::size_t max_idle_blocks_;
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,105 @@
+// Size classes: which block size serves a request of so many bytes.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+/// Block sizes go up by 8 bytes from 16 to 64, then by four steps per doubling, to 1 GiB:
+///
+///     16 24 32 40 48 56 64 | 80 96 112 128 | 160 192 224 256 | 320 ...
+///
+/// All look-ups take the *last byte* of a request, `bytes - 1`, for two reasons: zero bytes become a huge
+/// value that no class serves, so that one comparison refuses both ends; and rounding a size up to a power of
+/// two `alignment` is `last_byte(bytes) | (alignment - 1)`.
+///
+/// A size that is a multiple of a power of two falls into a class that is a multiple of the same power, so a
+/// chunk with an aligned base makes every block of it as aligned as its size is.
+inline constexpr std::size_t smallest_block_bytes = 16;
+inline constexpr std::size_t fine_limit_bytes = 64;  ///< Up to here, steps of 8 bytes.
+inline constexpr std::size_t largest_block_bytes = std::size_t{1} << 30;
+inline constexpr unsigned fine_classes = (fine_limit_bytes - smallest_block_bytes) / 8 + 1;
+
+/// The last byte of a request after rounding its size up to its alignment; `SIZE_MAX` for zero bytes.
+[[nodiscard]] constexpr std::size_t last_byte(std::size_t bytes, std::size_t alignment) noexcept {
+  return (bytes - 1) | (alignment - 1);
+}
+
+/// The class of a request by arithmetic; `last` below `largest_block_bytes`.
+[[nodiscard]] constexpr unsigned computed_class_of(std::size_t last) noexcept {
+  if (last < fine_limit_bytes) {
+    return last < smallest_block_bytes ? 0U : static_cast<unsigned>(last / 8 - 1);
+  }
+  const auto width = static_cast<unsigned>(std::bit_width(last));
+  const auto quarter = static_cast<unsigned>(last >> (width - 3)) & 3U;
+  return fine_classes + (width - 7) * 4 + quarter;
+}
+
+inline constexpr unsigned class_count = computed_class_of(largest_block_bytes - 1) + 1;
+
+/// The block size of a class, in bytes.
+[[nodiscard]] constexpr std::size_t class_block_bytes(unsigned index) noexcept {
+  if (index < fine_classes) {
+    return smallest_block_bytes + index * std::size_t{8};
+  }
+  const unsigned step = index - fine_classes;
+  return std::size_t{5 + step % 4} << (step / 4 + 4);
+}
+
+/// Two tables of 128 bytes answer for requests up to 1 KiB (an entry per 8 bytes) and up to 32 KiB (an entry
+/// per 256): arithmetic takes twice the time of a whole allocation where counting leading zeros is slow.
+inline constexpr std::size_t small_limit_bytes = 1024;
+inline constexpr std::size_t medium_limit_bytes = 32768;
+
+template <std::size_t Limit, std::size_t Step>
+inline constexpr auto class_table = [] {
+  std::array<std::uint8_t, Limit / Step> table{};
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i] = static_cast<std::uint8_t>(computed_class_of((i + 1) * Step - 1));
+  }
+  return table;
+}();
+
+/// The class of a request with `last` below `small_limit_bytes`.
+[[nodiscard]] constexpr unsigned small_class_of(std::size_t last) noexcept {
+  return class_table<small_limit_bytes, 8>[last / 8];
+}
+
+/// The class of a request with `last` from `small_limit_bytes` to below `largest_block_bytes`.
+[[nodiscard]] constexpr unsigned large_class_of(std::size_t last) noexcept {
+  return last < medium_limit_bytes ? class_table<medium_limit_bytes, 256>[last / 256]
+                                   : computed_class_of(last);
+}
+
+/// The class of a request with `last` below `largest_block_bytes`.
+[[nodiscard]] constexpr unsigned class_of(std::size_t last) noexcept {
+  return last < small_limit_bytes ? small_class_of(last) : large_class_of(last);
+}
+
+/// The alignment of a class's blocks that follows from their size: its largest power of two, at most a page,
+/// since upstreams may refuse more than that.
+inline constexpr std::size_t page_bytes = 4096;
+
+[[nodiscard]] constexpr std::size_t class_alignment(unsigned index) noexcept {
+  const std::size_t bytes = class_block_bytes(index);
+  const std::size_t natural = bytes & (~bytes + 1);
+  return natural < page_bytes ? natural : page_bytes;
+}
+
+/// The size of the block that a request of `bytes` gets from a pool whose buckets serve it. Requests beyond
+/// every bucket are rounded up to a page, or returned as they are where that overflows.
+[[nodiscard]] constexpr std::size_t good_size(std::size_t bytes) noexcept {
+  if (bytes <= 1) {
+    return smallest_block_bytes;
+  }
+  if (bytes <= largest_block_bytes) {
+    return class_block_bytes(class_of(bytes - 1));
+  }
+  const std::size_t rounded = (bytes + (page_bytes - 1)) & ~(page_bytes - 1);
+  return rounded < bytes ? bytes : rounded;
+}
+
+}  // namespace cistern::detail

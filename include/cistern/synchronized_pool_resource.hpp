@@ -1,0 +1,166 @@
+// synchronized_pool_resource: the memory pool that any number of threads share, cached per thread.
+#pragma once
+
+#include <cistern/detail/asan.hpp>
+#include <cistern/detail/depot.hpp>
+#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/thread_registry.hpp>
+#include <cistern/pool_options.hpp>
+#include <cistern/pool_statistics.hpp>
+#include <cistern/sized_block.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <memory_resource>
+
+namespace cistern {
+
+/// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
+/// another one allocated. Each thread works on free lists of its own and trades whole lists ("magazines")
+/// with the others, so that a lock is taken once in many operations.
+///
+/// A thread that ends gives its cache back. A pool may be destroyed before or after the threads that used it,
+/// as long as none is inside. After `fork` the pool works in parent and child; what the caches of threads
+/// that the child doesn't have held stays there, unused, until `release`.
+///
+/// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown leaves
+/// the pool as it was. Blocks are not cleared: they come with whatever their last user left. Upstream must be
+/// thread-safe, and is called with a lock of the pool held.
+class synchronized_pool_resource : public std::pmr::memory_resource, private detail::cache_owner {
+ public:
+  /// Over `std::pmr::get_default_resource()`, with default options.
+  synchronized_pool_resource() : synchronized_pool_resource(pool_options{}) {}
+
+  /// Over `upstream`; null means new/delete.
+  explicit synchronized_pool_resource(std::pmr::memory_resource* upstream)
+      : synchronized_pool_resource(pool_options{}, upstream) {}
+
+  /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
+  /// from upstream yet.
+  explicit synchronized_pool_resource(const pool_options& options,
+                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+
+  /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
+  template <std::same_as<std::pmr::pool_options> Options>
+  explicit synchronized_pool_resource(const Options& options,
+                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+      : synchronized_pool_resource(from_standard(options), upstream) {}
+
+  synchronized_pool_resource(const synchronized_pool_resource&) = delete;
+  synchronized_pool_resource& operator=(const synchronized_pool_resource&) = delete;
+
+  /// Calls `release()`. No other thread may be inside the pool; threads that used it may still run.
+  ~synchronized_pool_resource() override;
+
+  /// Gives all memory back to upstream, blocks still in use included. No other thread may be inside the pool.
+  void release() noexcept;
+
+  [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept {
+    return depot_.account().upstream();
+  }
+
+  /// The options in effect.
+  [[nodiscard]] pool_options options() const noexcept { return depot_.options(); }
+
+  /// The same as through the base class, with static dispatch: what is known when compiling (size,
+  /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
+  /// Thread-safe.
+  [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    if constexpr (!detail::asan_build) {
+      const std::size_t last = detail::last_byte(bytes, alignment);
+      if (last < detail::small_limit_bytes) [[likely]] {
+        return allocate_cached(detail::small_class_of(last), bytes, alignment);
+      }
+    }
+    return synchronized_pool_resource::do_allocate(bytes, alignment);
+  }
+
+  /// `bytes` and `alignment` as at the allocation; `bytes` may be what `allocate_at_least` granted.
+  /// Thread-safe.
+  void deallocate(void* block, std::size_t bytes,
+                  std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    if constexpr (!detail::asan_build) {
+      const std::size_t last = detail::last_byte(bytes, alignment);
+      if (last < detail::small_limit_bytes) [[likely]] {
+        return deallocate_cached(detail::small_class_of(last), block, bytes, alignment);
+      }
+    }
+    synchronized_pool_resource::do_deallocate(block, bytes, alignment);
+  }
+
+  /// Like `allocate`, and says how large the block is: all of it may be used. Thread-safe.
+  [[nodiscard]] sized_block allocate_at_least(std::size_t bytes,
+                                              std::size_t alignment = alignof(std::max_align_t));
+
+  /// The size of the block that a request of `bytes` gets from a bucket: sizes worth growing to.
+  [[nodiscard]] static constexpr std::size_t good_size(std::size_t bytes) noexcept {
+    return detail::good_size(bytes);
+  }
+
+  /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
+  /// lists into address order. Returns the bytes given back. Blocks in the caches of other threads count as
+  /// live; each of these threads gives back its own, in the same way, when it next gets to a slow path of
+  /// this pool. O(free blocks * log(chunks)). Thread-safe.
+  std::size_t trim(std::size_t keep_bytes = 0) noexcept;
+
+  /// An account of the pool, exact in a quiet moment. O(threads). Thread-safe.
+  [[nodiscard]] pool_statistics statistics() const;
+
+  /// Aborts with a message when an invariant of the pool doesn't hold. Only in a quiet moment. For tests.
+  void check_invariants() const noexcept;
+
+ protected:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+ private:
+  static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
+
+  /// The calling thread's cache if the thread table has it.
+  [[nodiscard]] detail::thread_cache* table_cache() const noexcept {
+    const detail::cache_reference& entry = detail::thread_table[ticket_.id % detail::thread_table_size];
+    return entry.serial == ticket_.serial ? entry.cache : nullptr;
+  }
+
+  void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
+    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
+      if (detail::cache_slot& slot = cache->slot(index); slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
+    }
+    return allocate_slow(bytes, alignment);
+  }
+
+  void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
+    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
+      if (detail::cache_slot& slot = cache->slot(index); slot.balance() < slot.limit) [[likely]] {
+        slot.push(block, detail::class_block_bytes(index));
+        return;
+      }
+    }
+    deallocate_slow(block, bytes, alignment);
+  }
+
+  void* allocate_slow(std::size_t bytes, std::size_t alignment);
+  void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  [[nodiscard]] detail::thread_cache* own_cache() noexcept;
+  [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;
+  void put_aside(detail::thread_cache& cache) noexcept;
+  void free_caches(bool in_use_too) noexcept;
+
+  void retire(detail::thread_cache& cache) noexcept override;
+  void before_fork() noexcept override;
+  void after_fork() noexcept override;
+
+  detail::pool_ticket ticket_;
+  mutable detail::mutex
+      caches_lock_;  // guards the list and each cache's `in_use`; taken before the depot's locks
+  detail::thread_cache* caches_ = nullptr;
+  detail::depot depot_;
+};
+
+}  // namespace cistern

@@ -1,0 +1,150 @@
+// unsynchronized_pool_resource: the memory pool for one thread at a time.
+#pragma once
+
+#include <cistern/detail/asan.hpp>
+#include <cistern/detail/bucket.hpp>
+#include <cistern/detail/oversize_list.hpp>
+#include <cistern/detail/pass_through.hpp>
+#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
+#include <cistern/pool_statistics.hpp>
+#include <cistern/sized_block.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <memory_resource>
+
+namespace cistern {
+
+/// A drop-in for `std::pmr::unsynchronized_pool_resource`: free lists of blocks in size classes, over chunks
+/// from an upstream resource. One thread at a time may use a pool.
+///
+/// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown
+/// leaves the pool as it was. Blocks are not cleared: they come with whatever their last user left.
+class unsynchronized_pool_resource : public std::pmr::memory_resource {
+ public:
+  /// Over `std::pmr::get_default_resource()`, with default options.
+  unsynchronized_pool_resource() : unsynchronized_pool_resource(pool_options{}) {}
+
+  /// Over `upstream`; null means new/delete.
+  explicit unsynchronized_pool_resource(std::pmr::memory_resource* upstream)
+      : unsynchronized_pool_resource(pool_options{}, upstream) {}
+
+  /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
+  /// from upstream yet.
+  explicit unsynchronized_pool_resource(
+      const pool_options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+
+  /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
+  template <std::same_as<std::pmr::pool_options> Options>
+  explicit unsynchronized_pool_resource(
+      const Options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+      : unsynchronized_pool_resource(from_standard(options), upstream) {}
+
+  unsynchronized_pool_resource(const unsynchronized_pool_resource&) = delete;
+  unsynchronized_pool_resource& operator=(const unsynchronized_pool_resource&) = delete;
+
+  /// Calls `release()`.
+  ~unsynchronized_pool_resource() override;
+
+  /// Gives all memory back to upstream, blocks still in use included.
+  void release() noexcept;
+
+  [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept { return account_.upstream(); }
+
+  /// The options in effect.
+  [[nodiscard]] pool_options options() const noexcept { return options_; }
+
+  /// The same as through the base class, with static dispatch: what is known when compiling (size,
+  /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
+  [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    if constexpr (!detail::asan_build) {
+      const std::size_t last = detail::last_byte(bytes, alignment);
+      if (last < detail::small_limit_bytes) [[likely]] {
+        return allocate_from(buckets_[detail::small_class_of(last)], bytes, alignment);
+      }
+    }
+    return unsynchronized_pool_resource::do_allocate(bytes, alignment);
+  }
+
+  /// `bytes` and `alignment` as at the allocation; `bytes` may be what `allocate_at_least` granted.
+  void deallocate(void* block, std::size_t bytes,
+                  std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    if constexpr (!detail::asan_build) {
+      const std::size_t last = detail::last_byte(bytes, alignment);
+      if (last < detail::small_limit_bytes) [[likely]] {
+        const unsigned index = detail::small_class_of(last);
+        return deallocate_to(buckets_[index], detail::class_block_bytes(index), block, bytes, alignment);
+      }
+    }
+    unsynchronized_pool_resource::do_deallocate(block, bytes, alignment);
+  }
+
+  /// Like `allocate`, and says how large the block is: all of it may be used.
+  [[nodiscard]] sized_block allocate_at_least(std::size_t bytes,
+                                              std::size_t alignment = alignof(std::max_align_t));
+
+  /// The size of the block that a request of `bytes` gets from a bucket: sizes worth growing to.
+  [[nodiscard]] static constexpr std::size_t good_size(std::size_t bytes) noexcept {
+    return detail::good_size(bytes);
+  }
+
+  /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
+  /// lists into address order. Returns the bytes given back. O(free blocks * log(chunks)).
+  std::size_t trim(std::size_t keep_bytes = 0) noexcept;
+
+  /// An exact account. O(1).
+  [[nodiscard]] pool_statistics statistics() const;
+
+  /// Aborts with a message when an invariant of the pool doesn't hold. O(free blocks * chunks): for tests.
+  void check_invariants() const noexcept;
+
+ protected:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+ private:
+  struct budget_view;
+
+  static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
+
+  void* allocate_from(detail::bucket& b, std::size_t bytes, std::size_t alignment) {
+    if (b.head != nullptr) [[likely]] {
+      return b.pop();
+    }
+    return allocate_slow(bytes, alignment);
+  }
+
+  void deallocate_to(detail::bucket& b, std::size_t block_bytes, void* block, std::size_t bytes,
+                     std::size_t alignment) noexcept {
+    if (b.depth() < b.limit) [[likely]] {
+      b.push(block, block_bytes);
+    } else {
+      deallocate_slow(block, bytes, alignment);
+    }
+  }
+
+  [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept;
+  [[nodiscard]] detail::bucket_shape shape(unsigned index) const noexcept;
+  void* allocate_slow(std::size_t bytes, std::size_t alignment);
+  void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
+  void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  void keep(unsigned index, void* block) noexcept;
+  [[nodiscard]] bool sees_every_free() const noexcept {
+    return options_.zero_on_free || options_.pass_through;
+  }
+
+  std::array<detail::bucket, detail::class_count> buckets_{};
+  pool_options options_;
+  detail::upstream_account account_;
+  detail::oversize_list oversize_;
+  detail::pass_through_table passed_;
+};
+
+}  // namespace cistern

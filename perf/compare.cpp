@@ -1,0 +1,249 @@
+// compare: every memory resource on the same work, interleaved in one process; times, ratios, peak memory.
+#include <algorithm>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/contestant.hpp"
+#include "support/measure.hpp"
+#include "support/peak_memory.hpp"
+#include "support/progress.hpp"
+#include "support/report.hpp"
+#include "support/workload.hpp"
+
+namespace {
+
+constexpr const char* usage =
+    R"(Usage: compare [options]
+
+Runs every memory resource on the same work, interleaved in one process, and prints nanoseconds per
+operation (the median of the rounds), in brackets the time relative to mimalloc's.
+
+  --filter A,B,...       only workloads whose name contains A or B or ...
+  --contestants A,B,...  only these memory resources, by their full names
+  --rounds N             rounds per workload (default 9)
+  --quick                3 short rounds and one memory run: a rough picture in less than a minute
+  --no-memory            don't measure peak memory
+  --csv FILE             write every round of every contestant
+  --markdown FILE        write the report as Markdown
+  --list                 print the names of workloads and contestants
+  --help                 print this
+
+The program starts itself with "--peak-memory-of WORKLOAD CONTESTANT" to measure peak memory; it then prints
+the peak resident set, and how much of it the work added, in bytes.
+docs/benchmarking.md explains the workloads and the method.
+)";
+
+/// A mistake on the command line: message on stderr, exit status 2.
+struct usage_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct options {
+  std::vector<std::string> filters;
+  std::vector<std::string> contestants;
+  std::string csv_file;
+  std::string markdown_file;
+  std::optional<std::pair<std::string, std::string>> peak_memory_of;
+  perf::plan how;
+  bool list = false;
+  bool help = false;
+};
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  for (std::size_t comma = 0; comma != std::string::npos; start = comma + 1) {
+    comma = text.find(',', start);
+    if (std::string part = text.substr(start, comma - start); !part.empty()) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::size_t positive_number(const std::string& option, const std::string& text) {
+  std::size_t used = 0;
+  unsigned long value = 0;
+  try {
+    value = std::stoul(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  if (used != text.size() || text.starts_with('-') || value == 0 || value > 1000) {
+    throw usage_error(option + " needs a number from 1 to 1000, not \"" + text + '"');
+  }
+  return value;
+}
+
+options parse(const std::vector<std::string>& arguments) {
+  options result;
+  std::optional<std::size_t> rounds;
+  bool memory = true;
+  auto next = arguments.begin();
+  const auto value = [&](const std::string& option) {
+    if (next == arguments.end()) throw usage_error(option + " needs a value");
+    return *next++;
+  };
+  while (next != arguments.end()) {
+    const std::string option = *next++;
+    if (option == "--filter") {
+      result.filters = split(value(option));
+    } else if (option == "--contestants") {
+      result.contestants = split(value(option));
+    } else if (option == "--rounds") {
+      rounds = positive_number(option, value(option));
+    } else if (option == "--quick") {
+      result.how = {.rounds = 3, .run_time = std::chrono::milliseconds(5), .memory_runs = 1};
+    } else if (option == "--no-memory") {
+      memory = false;
+    } else if (option == "--csv") {
+      result.csv_file = value(option);
+    } else if (option == "--markdown") {
+      result.markdown_file = value(option);
+    } else if (option == "--list") {
+      result.list = true;
+    } else if (option == "--help" || option == "-h") {
+      result.help = true;
+    } else if (option == "--peak-memory-of") {
+      auto workload = value(option);
+      result.peak_memory_of.emplace(std::move(workload), value(option));
+    } else {
+      throw usage_error("unknown option " + option);
+    }
+  }
+  if (rounds) result.how.rounds = *rounds;
+  if (!memory) result.how.memory_runs = 0;
+  return result;
+}
+
+const perf::contestant& contestant_named(const std::string& name) {
+  for (const perf::contestant& each : perf::contestants()) {
+    if (each.name == name) return each;
+  }
+  throw usage_error("no contestant is called " + name + " (see --list)");
+}
+
+std::vector<const perf::contestant*> chosen_contestants(const options& asked) {
+  std::vector<const perf::contestant*> chosen;
+  for (const std::string& name : asked.contestants) chosen.push_back(&contestant_named(name));
+  if (!chosen.empty()) return chosen;
+  for (const perf::contestant& each : perf::contestants()) {
+    if (each.by_default) chosen.push_back(&each);
+  }
+  return chosen;
+}
+
+std::vector<perf::workload> chosen_workloads(const options& asked,
+                                             const std::vector<const perf::contestant*>& who) {
+  auto chosen = perf::all_workloads();
+  std::erase_if(chosen, [&](const perf::workload& each) {
+    const bool matches = asked.filters.empty() ||
+                         std::any_of(asked.filters.begin(), asked.filters.end(), [&](const auto& part) {
+                           return each.name.find(part) != std::string::npos;
+                         });
+    const bool feasible =
+        std::any_of(who.begin(), who.end(), [&](const auto* one) { return perf::eligible(*one, each); });
+    return !matches || !feasible;
+  });
+  if (chosen.empty()) throw usage_error("no workload matches (see --list)");
+  return chosen;
+}
+
+void list() {
+  std::cout << "workloads:\n";
+  for (const perf::workload& each : perf::all_workloads()) {
+    std::cout << "  " << each.name << " (" << each.operation << ")\n";
+  }
+  std::cout << "contestants:\n";
+  for (const perf::contestant& each : perf::contestants()) {
+    std::cout << "  " << each.name << (each.by_default ? "" : " (only when named)") << '\n';
+  }
+}
+
+void print_peak_memory(const std::string& workload, const std::string& contestant) {
+  for (const perf::workload& each : perf::all_workloads()) {
+    if (each.name != workload) continue;
+    const perf::contestant& who = contestant_named(contestant);
+    if (!perf::eligible(who, each)) throw usage_error(contestant + " doesn't run " + workload);
+    const auto peak = perf::peak_memory_here(each, who);
+    std::cout << peak.peak_bytes << ' ' << peak.growth_bytes << '\n';
+    return;
+  }
+  throw usage_error("no workload is called " + workload + " (see --list)");
+}
+
+/// Opened before anything is measured, so that a wrong name is told at once. An empty name opens nothing.
+std::ofstream open_output(const std::string& name) {
+  std::ofstream file;
+  if (name.empty()) return file;
+  file.open(name);
+  if (!file) throw std::runtime_error("can't write " + name);
+  return file;
+}
+
+void finish_output(std::ofstream& file, const std::string& name) {
+  file.flush();
+  if (!file) throw std::runtime_error("writing " + name + " failed");
+}
+
+void run(const options& asked, const std::string& command) {
+  const auto who = chosen_contestants(asked);
+  const auto workloads = chosen_workloads(asked, who);
+  std::ofstream csv = open_output(asked.csv_file);
+  std::ofstream markdown = open_output(asked.markdown_file);
+
+  for (const std::string& line : perf::environment()) std::cout << line << '\n';
+  if (const auto warning = perf::build_warning(); !warning.empty())
+    std::cerr << "warning: " << warning << '\n';
+  std::cout << '\n';
+  perf::print_header(std::cout, who);
+  perf::progress progress;
+  std::vector<perf::comparison> all;
+  for (const perf::workload& each : workloads) {
+    progress.stage("workload " + std::to_string(all.size() + 1) + " of " + std::to_string(workloads.size()) +
+                   ", " + each.name);
+    all.push_back(perf::compare(each, who, asked.how, [&](const std::string& step) { progress.step(step); }));
+    progress.clear();
+    perf::print_row(std::cout, all.back(), who);
+  }
+  perf::print_summary(std::cout, all, who);
+  if (csv.is_open()) {
+    perf::write_csv(csv, all);
+    finish_output(csv, asked.csv_file);
+  }
+  if (markdown.is_open()) {
+    perf::write_markdown(markdown, all, who, command);
+    finish_output(markdown, asked.markdown_file);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    std::string command = "compare";
+    for (const std::string& argument : arguments) command += ' ' + argument;
+    const options asked = parse(arguments);
+    if (asked.help) {
+      std::cout << usage;
+    } else if (asked.list) {
+      list();
+    } else if (asked.peak_memory_of) {
+      print_peak_memory(asked.peak_memory_of->first, asked.peak_memory_of->second);
+    } else {
+      run(asked, command);
+    }
+    return 0;
+  } catch (const usage_error& error) {
+    std::cerr << "compare: " << error.what() << "\nTry compare --help.\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "compare: " << error.what() << '\n';
+    return 1;
+  }
+}

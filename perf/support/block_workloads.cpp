@@ -1,0 +1,158 @@
+#include <algorithm>
+#include <numeric>
+
+#include "support/keep.hpp"
+#include "support/random.hpp"
+#include "support/slots.hpp"
+#include "support/workload.hpp"
+
+namespace perf {
+namespace {
+
+constexpr std::size_t batch_blocks = 1000;
+
+std::string size_name(std::size_t bytes) {
+  if (bytes >= 1 << 20) return std::to_string(bytes >> 20) + "MiB";
+  if (bytes >= 1 << 10) return std::to_string(bytes >> 10) + "KiB";
+  return std::to_string(bytes) + "B";
+}
+
+workload pair(std::size_t bytes) {
+  return {.name = "pair/" + size_name(bytes),
+          .operation = "allocate + deallocate",
+          .one_block_bytes = bytes,
+          .memory_repetitions = 100,
+          .run = [bytes](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            const company others(resource, bytes);
+            return time_repetitions(repetitions, batch_blocks, [=] {
+              for (std::size_t i = 0; i < batch_blocks; ++i) {
+                void* block = resource->allocate(bytes);
+                touch(block);
+                resource->deallocate(block, bytes);
+              }
+            });
+          }};
+}
+
+/// Allocates a batch of 64-byte blocks, then frees it in the order given by `order`.
+workload batch(std::string name, std::vector<std::uint32_t> order) {
+  constexpr std::size_t bytes = 64;
+  return {.name = "batch/" + std::move(name),
+          .operation = "allocate + deallocate",
+          .one_block_bytes = bytes,
+          .memory_repetitions = 100,
+          .run = [order = std::move(order)](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            std::vector<void*> blocks(order.size());
+            return time_repetitions(repetitions, order.size(), [&] {
+              for (void*& block : blocks) {
+                block = resource->allocate(bytes);
+                touch(block);
+              }
+              for (const std::uint32_t index : order) resource->deallocate(blocks[index], bytes);
+            });
+          }};
+}
+
+std::vector<std::uint32_t> ascending() {
+  std::vector<std::uint32_t> order(batch_blocks);
+  std::iota(order.begin(), order.end(), 0U);
+  return order;
+}
+
+std::vector<std::uint32_t> descending() {
+  auto order = ascending();
+  std::reverse(order.begin(), order.end());
+  return order;
+}
+
+std::vector<std::uint32_t> shuffled() {
+  auto order = ascending();
+  random_source random(11);
+  for (std::size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
+  return order;
+}
+
+/// `live` blocks of 8 to 512 bytes; an operation frees one of them at random and allocates another.
+workload random_sizes(std::string name, std::size_t live) {
+  return {.name = "live/" + std::move(name),
+          .operation = "deallocate + allocate",
+          .memory_repetitions = std::max<std::size_t>(1, live / 1000),
+          .run = [live](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            random_source random(12);
+            std::vector<slot> slots(live);
+            fill_all(resource, slots, random, 512);
+            // Every slot is replaced about once before the clock starts: the order of a fresh heap is gone.
+            for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, 512);
+            const auto result = time_repetitions(repetitions, 1000, [&] {
+              for (int i = 0; i < 1000; ++i) replace_one(resource, slots, random, 512);
+            });
+            empty_all(resource, slots);
+            return result;
+          }};
+}
+
+/// Everything grows to 500,000 blocks of 8 to 512 bytes and then goes, in random order: shows what getting
+/// memory and giving it back cost, which the other workloads leave out.
+workload rise_and_fall() {
+  return {.name = "rise-and-fall/500000",
+          .operation = "allocate + deallocate",
+          .memory_repetitions = 1,
+          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            constexpr std::size_t count = 500'000;
+            constexpr std::size_t stride = 314'159;  // prime to count: visits every slot once
+            random_source random(14);
+            std::vector<slot> slots(count);
+            return time_repetitions(repetitions, count, [&] {
+              fill_all(resource, slots, random, 512);
+              for (std::size_t i = 0, index = 0; i < count; ++i, index = (index + stride) % count) {
+                resource->deallocate(slots[index].block, slots[index].bytes);
+              }
+            });
+          }};
+}
+
+/// 1,000 live blocks of 16 bytes to 32 KiB, every doubling as likely as the next.
+workload mixed_sizes() {
+  return {.name = "mixed/32KiB",
+          .operation = "deallocate + allocate",
+          .memory_repetitions = 100,
+          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            random_source random(13);
+            const auto size = [&random] {
+              const std::uint64_t bits = random.next();
+              const std::size_t base = std::size_t{16} << random_source::scale(bits >> 32U, 11);
+              return base + random_source::scale(bits, base + 1);
+            };
+            std::vector<slot> slots(1000);
+            for (slot& place : slots) fill(resource, place, size());
+            const auto result = time_repetitions(repetitions, 1000, [&] {
+              for (int i = 0; i < 1000; ++i) {
+                slot& place = slots[random.below(slots.size())];
+                resource->deallocate(place.block, place.bytes);
+                fill(resource, place, size());
+              }
+            });
+            empty_all(resource, slots);
+            return result;
+          }};
+}
+
+}  // namespace
+
+std::vector<workload> block_workloads() {
+  std::vector<workload> all;
+  for (const std::size_t bytes :
+       {16UL, 64UL, 256UL, 1UL << 10, 4UL << 10, 32UL << 10, 256UL << 10, 1UL << 20}) {
+    all.push_back(pair(bytes));
+  }
+  all.push_back(batch("lifo", descending()));
+  all.push_back(batch("fifo", ascending()));
+  all.push_back(batch("random", shuffled()));
+  all.push_back(random_sizes("1000", 1000));
+  all.push_back(random_sizes("1000000", 1'000'000));
+  all.push_back(rise_and_fall());
+  all.push_back(mixed_sizes());
+  return all;
+}
+
+}  // namespace perf

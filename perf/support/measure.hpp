@@ -1,0 +1,49 @@
+// measure: runs contestants on one workload in interleaved rounds, and what comes out of it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "support/contestant.hpp"
+#include "support/workload.hpp"
+
+namespace perf {
+
+struct plan {
+  std::size_t rounds = 9;
+  std::chrono::nanoseconds run_time = std::chrono::milliseconds(25);  ///< Aimed at for one run.
+  std::size_t memory_runs = 3;  ///< Child processes per contestant whose median peak counts. 0: none.
+};
+
+/// All that was measured of one contestant on one workload.
+struct result {
+  const contestant* who = nullptr;
+  std::vector<measurement> rounds = {};  ///< In order of rounds.
+  double nanoseconds = 0;                ///< Per operation; the median of the rounds.
+  std::size_t peak_bytes = 0;    ///< Peak resident set of a process that does only this; 0: not measured.
+  std::size_t growth_bytes = 0;  ///< How much of it the work added.
+};
+
+struct comparison {
+  const workload* what = nullptr;
+  std::vector<result> results;  ///< In order of contestants.
+};
+
+[[nodiscard]] double median(std::vector<double> values);
+[[nodiscard]] double geometric_mean(const std::vector<double>& values);
+
+/// Median over the rounds of `numerator`'s time divided by `denominator`'s in the same round.
+[[nodiscard]] double time_ratio(const result& numerator, const result& denominator);
+
+/// Whether `who` can do `what`.
+[[nodiscard]] bool eligible(const contestant& who, const workload& what);
+
+/// Measures `what` for each of `who` that is eligible. `progress` is called before every run.
+[[nodiscard]] comparison compare(const workload& what, const std::vector<const contestant*>& who,
+                                 const plan& how, const std::function<void(const std::string&)>& progress);
+
+}  // namespace perf

@@ -1,0 +1,24 @@
+// mimalloc_resource: mimalloc behind std::pmr::memory_resource, loaded so that it replaces nobody's malloc.
+#pragma once
+
+#include <memory_resource>
+#include <string>
+
+namespace perf {
+
+/// The process-wide resource over mimalloc. The library is loaded on the first call, from the file named by
+/// the environment variable CISTERN_PERF_MIMALLOC or the one CMake found. It is loaded privately, never
+/// linked: Debian's libmimalloc.so defines malloc and operator new, and linking it would put mimalloc under
+/// every other contestant as well. Throws `std::runtime_error` if the library can't be loaded.
+[[nodiscard]] std::pmr::memory_resource* mimalloc_resource();
+
+/// Like `mimalloc_resource`, but gives the size back with `mi_free_size`.
+[[nodiscard]] std::pmr::memory_resource* mimalloc_sized_resource();
+
+/// Asks mimalloc to give all free memory back to the system.
+void mimalloc_collect();
+
+/// "2.0.9", as the loaded library reports it.
+[[nodiscard]] std::string mimalloc_version();
+
+}  // namespace perf

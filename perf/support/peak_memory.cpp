@@ -1,0 +1,110 @@
+#include "support/peak_memory.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "support/keep.hpp"
+#include "support/mimalloc_resource.hpp"
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace perf {
+namespace {
+
+[[noreturn]] void become(const std::vector<std::string>& arguments, int output) {
+  std::vector<char*> pointers{const_cast<char*>("again")};
+  for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
+  pointers.push_back(nullptr);
+  ::dup2(output, STDOUT_FILENO);
+  ::execv("/proc/self/exe", pointers.data());
+  ::_exit(127);
+}
+
+std::string read_all(int input) {
+  std::string text;
+  char part[256];
+  for (ssize_t got = 0; (got = ::read(input, part, sizeof part)) > 0;) {
+    text.append(part, static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+std::size_t middle(std::vector<std::size_t> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// The figure, given in KiB, on the line of `file` that starts with `key`.
+std::size_t proc_bytes(const char* file, const std::string& key) {
+  std::ifstream input(file);
+  for (std::string line; std::getline(input, line);) {
+    if (line.starts_with(key)) return std::stoull(line.substr(key.size())) * 1024;
+  }
+  throw std::runtime_error(std::string(file) + " has no line " + key);
+}
+
+}  // namespace
+
+std::size_t resident_peak_bytes() {
+  return proc_bytes("/proc/self/status", "VmHWM:");
+}
+
+std::size_t resident_bytes() {
+  // Exact, unlike /proc/self/status, where the kernel's per-processor counters may not be summed up yet.
+  return proc_bytes("/proc/self/smaps_rollup", "Rss:");
+}
+
+std::string output_of_this_program(const std::vector<std::string>& arguments) {
+  int ends[2];
+  if (::pipe(ends) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+  const pid_t child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (child == 0) {
+    ::close(ends[0]);
+    become(arguments, ends[1]);
+  }
+  ::close(ends[1]);
+  std::string answer = read_all(ends[0]);
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (status != 0) {
+    std::string command;
+    for (const std::string& argument : arguments) command += ' ' + argument;
+    throw std::runtime_error("running this program again with" + command + " failed");
+  }
+  return answer;
+}
+
+peak_memory peak_memory_here(const workload& what, const contestant& who) {
+  static_cast<void>(mimalloc_version());  // loaded for everyone, so that its code is in everyone's figure
+  const std::size_t before = resident_peak_bytes();
+  {
+    const auto resource = who.make(what.one_block_bytes);
+    static_cast<void>(what.run(hide(resource.get()), what.memory_repetitions));
+  }
+  const std::size_t after = resident_peak_bytes();
+  return {after, after - before};
+}
+
+peak_memory peak_memory_in_child(const workload& what, const contestant& who, std::size_t runs) {
+  std::vector<std::size_t> peaks;
+  std::vector<std::size_t> growths;
+  for (std::size_t run = 0; run < runs; ++run) {
+    peak_memory one;
+    const std::string answer = output_of_this_program({"--peak-memory-of", what.name, std::string(who.name)});
+    if (std::sscanf(answer.c_str(), "%zu %zu", &one.peak_bytes, &one.growth_bytes) != 2) {
+      throw std::runtime_error("no peak memory in \"" + answer + '"');
+    }
+    peaks.push_back(one.peak_bytes);
+    growths.push_back(one.growth_bytes);
+  }
+  return {middle(std::move(peaks)), middle(std::move(growths))};
+}
+
+}  // namespace perf

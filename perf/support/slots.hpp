@@ -1,0 +1,62 @@
+// slots: blocks that stay alive while others come and go, and tables of live blocks replaced at random.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory_resource>
+#include <vector>
+
+#include "support/keep.hpp"
+#include "support/random.hpp"
+
+namespace perf {
+
+/// A few live blocks of one size that keep a measured block company, as in any program. (Without them,
+/// mimalloc takes its page out of service and back with every pair, a third above its usual cost.)
+class company {
+ public:
+  company(std::pmr::memory_resource* resource, std::size_t bytes) : resource_(resource), bytes_(bytes) {
+    for (void*& block : blocks_) touch(block = resource->allocate(bytes));
+  }
+  company(const company&) = delete;
+  company& operator=(const company&) = delete;
+  ~company() {
+    for (void* block : blocks_) resource_->deallocate(block, bytes_);
+  }
+
+ private:
+  std::pmr::memory_resource* resource_;
+  std::size_t bytes_;
+  std::array<void*, 4> blocks_{};
+};
+
+struct slot {
+  void* block = nullptr;
+  std::size_t bytes = 0;
+};
+
+inline void fill(std::pmr::memory_resource* resource, slot& place, std::size_t bytes) {
+  place = {resource->allocate(bytes), bytes};
+  touch(place.block);
+}
+
+/// Blocks of 8 to `max_bytes` bytes, uniformly. Two halves of one random number choose place and size.
+inline void replace_one(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
+                        std::size_t max_bytes) {
+  const std::uint64_t bits = random.next();
+  slot& place = slots[random_source::scale(bits >> 32U, slots.size())];
+  resource->deallocate(place.block, place.bytes);
+  fill(resource, place, 8 + random_source::scale(bits, max_bytes - 7));
+}
+
+inline void fill_all(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
+                     std::size_t max_bytes) {
+  for (slot& place : slots) fill(resource, place, 8 + random.below(max_bytes - 7));
+}
+
+inline void empty_all(std::pmr::memory_resource* resource, std::vector<slot>& slots) {
+  for (slot& place : slots) resource->deallocate(place.block, place.bytes);
+}
+
+}  // namespace perf

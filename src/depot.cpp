@@ -1,0 +1,341 @@
+#include <cistern/bad_allocation.hpp>
+#include <cistern/detail/depot.hpp>
+#include <cistern/detail/idle_budget.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+namespace cistern::detail {
+namespace {
+
+/// Blocks moved at a time; more would hold the line of a lock longer than it saves visits.
+constexpr std::size_t most_magazine_blocks = 64;
+/// A full magazine takes this part of a thread's cache: with less, classes push each other out; with more,
+/// large blocks visit the depot too often.
+constexpr std::size_t magazines_per_cache = 64;
+/// A class whose two magazines would take more than this part of a thread's cache isn't cached.
+constexpr std::size_t classes_per_cache = 4;
+
+}  // namespace
+
+bucket_shape depot::shape(unsigned index) const noexcept {
+  return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
+}
+
+std::uint32_t depot::magazine_blocks(unsigned index) const noexcept {
+  if (index >= cached_class_count) {
+    return 0;
+  }
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t share_bytes = options_.thread_cache_bytes / magazines_per_cache;
+  std::size_t blocks = std::clamp<std::size_t>(share_bytes / block_bytes, 1, most_magazine_blocks);
+  blocks = std::min(blocks, options_.max_idle_blocks_per_bucket / 2);
+  const bool fits = 2 * blocks * block_bytes <= options_.thread_cache_bytes / classes_per_cache;
+  return fits ? static_cast<std::uint32_t>(blocks) : 0;
+}
+
+magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
+  shelf& s = shelves_[index];
+  for (bool trimmed = false;; trimmed = true) {
+    {
+      const std::lock_guard guard(s.lock);
+      const magazine taken = take_locked(s, index, carve_blocks, carved);
+      if (taken.head != nullptr) {
+        return taken;
+      }
+    }
+    // The limit refuses a chunk. Trimming needs the other buckets' locks, so ours had to go.
+    if (trimmed) {
+      throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
+                           account_.bytes());
+    }
+    request_trim(0);
+    trim(0);
+  }
+}
+
+magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
+  if (free_block* full = s.full_magazines; full != nullptr) {
+    const std::size_t blocks = magazine_blocks(index);
+    s.full_magazines = full->next_list();
+    s.magazine_blocks_total -= blocks;
+    s.blocks.popped += blocks;
+    return {full, blocks};
+  }
+  if (s.blocks.head != nullptr) {
+    return take_loose(s, std::max<std::size_t>(magazine_blocks(index), 1));
+  }
+  bucket& b = s.blocks;
+  if (b.bump == b.bump_end && !b.add_chunk(shape(index), account_)) {
+    return {};
+  }
+  carved = true;
+  ++b.misses;
+  return carve(s, index, carve_blocks);
+}
+
+// Cuts the loose list after `most_blocks` blocks.
+magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
+  magazine taken{s.blocks.head, 1};
+  free_block* last = taken.head;
+  while (taken.blocks < most_blocks && last->next() != nullptr) {
+    last = last->next();
+    ++taken.blocks;
+  }
+  s.blocks.head = last->next();
+  s.blocks.popped += taken.blocks;
+  last->next(nullptr);
+  return taken;
+}
+
+// Links the blocks so that they are handed out in order of address. All but the first count as listed.
+magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
+  bucket& b = s.blocks;
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t blocks = std::min(most_blocks, b.uncarved_bytes() / block_bytes);
+  std::byte* const first = b.bump;
+  for (std::size_t i = 0; i < blocks; ++i) {
+    void* block = b.carve(block_bytes);
+    std::byte* next = i + 1 < blocks ? b.bump : nullptr;
+    free_block::make(block, block_bytes, reinterpret_cast<free_block*>(next));
+  }
+  b.listed_by_carving += blocks - 1;
+  return {reinterpret_cast<free_block*>(first), blocks};
+}
+
+void depot::put(unsigned index, magazine blocks) noexcept {
+  shelf& s = shelves_[index];
+  bool outgrown = false;
+  {
+    const std::lock_guard guard(s.lock);
+    if (blocks.blocks == magazine_blocks(index)) {
+      blocks.head->next_list(s.full_magazines);
+      s.full_magazines = blocks.head;
+      s.magazine_blocks_total += blocks.blocks;
+    } else {
+      free_block* last = blocks.head;
+      while (last->next() != nullptr) {
+        last = last->next();
+      }
+      last->next(s.blocks.head);
+      s.blocks.head = blocks.head;
+    }
+    s.blocks.pushed += blocks.blocks;
+    outgrown = s.blocks.depth() > s.blocks.granted;
+  }
+  if (outgrown) {
+    settle(index);
+  }
+}
+
+void* depot::allocate(unsigned index) {
+  bool carved = false;
+  shelf& s = shelves_[index];
+  {
+    const std::lock_guard guard(s.lock);
+    if (s.blocks.head != nullptr) {
+      ++s.hits;
+      return s.blocks.pop();
+    }
+  }
+  magazine taken = take(index, 1, carved);
+  free_block* block = taken.head;
+  free_block* rest = block->next();
+  if (!carved) {
+    add_hits(index, 1);
+  }
+  if (rest != nullptr) {
+    put(index, {rest, taken.blocks - 1});
+  }
+  return block;
+}
+
+void depot::deallocate(unsigned index, void* block) noexcept {
+  shelf& s = shelves_[index];
+  const std::size_t block_bytes = class_block_bytes(index);
+  const bool single = comes_singly(block_bytes);
+  {
+    const std::lock_guard guard(s.lock);
+    if (!single || s.blocks.depth() < s.blocks.granted) {
+      s.blocks.push(block, block_bytes);
+      if (s.blocks.depth() <= s.blocks.granted) {
+        return;
+      }
+    }
+  }
+  if (!single) {
+    settle(index);
+    return;
+  }
+  const bool keep = make_room_for_single(index);
+  const std::lock_guard guard(s.lock);
+  if (keep) {
+    s.blocks.push(block, block_bytes);
+  } else {
+    s.blocks.discard(block, shape(index), account_);
+  }
+}
+
+void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
+  if (bytes > PTRDIFF_MAX) {
+    throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
+  }
+  const auto try_allocate = [&] {
+    if (options_.pass_through) {
+      return passed_.try_allocate(bytes, alignment, account_);
+    }
+    const std::lock_guard guard(oversize_lock_);
+    return oversize_.try_allocate(bytes, alignment, account_);
+  };
+  void* block = try_allocate();
+  if (block == nullptr) {
+    request_trim(0);
+    trim(0);
+    block = try_allocate();
+  }
+  if (block == nullptr) {
+    throw bad_allocation("max_bytes reached", bytes, account_.max_bytes(), account_.bytes());
+  }
+  return block;
+}
+
+void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
+  if (options_.zero_on_free) {
+    std::memset(block, 0, bytes);
+  }
+  if (options_.pass_through) {
+    passed_.deallocate(block, bytes, alignment, account_);
+    return;
+  }
+  const std::lock_guard guard(oversize_lock_);
+  oversize_.deallocate(block, bytes, alignment, account_);
+}
+
+void depot::settle(unsigned index) noexcept {
+  const std::lock_guard guard(budget_lock_);
+  idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).settle(index);
+}
+
+bool depot::make_room_for_single(unsigned index) noexcept {
+  const std::lock_guard guard(budget_lock_);
+  return idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket)
+      .make_room_for_single(index);
+}
+
+// Trimming looks at single blocks.
+void depot::dissolve_magazines(shelf& s) noexcept {
+  while (s.full_magazines != nullptr) {
+    free_block* first = s.full_magazines;
+    s.full_magazines = first->next_list();
+    free_block* last = first;
+    while (last->next() != nullptr) {
+      last = last->next();
+    }
+    last->next(s.blocks.head);
+    s.blocks.head = first;
+  }
+  s.magazine_blocks_total = 0;
+}
+
+bool depot::frees_are_in_order(unsigned index) const noexcept {
+  const shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  return are_in_order(s.full_magazines != nullptr ? s.full_magazines : s.blocks.head);
+}
+
+std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
+  shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  dissolve_magazines(s);
+  return s.blocks.trim(shape(index), account_, surplus_bytes);
+}
+
+std::size_t depot::trim(std::size_t keep_bytes) noexcept {
+  std::size_t idle_bytes = 0;
+  for (unsigned i = 0; i < class_count; ++i) {
+    idle_bytes += visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
+  }
+  std::size_t surplus_bytes = idle_bytes - std::min(idle_bytes, keep_bytes);
+  std::size_t given_back_bytes = 0;
+  for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+    given_back_bytes += trim(i, surplus_bytes);
+  }
+  return given_back_bytes;
+}
+
+void depot::request_trim(std::size_t keep_bytes) noexcept {
+  trim_keep_bytes_.store(keep_bytes, std::memory_order_relaxed);
+  trims_requested_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
+  shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  s.hits += hits;
+}
+
+void depot::abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noexcept {
+  shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  s.hits += hits;
+  s.blocks.removed_by_trim += blocks;
+}
+
+pool_statistics depot::statistics(const std::array<cached, cached_class_count>& in_caches) const {
+  pool_statistics statistics;
+  for (unsigned i = 0; i < class_count; ++i) {
+    const shelf& s = shelves_[i];
+    const cached in_cache = i < cached_class_count ? in_caches[i] : cached{};
+    const std::lock_guard guard(s.lock);
+    s.blocks.add_to(statistics, shape(i), options_.count_operations, in_cache.blocks, s.hits + in_cache.hits);
+  }
+  if (options_.pass_through) {
+    statistics.oversize = passed_.statistics();
+  } else {
+    const std::lock_guard guard(oversize_lock_);
+    statistics.oversize = oversize_.statistics();
+    statistics.overhead_bytes += oversize_.overhead_bytes();
+  }
+  statistics.in_use_bytes += statistics.oversize.live_bytes;
+  account_.add_to(statistics);
+  return statistics;
+}
+
+void depot::release() noexcept {
+  for (unsigned i = 0; i < class_count; ++i) {
+    shelf& s = shelves_[i];
+    s.full_magazines = nullptr;
+    s.magazine_blocks_total = 0;
+    s.blocks.release(shape(i), account_);
+  }
+  oversize_.release(account_);
+  passed_.release(account_);
+}
+
+void depot::check_invariants() const noexcept {
+  for (unsigned i = 0; i < class_count; ++i) {
+    const shelf& s = shelves_[i];
+    const std::lock_guard guard(s.lock);
+    s.blocks.check_invariants(shape(i), s.magazine_blocks_total);
+  }
+}
+
+void depot::lock_all() noexcept {
+  budget_lock_.lock();
+  for (shelf& s : shelves_) {
+    s.lock.lock();
+  }
+  oversize_lock_.lock();
+  passed_.lock();
+}
+
+void depot::unlock_all() noexcept {
+  passed_.unlock();
+  oversize_lock_.unlock();
+  for (shelf& s : shelves_) {
+    s.lock.unlock();
+  }
+  budget_lock_.unlock();
+}
+
+}  // namespace cistern::detail

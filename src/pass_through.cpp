@@ -1,0 +1,59 @@
+#include <cistern/detail/pass_through.hpp>
+
+namespace cistern::detail {
+
+void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
+  void* block = account.try_allocate(bytes, alignment);
+  if (block == nullptr) {
+    return nullptr;
+  }
+  const std::lock_guard guard(mutex_);
+  try {
+    blocks_.insert_or_assign(block, request{bytes, alignment});
+  } catch (...) {
+    account.deallocate(block, bytes, alignment);
+    throw;
+  }
+  ++statistics_.allocations;
+  ++statistics_.live_blocks;
+  statistics_.live_bytes += bytes;
+  return block;
+}
+
+void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t alignment,
+                                    upstream_account& account) noexcept {
+  std::size_t counted_bytes = 0;
+  {
+    const std::lock_guard guard(mutex_);
+    const auto found = blocks_.find(block);
+    if (found == blocks_.end()) {
+      // Not ours: upstream is asked all the same, without touching the account, so that its checks can speak.
+      account.upstream()->deallocate(block, bytes, alignment);
+      return;
+    }
+    ++statistics_.deallocations;
+    --statistics_.live_blocks;
+    counted_bytes = found->second.bytes;
+    statistics_.live_bytes -= counted_bytes;
+    // Forgotten before upstream has it: another thread may get the same address from there at once.
+    blocks_.erase(found);
+  }
+  account.deallocate_as(block, bytes, alignment, counted_bytes);
+}
+
+void pass_through_table::release(upstream_account& account) noexcept {
+  const std::lock_guard guard(mutex_);
+  for (const auto& [block, asked] : blocks_) {
+    account.deallocate(block, asked.bytes, asked.alignment);
+  }
+  blocks_.clear();
+  statistics_.live_blocks = 0;
+  statistics_.live_bytes = 0;
+}
+
+oversize_statistics pass_through_table::statistics() const {
+  const std::lock_guard guard(mutex_);
+  return statistics_;
+}
+
+}  // namespace cistern::detail

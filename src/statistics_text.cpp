@@ -1,0 +1,148 @@
+// Formatting shared by every statistics type.
+#include "statistics_text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace cistern::detail {
+
+std::string with_thousands(std::uint64_t number) {
+  std::string digits = std::to_string(number);
+  for (std::size_t at = digits.size(); at > 3;) {
+    at -= 3;
+    digits.insert(at, 1, ',');
+  }
+  return digits;
+}
+
+std::string in_binary_units(std::uint64_t bytes) {
+  constexpr std::array<const char*, 7> units = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  std::size_t unit = 0;
+  for (std::uint64_t left = bytes; left >= 1024; left /= 1024) ++unit;
+  const std::uint64_t one = std::uint64_t{1} << (10 * unit);
+  // Rounded down: 1023.999 KiB is not yet 1024 KiB.
+  const std::uint64_t hundredths = unit == 0 ? 0 : (bytes % one) / (one / 1024) * 100 / 1024;
+  std::string text = std::to_string(bytes / one);
+  if (hundredths != 0) {
+    text += "." + std::to_string(hundredths / 10);
+    if (hundredths % 10 != 0) text += std::to_string(hundredths % 10);
+  }
+  return text + " " + units[unit];
+}
+
+std::string percentage(std::uint64_t part, std::uint64_t whole) {
+  if (whole == 0) return "-";
+  const auto tenths =
+      static_cast<std::uint64_t>(static_cast<double>(part) * 1000.0 / static_cast<double>(whole));
+  const std::uint64_t shown = part < whole ? std::min<std::uint64_t>(tenths, 999) : tenths;
+  return std::to_string(shown / 10) + "." + std::to_string(shown % 10) + " %";
+}
+
+std::vector<std::size_t> text_table::column_widths() const {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows_) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  return widths;
+}
+
+std::string text_table::text() const {
+  constexpr std::string_view gap = "  ";
+  const std::vector<std::size_t> widths = column_widths();
+  std::size_t table_width = widths.empty() ? 0 : gap.size() * (widths.size() - 1);
+  for (const std::size_t width : widths) table_width += width;
+
+  std::string text;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i > 0) line += gap;
+      const std::string padding(widths[i] - row[i].size(), ' ');
+      const bool left = i == 0 && alignment_ == first_column::left;
+      line += left ? row[i] + padding : padding + row[i];
+    }
+    if (row.empty()) line.assign(table_width, '-');
+    line.resize(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::string json_quoted(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      std::array<char, 8> code{};
+      std::snprintf(code.data(), code.size(), "\\u%04x", static_cast<unsigned>(c));
+      quoted += code.data();
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+json_object& json_object::add_raw(std::string_view key, std::string_view json) {
+  if (!members_.empty()) members_ += ',';
+  members_ += json_quoted(key);
+  members_ += ':';
+  members_ += json;
+  return *this;
+}
+
+std::string json_array(const std::vector<std::string>& values) {
+  std::string text = "[";
+  for (const std::string& value : values) {
+    if (text.size() > 1) text += ',';
+    text += value;
+  }
+  return text + "]";
+}
+
+std::string openmetrics_escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\\' || c == '"') escaped += '\\';
+    if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+void openmetrics_text::start_family(std::string_view name, std::string_view type, std::string_view unit,
+                                    std::string_view help) {
+  const std::string family(name);
+  text_ += "# TYPE " + family + " " + std::string(type) + "\n";
+  if (!unit.empty()) text_ += "# UNIT " + family + " " + std::string(unit) + "\n";
+  text_ += "# HELP " + family + " " + openmetrics_escaped(help) + "\n";
+  sample_name_ = family;
+}
+
+void openmetrics_text::gauge(std::string_view name, std::string_view unit, std::string_view help) {
+  start_family(name, "gauge", unit, help);
+}
+
+void openmetrics_text::counter(std::string_view name, std::string_view help, std::string_view unit) {
+  start_family(name, "counter", unit, help);
+  sample_name_ += "_total";
+}
+
+void openmetrics_text::sample(std::uint64_t value, std::string_view more_labels) {
+  sample_raw(std::to_string(value), more_labels);
+}
+
+void openmetrics_text::sample_raw(std::string_view value, std::string_view more_labels) {
+  text_ += sample_name_ + "{" + label_;
+  if (!more_labels.empty()) text_ += "," + std::string(more_labels);
+  text_ += "} " + std::string(value) + "\n";
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,153 @@
+#include <cistern/detail/depot.hpp>
+#include <cistern/detail/thread_cache.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace cistern::detail {
+namespace {
+
+/// How many blocks a thread carves when it first wants a class; doubled each time it carves again.
+constexpr std::uint32_t first_carve_blocks = 4;
+
+std::uint32_t activity(const cache_slot& slot) noexcept {
+  return static_cast<std::uint32_t>(slot.popped + slot.pushed);
+}
+
+}  // namespace
+
+// Where every free must be seen, the fast path is shut by a limit that no balance is below.
+void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
+  slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
+  slot.limit = depot_->options().zero_on_free ? std::numeric_limits<std::int64_t>::min()
+                                              : std::int64_t{slot.true_limit};
+}
+
+void thread_cache::load(cache_slot& slot, magazine full) noexcept {
+  slot.head = full.head;
+  set_true_limit(slot, full.blocks);
+}
+
+void* thread_cache::refill(unsigned index) {
+  honour_trim();
+  cache_slot& s = slots_[index];
+  if (s.head == nullptr && s.spare_blocks != 0) {
+    load(s, {s.spare, s.spare_blocks});
+    s.spare = nullptr;
+    s.spare_blocks = 0;
+  }
+  if (s.head != nullptr) {
+    return s.pop();
+  }
+  if (s.capacity == 0 && !activate(index)) {
+    return depot_->allocate(index);
+  }
+  bool carved = false;
+  const magazine taken = depot_->take(index, s.next_carve_blocks, carved);
+  if (!carved) {
+    load(s, taken);
+    return s.pop();
+  }
+  s.next_carve_blocks = std::min<std::uint32_t>(2 * s.next_carve_blocks, s.capacity);
+  load(s, {taken.head->next(), taken.blocks - 1});
+  return taken.head;
+}
+
+void thread_cache::take_back(unsigned index, void* block) noexcept {
+  honour_trim();
+  cache_slot& s = slots_[index];
+  if (s.capacity == 0 && !activate(index)) {
+    depot_->deallocate(index, block);
+    return;
+  }
+  if (s.balance() >= s.true_limit) {
+    if (s.spare_blocks != 0) {
+      depot_->put(index, {s.spare, s.spare_blocks});
+    }
+    s.spare = s.head;
+    s.spare_blocks = std::uint32_t{s.capacity};
+    load(s, {});
+  }
+  s.push(block, class_block_bytes(index));
+}
+
+void thread_cache::flush_slot(unsigned index) noexcept {
+  cache_slot& s = slots_[index];
+  if (s.head != nullptr) {
+    const magazine loaded{s.head, s.loaded_blocks()};
+    load(s, {});
+    depot_->put(index, loaded);
+  }
+  if (s.spare_blocks != 0) {
+    const magazine spare{s.spare, s.spare_blocks};
+    s.spare = nullptr;
+    s.spare_blocks = 0;
+    depot_->put(index, spare);
+  }
+}
+
+void thread_cache::flush() noexcept {
+  for (unsigned i = 0; i < cached_class_count; ++i) {
+    flush_slot(i);
+  }
+}
+
+void thread_cache::honour_trim() noexcept {
+  const std::uint32_t requested = depot_->trims_requested();
+  if (requested == seen_trims_) {
+    return;
+  }
+  seen_trims_ = requested;
+  flush();
+  depot_->trim(depot_->trim_keep_bytes());
+}
+
+bool thread_cache::activate(unsigned index) noexcept {
+  const std::size_t blocks = depot_->magazine_blocks(index);
+  if (blocks == 0) {
+    return false;
+  }
+  const std::size_t cost_bytes = 2 * blocks * class_block_bytes(index);
+  while (reserved_bytes_ + cost_bytes > depot_->options().thread_cache_bytes) {
+    if (!free_budget()) {
+      return false;
+    }
+  }
+  reserved_bytes_ += cost_bytes;
+  cache_slot& s = slots_[index];
+  s.capacity = static_cast<std::uint32_t>(blocks);
+  s.next_carve_blocks = std::min(first_carve_blocks, static_cast<std::uint32_t>(s.capacity));
+  load(s, {});
+  return true;
+}
+
+// Takes the budget of the next active class if it wasn't used since the hand last passed; else notes its
+// activity. One look per call: a class that is denied costs a visit to the depot, and as many more as there
+// are classes in use before one of them gives way.
+bool thread_cache::free_budget() noexcept {
+  for (unsigned looked = 0; looked < cached_class_count; ++looked) {
+    clock_hand_ = (clock_hand_ + 1) % cached_class_count;
+    cache_slot& s = slots_[clock_hand_];
+    if (s.capacity == 0) {
+      continue;
+    }
+    const std::uint32_t seen = activity(s);
+    if (s.last_activity != seen) {
+      s.last_activity = seen;
+      return false;
+    }
+    deactivate(clock_hand_);
+    return true;
+  }
+  return false;
+}
+
+void thread_cache::deactivate(unsigned index) noexcept {
+  flush_slot(index);
+  cache_slot& s = slots_[index];
+  reserved_bytes_ -= std::size_t{2} * s.capacity * class_block_bytes(index);
+  s.capacity = 0;
+  load(s, {});
+}
+
+}  // namespace cistern::detail
