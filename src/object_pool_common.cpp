@@ -27,7 +27,7 @@ std::vector<outstanding_lease> collect_holders(const slot_table& slots, std::uin
   for (std::uint32_t index = 1; index <= slots_used; ++index) {
     const pool_slot& slot = slots[index];
     const auto since = slot.acquired_at.load(std::memory_order_relaxed);
-    if (since != not_leased) {
+    if (since > not_leased) {
       const duration age = now.time_since_epoch() - duration{since};
       result.push_back({slot.site.load(), std::max(age, duration::zero())});
     }

@@ -40,6 +40,7 @@ object_pool_core::object_pool_core(const object_pool_options& options, std::pmr:
     : options_(validated(options)),
       resource_(resource),
       clock_(clock),
+      always_shut_(options.order == reuse_order::fifo || options.max_idle < options.max_size),
       slots_(resource, type),
       stack_(slots_),
       max_size_(options.max_size),
@@ -99,6 +100,21 @@ void object_pool_core::push_idle(pool_slot& slot) noexcept {
     idle_bottom_ = slot.index;
   }
   ++idle_count_;
+}
+
+pool_slot* object_pool_core::take_idle_shut() noexcept {
+  const std::scoped_lock lock(mutex_);
+  // Shut before and after: taking an idle object is no reason to open the stack of such a pool.
+  return shut_ && !closed_ ? pop_idle() : nullptr;
+}
+
+bool object_pool_core::return_idle_shut(pool_slot& slot) noexcept {
+  const std::scoped_lock lock(mutex_);
+  if (!shut_ || !waiters_.empty() || surplus_reason(slot)) {
+    return false;
+  }
+  push_idle(slot);
+  return true;
 }
 
 // ---- slots ----
@@ -491,7 +507,7 @@ object_pool_statistics object_pool_core::statistics() {
   for (std::uint32_t index = 1; index <= slots_used_; ++index) {
     const pool_slot& slot = slots_[index];
     s.acquired += slot.uses.load(std::memory_order_relaxed);
-    leased += slot.acquired_at.load(std::memory_order_relaxed) != not_leased ? 1 : 0;
+    leased += slot.leased() ? 1 : 0;
   }
   for (std::uint32_t at = idle_top_; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
     s.retained_bytes += slots_[at].retained_bytes;
@@ -519,7 +535,7 @@ bool object_pool_core::check_invariants() noexcept {
   const section in(*this);
   std::size_t listed = 0;
   for (std::uint32_t at = idle_top_; at != 0 && listed <= total_; ++listed) {
-    if (slots_[at].acquired_at.load(std::memory_order_relaxed) != not_leased) {
+    if (slots_[at].leased()) {
       return false;
     }
     at = slots_[at].next_index.load(std::memory_order_relaxed);

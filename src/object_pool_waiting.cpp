@@ -238,7 +238,7 @@ bool object_pool_core::deadlocked(const waiter& one) const noexcept {
   std::size_t held = 0;
   for (std::uint32_t index = 1; index <= slots_used_; ++index) {
     const pool_slot& slot = slots_[index];
-    if (slot.acquired_at.load(std::memory_order_relaxed) == not_leased) {
+    if (!slot.leased()) {
       continue;
     }
     const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);

@@ -39,7 +39,9 @@ constexpr std::uint32_t batch = object_cache::most_slots / 2;
 constexpr duration trim_period = std::chrono::minutes{1};
 
 const object_pool_options& validated_for_per_thread(const object_pool_options& options) {
-  (void)validated(options);
+  object_pool_options unbounded = options;
+  unbounded.max_size = npos;  // it means nothing here, so it bounds nothing
+  (void)validated(unbounded);
   const auto reject = [](const char* field) {
     throw std::invalid_argument(std::string("object_pool_options: ") + field +
                                 " has no meaning for per_thread pools");
@@ -67,6 +69,7 @@ per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::m
       resource_(resource),
       clock_(clock),
       asymmetric_(asymmetric_fences()),
+      time_mask_(clock == &std::chrono::steady_clock::now ? 15 : 0),
       cache_limit_(
           static_cast<std::uint32_t>(std::min<std::size_t>(options.max_idle, object_cache::most_slots))),
       slots_(resource, type) {
@@ -81,12 +84,8 @@ per_thread_core::~per_thread_core() {
   }
 }
 
-duration::rep per_thread_core::read_time(object_cache* cache) const noexcept {
-  const auto time = std::max<duration::rep>(coarse_time(clock_).time_since_epoch().count(), 1);
-  if (cache != nullptr) {
-    cache->recent_time = time;
-  }
-  return time;
+duration::rep per_thread_core::read_time() const noexcept {
+  return std::max<duration::rep>(coarse_time(clock_).time_since_epoch().count(), 1);
 }
 
 // ---- caches ----
@@ -240,10 +239,9 @@ void per_thread_core::put_back(pool_slot& slot) noexcept {
   destroy_reason reason{};
   {
     const section in(*this);
-    slot.acquired_at.store(not_leased, std::memory_order_relaxed);
+    slot.acquired_at.store(-epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
     const bool stale = slot.generation != generation_.load(std::memory_order_relaxed);
     if (!closed_ && !stale && count_idle() < options_.max_idle) {
-      slot.idle_epoch = epoch_.load(std::memory_order_relaxed);
       if (object_cache* const cache = attach_cache(); cache != nullptr) {
         make_room(*cache);
         if (cache->count() < cache_limit_) {
@@ -415,9 +413,9 @@ std::size_t per_thread_core::trim() noexcept {
     if (closed_) {
       return 0;
     }
-    const std::uint32_t epoch = epoch_.fetch_add(1, std::memory_order_relaxed) + 1;
+    const duration::rep epoch = epoch_.fetch_add(1, std::memory_order_relaxed) + 1;
     const auto faded = [&](pool_slot& slot) {
-      const bool gone_now = epoch - slot.idle_epoch >= 2;
+      const bool gone_now = epoch + slot.acquired_at.load(std::memory_order_relaxed) >= 2;
       if (gone_now) {
         slot.reason = destroy_reason::idle;
         slot.link = std::exchange(gone, &slot);
@@ -517,7 +515,7 @@ object_pool_statistics per_thread_core::statistics() {
   for (std::uint32_t index = 1; index <= slots_used_; ++index) {
     const pool_slot& slot = slots_[index];
     s.acquired += slot.uses.load(std::memory_order_relaxed);
-    leased += slot.acquired_at.load(std::memory_order_relaxed) != not_leased ? 1 : 0;
+    leased += slot.leased() ? 1 : 0;
   }
   for (const pool_slot* slot = depot_; slot != nullptr; slot = slot->link) {
     s.retained_bytes += slot->retained_bytes;

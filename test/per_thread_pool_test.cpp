@@ -284,6 +284,8 @@ BOOST_AUTO_TEST_CASE(options_without_a_meaning_are_refused) {
   refused({.order = reuse_order::fifo});
   refused({.max_lifetime = 1s});
   refused({.validate_after = 1s});
+  refused({.max_idle = 3, .initial = 4});
+  BOOST_TEST(caching_pool({.max_size = 1, .initial = 4}, {&counts}).idle() == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(many_threads_and_everything_at_once) {

@@ -43,16 +43,18 @@ class typed_per_thread_core final : public per_thread_core {
 
   lease<T> acquire(const source_location& where) {
     for (;;) {
-      pool_slot* slot = take_cached();
+      duration::rep time = 0;
+      pool_slot* slot = take_cached(time);
       if (slot == nullptr) [[unlikely]] {
+        time = read_time();
         slot = take_elsewhere();
-      }
-      if (slot == nullptr) {
-        return lend(create_granted(), where);
+        if (slot == nullptr) {
+          return lend(create_granted(), where, time);
+        }
       }
       calls_.expect_clean(*slot, "object_pool: an idle object was written to");
       if (calls_.still_valid(*slot)) [[likely]] {
-        return lend(*slot, where);
+        return lend(*slot, where, time);
       }
       dispose(*slot, destroy_reason::invalid);
     }
@@ -88,7 +90,6 @@ class typed_per_thread_core final : public per_thread_core {
       dispose(slot, destroy_reason::unclean);
       return;
     }
-    slot.acquired_at.store(not_leased, std::memory_order_relaxed);
     if (!keep_cached(slot)) [[unlikely]] {
       put_back(slot);
     }
@@ -102,9 +103,9 @@ class typed_per_thread_core final : public per_thread_core {
  private:
   using calls = lifecycle_calls<T, Lifecycle>;
 
-  lease<T> lend(pool_slot& slot, const source_location& where) noexcept {
+  lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
     slot.site.store(where);
-    slot.acquired_at.store(recent_time(), std::memory_order_relaxed);
+    slot.acquired_at.store(time, std::memory_order_relaxed);
     slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return lease<T>(static_cast<typed_slot<T>*>(&slot));
   }

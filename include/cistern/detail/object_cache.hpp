@@ -7,10 +7,10 @@
 //     busy := 1                                claimed := 1
 //     (compiler fence)                         fence in all threads of this process
 //     if claimed: busy := 0, take the mutex    while busy: wait, or give up and claimed := 0
-//     ... the list is mine ...                 ... the list is mine ...
+//     ... the slots are mine ...               ... the slots are mine ...
 //     busy := 0                                claimed := 0
 //
-// Invariant: the list is touched only by the owner with busy == 1 after reading claimed == 0, by the owner
+// Invariant: the slots are touched only by the owner with busy == 1 after reading claimed == 0, by the owner
 // under the mutex, or by another under the mutex after reading busy == 0 past the fence. Of two stores
 // followed by loads of the other's variable at least one side sees the other's, because the fence orders the
 // owner's, too.
@@ -18,6 +18,7 @@
 
 #include <cistern/detail/pool_slot.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -47,7 +48,7 @@ class alignas(64) object_cache {
     leave();
     return false;
   }
-  // Release pairs with the acquire in claim: the claimant sees the list as we leave it.
+  // Release pairs with the acquire in claim: the claimant sees the slots as we leave them.
   void leave() noexcept { busy_.store(0, std::memory_order_release); }
 
   // For other threads, under the mutex. `try_claim` gives up if the owner doesn't leave soon; `claim` waits.
@@ -55,26 +56,26 @@ class alignas(64) object_cache {
   void claim(bool asymmetric) noexcept;
   void unclaim() noexcept { claimed_.store(0, std::memory_order_release); }
 
-  // All below by whoever holds the list.
+  // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores the
+  // next one loads, and a list makes that twice as long a chain.
   [[nodiscard]] pool_slot* pop() noexcept {
-    pool_slot* const slot = top_;
-    if (slot != nullptr) [[likely]] {
-      top_ = slot->link;
-      set_count(count() - 1);
+    const std::uint32_t have = count();
+    if (have == 0) [[unlikely]] {
+      return nullptr;
     }
-    return slot;
+    set_count(have - 1);
+    return slots_[have - 1];
   }
   void push(pool_slot& slot) noexcept {
-    slot.link = top_;
-    top_ = &slot;
-    set_count(count() + 1);
+    const std::uint32_t have = count();
+    slots_[have] = &slot;
+    set_count(have + 1);
   }
   // Relaxed: others only use it as a hint.
   [[nodiscard]] std::uint32_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
-  // A time that was right a few acquires ago.
+  // A time that was right a few acquires ago. The owner's alone.
   duration::rep recent_time = 0;
-  std::uint32_t acquires = 0;
 
   object_cache* next = nullptr;       // all caches of the pool; guarded by its mutex
   object_cache* next_free = nullptr;  // those without an owner
@@ -86,7 +87,7 @@ class alignas(64) object_cache {
   std::atomic<std::uint32_t> busy_{0};
   std::atomic<std::uint32_t> claimed_{0};
   std::atomic<std::uint32_t> count_{0};
-  pool_slot* top_ = nullptr;
+  std::array<pool_slot*, most_slots> slots_{};
 };
 
 // This thread's caches, by the number of the pool. A serial is never used twice, so that a new pool with an

@@ -56,12 +56,19 @@ class object_pool_core : public lease_home {
   object_pool_core& operator=(const object_pool_core&) = delete;
 
   // Fast path. Null: take the slow one.
-  [[nodiscard]] pool_slot* take_idle() noexcept { return stack_.try_pop(); }
+  [[nodiscard]] pool_slot* take_idle() noexcept {
+    pool_slot* const slot = stack_.try_pop();
+    return slot != nullptr ? slot : always_shut_ ? take_idle_shut() : nullptr;
+  }
   // Fast path. False: the slot is still the caller's; take the slow one.
   [[nodiscard]] bool return_idle(pool_slot& slot) noexcept {
     return stack_.try_push(
         slot, [&]() noexcept { return slot.generation == generation_.load(std::memory_order_relaxed); });
   }
+
+  // The same for pools that are shut: under the mutex, with nothing else to do there.
+  [[nodiscard]] pool_slot* take_idle_shut() noexcept;
+  [[nodiscard]] bool return_idle_shut(pool_slot& slot) noexcept;
 
   // Waits as `request` says. Throws pool_error.
   [[nodiscard]] pool_grant obtain(const acquire_request& request);
@@ -147,7 +154,11 @@ class object_pool_core : public lease_home {
   void push_idle(pool_slot& slot) noexcept;
   [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept;
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept;
-  void serve_waiters(section& in) noexcept { serve_waiters(in, now()); }
+  void serve_waiters(section& in) noexcept {
+    if (!waiters_.empty()) {
+      serve_waiters(in, now());
+    }
+  }
   void serve_waiters(section& in, time_point time) noexcept;
   void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept;
   void enqueue(waiter& one) noexcept;
@@ -172,6 +183,7 @@ class object_pool_core : public lease_home {
   const object_pool_options options_;
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
+  const bool always_shut_;  // FIFO, or counting its idle objects: the stack is of no use
   slot_table slots_;
   idle_stack stack_;
   std::atomic<std::uint64_t> generation_{0};

@@ -34,14 +34,20 @@ class per_thread_core : public lease_home {
   per_thread_core(const per_thread_core&) = delete;
   per_thread_core& operator=(const per_thread_core&) = delete;
 
-  // Fast paths. Null, or false: take the slow one.
-  [[nodiscard]] pool_slot* take_cached() noexcept {
+  // Fast paths. Null, or false: take the slow one. `time` gets the time for reports of long holders: with the
+  // system's clock, as it was a few acquires ago.
+  [[nodiscard]] pool_slot* take_cached(duration::rep& time) noexcept {
     object_cache* const cache = find_cache();
     if (cache == nullptr || !cache->enter(asymmetric_)) [[unlikely]] {
       return nullptr;
     }
     pool_slot* const slot = cache->pop();
     cache->leave();
+    // Every 16th use of an object reads the clock, for all objects of the thread.
+    if (slot != nullptr && (slot->uses.load(std::memory_order_relaxed) & time_mask_) == 0) [[unlikely]] {
+      cache->recent_time = read_time();
+    }
+    time = cache->recent_time;
     return slot;
   }
   [[nodiscard]] bool keep_cached(pool_slot& slot) noexcept {
@@ -53,7 +59,7 @@ class per_thread_core : public lease_home {
     const bool keep =
         cache->count() < cache_limit_ && slot.generation == generation_.load(std::memory_order_relaxed);
     if (keep) {
-      slot.idle_epoch = epoch_.load(std::memory_order_relaxed);
+      slot.acquired_at.store(-epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
       cache->push(slot);
     }
     // From here on the object, and even this control block, may be gone.
@@ -90,14 +96,7 @@ class per_thread_core : public lease_home {
 
   [[nodiscard]] time_point now() const noexcept final { return clock_(); }
   void crossed_threads() noexcept final {}
-  // The time for reports of long holders: with the system's clock, as it was a few acquires ago.
-  [[nodiscard]] duration::rep recent_time() noexcept {
-    object_cache* const cache = find_cache();
-    if (cache == nullptr || clock_ != &std::chrono::steady_clock::now || cache->acquires++ % 16 == 0) {
-      return read_time(cache);
-    }
-    return cache->recent_time;
-  }
+  [[nodiscard]] duration::rep read_time() const noexcept;
 
  protected:
   ~per_thread_core();
@@ -117,7 +116,6 @@ class per_thread_core : public lease_home {
     }
     return nullptr;
   }
-  [[nodiscard]] duration::rep read_time(object_cache* cache) const noexcept;
 
   // All below need the mutex.
   [[nodiscard]] object_cache* attach_cache() noexcept;
@@ -137,11 +135,12 @@ class per_thread_core : public lease_home {
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
   const bool asymmetric_;
+  const std::uint64_t time_mask_;  // 15, or 0 if the clock is the user's
   const std::uint32_t cache_limit_;
   std::uint32_t number_ = 0;  // in object_cache_directory
   std::uint64_t serial_ = 0;
   std::atomic<std::uint64_t> generation_{0};
-  std::atomic<std::uint32_t> epoch_{0};
+  std::atomic<duration::rep> epoch_{0};  // calls of `trim`
 
   std::mutex mutex_;
   std::condition_variable drained_;

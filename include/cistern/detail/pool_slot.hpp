@@ -39,6 +39,8 @@ inline thread_local constinit std::uint64_t thread_number = 0;
   return thread_number;
 }
 
+// Positive while leased: the time since the clock's epoch. Otherwise zero; or, for an idle object of a per-thread
+// pool, the number of its `trim` when it became idle, negative.
 inline constexpr duration::rep not_leased = 0;
 
 // Written by whoever holds the slot exclusively (the lease, or the pool under its mutex), except for the
@@ -49,7 +51,7 @@ struct pool_slot {
   std::uint32_t index = 0;                   // this slot's name in the idle stack
   lease_home* home = nullptr;
   std::atomic<std::uint64_t> uses{0};                  // times this object was acquired
-  std::atomic<duration::rep> acquired_at{not_leased};  // time since epoch, while leased
+  std::atomic<duration::rep> acquired_at{not_leased};
   std::atomic<std::uint64_t> holder{0};                // thread number; 0: no thread in particular
   atomic_source_location site;                         // who acquired it
   std::uint64_t generation = 0;                        // of `invalidate_all`
@@ -58,8 +60,11 @@ struct pool_slot {
   time_point idle_since{};
   std::size_t retained_bytes = 0;
   pool_slot* link = nullptr;     // in lists private to the pool
-  std::uint32_t idle_epoch = 0;  // of `trim`, when it became idle
   destroy_reason reason{};       // of an object that is about to be destroyed
+
+  [[nodiscard]] bool leased() const noexcept {
+    return acquired_at.load(std::memory_order_relaxed) > not_leased;
+  }
 };
 
 // A slot with room for a T. A cache line of its own, so that neighbours don't disturb each other.

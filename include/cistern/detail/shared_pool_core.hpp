@@ -156,9 +156,9 @@ class shared_pool_core final : public object_pool_core {
                 std::uint64_t holder = this_thread_number()) noexcept {
     slot.site.store(where);
     slot.holder.store(holder, std::memory_order_relaxed);
-    // Zero means not leased.
+    // A clock that starts at zero, or before, is taken for a little late.
     const auto at = coarse_now().time_since_epoch().count();
-    slot.acquired_at.store(at != not_leased ? at : 1, std::memory_order_relaxed);
+    slot.acquired_at.store(at > not_leased ? at : 1, std::memory_order_relaxed);
     slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return lease<T>(static_cast<typed_slot<T>*>(&slot));
   }
