@@ -1,4 +1,6 @@
 // object_pool_bench: acquire and give back under each policy, beside what people build by hand, interleaved.
+#include <cistern/object_pool.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -16,8 +18,6 @@
 #include <vector>
 
 #include <boost/lockfree/stack.hpp>
-
-#include <cistern/object_pool.hpp>
 
 #include "support/keep.hpp"
 #include "support/measure.hpp"
@@ -246,18 +246,17 @@ std::vector<contestant> contestants(bool coroutines, bool scarce) {
       return run_threads(pool, what, uses);
     };
   };
-  std::vector<contestant> all{
-      {"shared lifo", shared_pool({})},
-      {"shared fifo", shared_pool({.order = cistern::reuse_order::fifo})},
-      {"mutex+vector+cv",
-       [](const workload& what, std::size_t uses) {
-         locked_vector pool(what.objects);
-         return run_threads(pool, what, uses);
-       }},
-      {"boost lockfree", [](const workload& what, std::size_t uses) {
-         lockfree_stack pool(what.objects);
-         return run_threads(pool, what, uses);
-       }}};
+  std::vector<contestant> all{{"shared lifo", shared_pool({})},
+                              {"shared fifo", shared_pool({.order = cistern::reuse_order::fifo})},
+                              {"mutex+vector+cv",
+                               [](const workload& what, std::size_t uses) {
+                                 locked_vector pool(what.objects);
+                                 return run_threads(pool, what, uses);
+                               }},
+                              {"boost lockfree", [](const workload& what, std::size_t uses) {
+                                 lockfree_stack pool(what.objects);
+                                 return run_threads(pool, what, uses);
+                               }}};
   if (!scarce) {  // these never wait
     all.push_back({"shared elastic", [](const workload& what, std::size_t uses) {
                      cistern_pool<cistern::shared> pool({.max_size = cistern::npos,
@@ -315,8 +314,8 @@ void measure(const workload& what, const options& how, perf::table& times, std::
     }
   }
   for (std::size_t i = 0; i < who.size(); ++i) {
-    times.add({i == 0 ? what.name : "", std::to_string(what.threads), std::to_string(what.objects), who[i].name,
-               perf::significant(perf::median(rounds[i])),
+    times.add({i == 0 ? what.name : "", std::to_string(what.threads), std::to_string(what.objects),
+               who[i].name, perf::significant(perf::median(rounds[i])),
                "(" + perf::significant(*std::min_element(rounds[i].begin(), rounds[i].end())) + ")"});
   }
 }

@@ -56,8 +56,8 @@ class alignas(64) object_cache {
   void claim(bool asymmetric) noexcept;
   void unclaim() noexcept { claimed_.store(0, std::memory_order_release); }
 
-  // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores the
-  // next one loads, and a list makes that twice as long a chain.
+  // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores
+  // the next one loads, and a list makes that twice as long a chain.
   [[nodiscard]] pool_slot* pop() noexcept {
     const std::uint32_t have = count();
     if (have == 0) [[unlikely]] {

@@ -39,8 +39,8 @@ inline thread_local constinit std::uint64_t thread_number = 0;
   return thread_number;
 }
 
-// Positive while leased: the time since the clock's epoch. Otherwise zero; or, for an idle object of a per-thread
-// pool, the number of its `trim` when it became idle, negative.
+// Positive while leased: the time since the clock's epoch. Otherwise zero; or, for an idle object of a
+// per-thread pool, the number of its `trim` when it became idle, negative.
 inline constexpr duration::rep not_leased = 0;
 
 // Written by whoever holds the slot exclusively (the lease, or the pool under its mutex), except for the
@@ -50,17 +50,17 @@ struct pool_slot {
   std::atomic<std::uint32_t> next_index{0};  // link in the idle stack
   std::uint32_t index = 0;                   // this slot's name in the idle stack
   lease_home* home = nullptr;
-  std::atomic<std::uint64_t> uses{0};                  // times this object was acquired
+  std::atomic<std::uint64_t> uses{0};  // times this object was acquired
   std::atomic<duration::rep> acquired_at{not_leased};
-  std::atomic<std::uint64_t> holder{0};                // thread number; 0: no thread in particular
-  atomic_source_location site;                         // who acquired it
-  std::uint64_t generation = 0;                        // of `invalidate_all`
+  std::atomic<std::uint64_t> holder{0};  // thread number; 0: no thread in particular
+  atomic_source_location site;           // who acquired it
+  std::uint64_t generation = 0;          // of `invalidate_all`
   time_point created_at{};
   time_point expires_at = time_point::max();
   time_point idle_since{};
   std::size_t retained_bytes = 0;
-  pool_slot* link = nullptr;     // in lists private to the pool
-  destroy_reason reason{};       // of an object that is about to be destroyed
+  pool_slot* link = nullptr;  // in lists private to the pool
+  destroy_reason reason{};    // of an object that is about to be destroyed
 
   [[nodiscard]] bool leased() const noexcept {
     return acquired_at.load(std::memory_order_relaxed) > not_leased;
