@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-RESOURCES = ("floor", "unsynchronized")
+RESOURCES = ("floor", "unsynchronized", "synchronized")
 OPERATIONS = ("allocate", "deallocate")
 SKIPPED = 77
 

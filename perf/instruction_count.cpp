@@ -2,6 +2,7 @@
 //
 // count_instructions.py runs this program under callgrind, once per resource, and reads from its output what
 // the calls made by measured_allocate and measured_deallocate cost.
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <array>
@@ -21,6 +22,7 @@ using block_array = std::array<void*, 8>;  // few enough to stay within one maga
 
 std::unique_ptr<std::pmr::memory_resource> make(std::string_view name) {
   if (name == "floor") return std::make_unique<perf::floor_resource>(block_bytes);
+  if (name == "synchronized") return std::make_unique<cistern::synchronized_pool_resource>();
   if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>();
   return nullptr;
 }

@@ -2,6 +2,7 @@
 //
 // compare interleaves contestants and is the source of published ratios. This program is for work on one
 // path: it has Google Benchmark's filters, repetitions, JSON output and comparison tools.
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <array>
@@ -77,10 +78,14 @@ void static_fifo(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(blocks.size()));
 }
 
+using synchronized = cistern::synchronized_pool_resource;
 using unsynchronized = cistern::unsynchronized_pool_resource;
 BENCHMARK_TEMPLATE(static_pair, unsynchronized, 64)->Name("static-pair/64B/cistern-unsync");
 BENCHMARK_TEMPLATE(static_pair, unsynchronized, 1024)->Name("static-pair/1KiB/cistern-unsync");
 BENCHMARK_TEMPLATE(static_fifo, unsynchronized, 64)->Name("static-fifo/64B/cistern-unsync");
+BENCHMARK_TEMPLATE(static_pair, synchronized, 64)->Name("static-pair/64B/cistern-sync");
+BENCHMARK_TEMPLATE(static_pair, synchronized, 1024)->Name("static-pair/1KiB/cistern-sync");
+BENCHMARK_TEMPLATE(static_fifo, synchronized, 64)->Name("static-fifo/64B/cistern-sync");
 
 }  // namespace
 

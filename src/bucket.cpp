@@ -156,10 +156,15 @@ free_block* in_address_order(const chunk* c, std::size_t block_bytes, free_block
   return behind;
 }
 
+// The uncarved blocks of the chunk that is being carved.
+std::size_t bump_blocks(const bucket& b, std::size_t block_bytes) noexcept {
+  return static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes;
+}
+
 // How many of a chunk's blocks were ever carved; `carving` is the chunk that `bump` points into.
 std::size_t carved_blocks_of(const bucket& b, const chunk* c, const chunk* carving,
                              std::size_t block_bytes) noexcept {
-  return c == carving ? c->blocks - b.uncarved_bytes() / block_bytes : c->blocks;
+  return c == carving ? c->blocks - bump_blocks(b, block_bytes) : c->blocks;
 }
 
 void forget_uncarved(bucket& b) noexcept {
@@ -168,6 +173,14 @@ void forget_uncarved(bucket& b) noexcept {
 
 std::size_t idle_bytes_of_free(const bucket& b) noexcept {
   return b.held_bytes - b.chunk_count * sizeof(chunk);
+}
+
+// For when all blocks of the list are about to be no blocks any more.
+void forget_list(bucket& b) noexcept {
+  b.moved_blocks -= static_cast<std::int64_t>(b.depth());
+  b.popped = b.pushed;
+  b.head = nullptr;
+  b.carved_blocks = 0;
 }
 
 [[noreturn]] void broken(const char* what, const bucket_shape& shape) noexcept {
@@ -194,9 +207,15 @@ bool are_in_order(const free_block* list) noexcept {
 }
 
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
-  const std::size_t blocks = next_chunk_blocks(*this, shape, account);
-  const std::size_t bytes = chunk_bytes(blocks, shape.block_bytes);
-  auto* base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
+  std::size_t blocks = 0;
+  std::size_t bytes = 0;
+  std::byte* base = nullptr;
+  do {
+    // Refused although it fitted: another thread has just taken of what was left. There may be some still.
+    blocks = next_chunk_blocks(*this, shape, account);
+    bytes = chunk_bytes(blocks, shape.block_bytes);
+    base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
+  } while (base == nullptr && blocks > 1);
   if (base == nullptr) {
     return false;
   }
@@ -236,13 +255,27 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     release(shape, account);
     return bytes;
   }
+  std::size_t given_back_bytes = 0;
+  while (fresh != nullptr && surplus_bytes > 0) {
+    chunk* c = fresh;
+    fresh = c->next;
+    const std::size_t idle_bytes = c->blocks * shape.block_bytes;
+    fresh_bytes -= idle_bytes;
+    surplus_bytes -= std::min(idle_bytes, surplus_bytes);
+    given_back_bytes += idle_bytes + sizeof(chunk);
+    unlink(*this, c);
+    give_back(*this, c, shape, account);
+  }
+  if (surplus_bytes == 0 || chunks == nullptr) {
+    limit_grant();
+    return given_back_bytes;
+  }
   chunks = sort_by_address(chunks);
   chunk* unbuilt = chunks;
   chunk* root = build_tree(unbuilt, chunk_count);
   distribute(*this, root);
   const chunk* carving = bump != bump_end ? find_chunk(root, bump) : nullptr;
 
-  std::size_t given_back_bytes = 0;
   chunk* kept = nullptr;  // in descending order of address
   for (chunk* c = chunks; c != nullptr;) {
     chunk* next = c->next;
@@ -251,7 +284,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     if (c->free_blocks == carved && surplus_bytes > 0) {
       surplus_bytes -= std::min(idle_bytes, surplus_bytes);
       given_back_bytes += idle_bytes + sizeof(chunk);
-      removed_by_trim += c->free_blocks;
+      moved_blocks -= static_cast<std::int64_t>(c->free_blocks);
       popped += c->free_blocks;
       carved_blocks -= carved;
       --chunk_count;
@@ -276,8 +309,17 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     link(*this, c);
     c = next;
   }
-  depth_after_trim = depth();
+  depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(depth(), UINT32_MAX));
+  limit_grant();
   return given_back_bytes;
+}
+
+void bucket::rewind() noexcept {
+  forget_list(*this);
+  forget_uncarved(*this);
+  depth_after_trim = 0;
+  fresh = chunks;
+  fresh_bytes = idle_bytes_of_free(*this);
 }
 
 void bucket::release(const bucket_shape& shape, upstream_account& account) noexcept {
@@ -288,12 +330,17 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   }
   chunks = nullptr;
   chunk_count = 0;
-  removed_by_trim += depth();
-  popped = pushed;
-  head = nullptr;
-  carved_blocks = 0;
+  fresh = nullptr;
+  fresh_bytes = 0;
+  forget_list(*this);
   depth_after_trim = 0;
   forget_uncarved(*this);
+  limit_grant();
+}
+
+void bucket::limit_grant() noexcept {
+  granted = std::min(granted, depth());
+  limit = std::min(limit, granted);
 }
 
 void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
@@ -305,12 +352,15 @@ void bucket::add_to(pool_statistics& statistics, const bucket_shape& shape, bool
   row.block_bytes = shape.block_bytes;
   row.misses = misses;
   row.discarded = discarded;
-  row.depth = depth() + cached_blocks;
+  // While other threads work, a block on its way between cache and depot may be seen in both.
+  row.depth = std::min(depth() + cached_blocks, carved_blocks);
   row.live_blocks = carved_blocks - row.depth;
   if (count_operations) {
     // Blocks come onto lists by a free or by carving, and leave them by a hit or with their chunk.
     row.hits = hits;
-    row.returned = row.depth + row.hits + removed_by_trim - listed_by_carving;
+    const auto returned = static_cast<std::int64_t>(row.depth + row.hits) - moved_blocks;
+    row.returned =
+        returned > 0 ? static_cast<std::uint64_t>(returned) : 0;  // below 0: read while threads work
   }
   statistics.in_use_bytes += row.live_blocks * shape.block_bytes;
   statistics.idle_bytes += row.depth * shape.block_bytes + uncarved_bytes();

@@ -16,25 +16,32 @@ constexpr std::size_t magazines_per_cache = 64;
 /// A class whose two magazines would take more than this part of a thread's cache isn't cached.
 constexpr std::size_t classes_per_cache = 4;
 
+/// Blocks in a full magazine of a class; 0: the class isn't cached.
+std::size_t full_magazine_blocks(unsigned index, const pool_options& options) noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t share_bytes = options.thread_cache_bytes / magazines_per_cache;
+  const std::size_t least_blocks = block_bytes <= 2 * share_bytes ? 2 : 1;
+  const std::size_t blocks =
+      std::min(std::clamp(share_bytes / block_bytes, least_blocks, most_magazine_blocks),
+               options.max_idle_blocks_per_bucket / 2);
+  const bool fits = 2 * blocks * block_bytes <= options.thread_cache_bytes / classes_per_cache;
+  return fits ? blocks : 0;
+}
+
 }  // namespace
+
+depot::depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
+    : options_(options), account_(upstream, options.max_bytes) {
+  for (unsigned i = 0; i < cached_class_count; ++i) {
+    magazine_blocks_[i] = static_cast<std::uint8_t>(full_magazine_blocks(i, options));
+  }
+}
 
 bucket_shape depot::shape(unsigned index) const noexcept {
   return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
 }
 
-std::uint32_t depot::magazine_blocks(unsigned index) const noexcept {
-  if (index >= cached_class_count) {
-    return 0;
-  }
-  const std::size_t block_bytes = class_block_bytes(index);
-  const std::size_t share_bytes = options_.thread_cache_bytes / magazines_per_cache;
-  std::size_t blocks = std::clamp<std::size_t>(share_bytes / block_bytes, 1, most_magazine_blocks);
-  blocks = std::min(blocks, options_.max_idle_blocks_per_bucket / 2);
-  const bool fits = 2 * blocks * block_bytes <= options_.thread_cache_bytes / classes_per_cache;
-  return fits ? static_cast<std::uint32_t>(blocks) : 0;
-}
-
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
+magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
@@ -49,9 +56,17 @@ magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved) {
       throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
                            account_.bytes());
     }
-    request_trim(0);
-    trim(0);
+    make_room(own);
   }
+}
+
+// Everything idle that this thread can reach, its own cache included, goes back to upstream.
+void depot::make_room(flushable* own) noexcept {
+  request_trim(0);
+  if (own != nullptr) {
+    own->flush_for_trim();
+  }
+  trim(0);
 }
 
 magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
@@ -66,7 +81,8 @@ magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, 
     return take_loose(s, std::max<std::size_t>(magazine_blocks(index), 1));
   }
   bucket& b = s.blocks;
-  if (b.bump == b.bump_end && !b.add_chunk(shape(index), account_)) {
+  if (b.bump == b.bump_end && !b.open_fresh_chunk(class_block_bytes(index)) &&
+      !b.add_chunk(shape(index), account_)) {
     return {};
   }
   carved = true;
@@ -92,14 +108,15 @@ magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
 magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
   bucket& b = s.blocks;
   const std::size_t block_bytes = class_block_bytes(index);
-  const std::size_t blocks = std::min(most_blocks, b.uncarved_bytes() / block_bytes);
+  const std::size_t blocks =
+      std::min(most_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
   std::byte* const first = b.bump;
   for (std::size_t i = 0; i < blocks; ++i) {
     void* block = b.carve(block_bytes);
     std::byte* next = i + 1 < blocks ? b.bump : nullptr;
     free_block::make(block, block_bytes, reinterpret_cast<free_block*>(next));
   }
-  b.listed_by_carving += blocks - 1;
+  b.moved_blocks += static_cast<std::int64_t>(blocks - 1);
   return {reinterpret_cast<free_block*>(first), blocks};
 }
 
@@ -122,13 +139,16 @@ void depot::put(unsigned index, magazine blocks) noexcept {
     }
     s.blocks.pushed += blocks.blocks;
     outgrown = s.blocks.depth() > s.blocks.granted;
+    if (!outgrown) {
+      rewind_if_free(s, class_block_bytes(index));
+    }
   }
   if (outgrown) {
     settle(index);
   }
 }
 
-void* depot::allocate(unsigned index) {
+void* depot::allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -138,7 +158,7 @@ void* depot::allocate(unsigned index) {
       return s.blocks.pop();
     }
   }
-  magazine taken = take(index, 1, carved);
+  const magazine taken = take(index, 1, carved, own);
   free_block* block = taken.head;
   free_block* rest = block->next();
   if (!carved) {
@@ -169,14 +189,14 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   }
   const bool keep = make_room_for_single(index);
   const std::lock_guard guard(s.lock);
-  if (keep) {
+  if (keep && s.blocks.depth() < s.blocks.granted) {  // another thread may have used the room
     s.blocks.push(block, block_bytes);
   } else {
     s.blocks.discard(block, shape(index), account_);
   }
 }
 
-void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
+void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {
   if (bytes > PTRDIFF_MAX) {
     throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
   }
@@ -189,8 +209,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
   };
   void* block = try_allocate();
   if (block == nullptr) {
-    request_trim(0);
-    trim(0);
+    make_room(own);
     block = try_allocate();
   }
   if (block == nullptr) {
@@ -201,7 +220,7 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
 
 void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    std::memset(block, 0, granted_bytes(bytes, alignment));  // all that `allocate_at_least` gave
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);
@@ -220,6 +239,14 @@ bool depot::make_room_for_single(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
   return idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket)
       .make_room_for_single(index);
+}
+
+void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {
+  if (s.blocks.is_worth_rewinding(block_bytes)) {
+    s.full_magazines = nullptr;
+    s.magazine_blocks_total = 0;
+    s.blocks.rewind();
+  }
 }
 
 // Trimming looks at single blocks.
@@ -278,7 +305,7 @@ void depot::abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noex
   shelf& s = shelves_[index];
   const std::lock_guard guard(s.lock);
   s.hits += hits;
-  s.blocks.removed_by_trim += blocks;
+  s.blocks.moved_blocks -= static_cast<std::int64_t>(blocks);
 }
 
 pool_statistics depot::statistics(const std::array<cached, cached_class_count>& in_caches) const {

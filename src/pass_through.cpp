@@ -3,11 +3,12 @@
 namespace cistern::detail {
 
 void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
+  // Upstream is called under the lock, so that no thread is inside of it while `lock` is held around a fork.
+  const std::lock_guard guard(mutex_);
   void* block = account.try_allocate(bytes, alignment);
   if (block == nullptr) {
     return nullptr;
   }
-  const std::lock_guard guard(mutex_);
   try {
     blocks_.insert_or_assign(block, request{bytes, alignment});
   } catch (...) {
@@ -22,22 +23,18 @@ void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment,
 
 void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t alignment,
                                     upstream_account& account) noexcept {
-  std::size_t counted_bytes = 0;
-  {
-    const std::lock_guard guard(mutex_);
-    const auto found = blocks_.find(block);
-    if (found == blocks_.end()) {
-      // Not ours: upstream is asked all the same, without touching the account, so that its checks can speak.
-      account.upstream()->deallocate(block, bytes, alignment);
-      return;
-    }
-    ++statistics_.deallocations;
-    --statistics_.live_blocks;
-    counted_bytes = found->second.bytes;
-    statistics_.live_bytes -= counted_bytes;
-    // Forgotten before upstream has it: another thread may get the same address from there at once.
-    blocks_.erase(found);
+  const std::lock_guard guard(mutex_);
+  const auto found = blocks_.find(block);
+  if (found == blocks_.end()) {
+    // Not ours: upstream is asked all the same, without touching the account, so that its checks can speak.
+    account.upstream()->deallocate(block, bytes, alignment);
+    return;
   }
+  const std::size_t counted_bytes = found->second.bytes;
+  ++statistics_.deallocations;
+  --statistics_.live_blocks;
+  statistics_.live_bytes -= counted_bytes;
+  blocks_.erase(found);
   account.deallocate_as(block, bytes, alignment, counted_bytes);
 }
 

@@ -17,6 +17,7 @@ synchronized_pool_resource::synchronized_pool_resource(const pool_options& optio
                                                        std::pmr::memory_resource* upstream)
     : depot_(effective_options(options), resource_or_new_delete(upstream)) {
   ticket_ = enroll(*this);
+  table_offset_bytes_ = thread_table_offset(ticket_.id);
 }
 
 synchronized_pool_resource::~synchronized_pool_resource() {
@@ -76,7 +77,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
     if (bytes == 0 && !depot_.options().pass_through) {
       return allocate_slow(1, alignment);
     }
-    return depot_.allocate_unpooled(bytes, alignment);
+    return depot_.allocate_unpooled(bytes, alignment, cache_after_trims());
   }
   const unsigned index = class_of(last);
   if (depot_.magazine_blocks(index) != 0) {
@@ -84,7 +85,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
       return cache->refill(index);
     }
   }
-  return depot_.allocate(index);
+  return depot_.allocate(index, cache_after_trims());
 }
 
 void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
@@ -94,6 +95,7 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
     if (bytes == 0 && !depot_.options().pass_through) {
       deallocate_slow(block, 1, alignment);
     } else {
+      cache_after_trims();
       depot_.deallocate_unpooled(block, bytes, alignment);
     }
     return;
@@ -109,13 +111,27 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
       return;
     }
   }
+  cache_after_trims();
   depot_.deallocate(index, block);
 }
 
-// Null where there is no memory for a cache: the thread then works on the depot directly.
+// The slow paths past the cache: a thread that uses nothing but large blocks honours trims as well.
+thread_cache* synchronized_pool_resource::cache_after_trims() noexcept {
+  thread_cache* cache = known_cache();
+  if (cache != nullptr) {
+    cache->honour_trim();
+  }
+  return cache;
+}
+
+// Null where there is no memory for a cache, and at the end of the thread: the thread then works on the depot
+// directly.
 thread_cache* synchronized_pool_resource::own_cache() noexcept {
-  if (thread_cache* cache = find_cache(ticket_); cache != nullptr) {
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
     return cache;
+  }
+  if (thread_is_ending()) {
+    return nullptr;
   }
   thread_cache* cache = idle_or_new_cache();
   if (cache != nullptr && !remember_cache(ticket_, *cache)) {
@@ -126,19 +142,26 @@ thread_cache* synchronized_pool_resource::own_cache() noexcept {
 }
 
 thread_cache* synchronized_pool_resource::idle_or_new_cache() noexcept {
-  const auto first_idle = [this] {
-    thread_cache* cache = caches_;
-    while (cache != nullptr && cache->in_use) {
-      cache = cache->next;
-    }
-    return cache;
-  };
-  {
-    const std::lock_guard guard(caches_lock_);
-    if (thread_cache* cache = first_idle(); cache != nullptr) {
-      cache->in_use = true;
-      return cache;
-    }
+  const std::lock_guard guard(caches_lock_);
+  thread_cache* cache = caches_;
+  while (cache != nullptr && cache->in_use) {
+    cache = cache->next;
+  }
+  if (cache == nullptr) {
+    cache = new_cache();
+  }
+  if (cache != nullptr) {
+    cache->adopt();
+  }
+  return cache;
+}
+
+// Called with the lock for caches held, as upstream must never be entered without a lock that `before_fork`
+// takes: a child would find upstream's own locks held for ever.
+thread_cache* synchronized_pool_resource::new_cache() noexcept {
+  constexpr std::size_t least_room_bytes = 8 * sizeof(thread_cache);
+  if (depot_.account().available_bytes() < least_room_bytes) {
+    return nullptr;  // what is left of `max_bytes` is for the user
   }
   void* memory = nullptr;
   try {
@@ -150,7 +173,6 @@ thread_cache* synchronized_pool_resource::idle_or_new_cache() noexcept {
     return nullptr;
   }
   auto* cache = new (memory) thread_cache(depot_);
-  const std::lock_guard guard(caches_lock_);
   cache->next = caches_;
   caches_ = cache;
   return cache;
@@ -189,8 +211,8 @@ void synchronized_pool_resource::free_caches(bool in_use_too) noexcept {
 std::size_t synchronized_pool_resource::trim(std::size_t keep_bytes) noexcept {
   const std::size_t held_before = depot_.account().bytes();
   depot_.request_trim(keep_bytes);
-  if (thread_cache* cache = find_cache(ticket_); cache != nullptr) {
-    cache->honour_trim();
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
+    cache->flush_for_trim();
   }
   depot_.trim(keep_bytes);
   free_caches(false);

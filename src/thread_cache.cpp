@@ -28,22 +28,25 @@ void thread_cache::load(cache_slot& slot, magazine full) noexcept {
   set_true_limit(slot, full.blocks);
 }
 
+void thread_cache::adopt() noexcept {
+  in_use = true;
+  seen_trims_ = depot_->trims_requested();
+}
+
 void* thread_cache::refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
   if (s.head == nullptr && s.spare_blocks != 0) {
-    load(s, {s.spare, s.spare_blocks});
-    s.spare = nullptr;
-    s.spare_blocks = 0;
+    load(s, take_spare(index));
   }
   if (s.head != nullptr) {
     return s.pop();
   }
   if (s.capacity == 0 && !activate(index)) {
-    return depot_->allocate(index);
+    return depot_->allocate(index, this);
   }
   bool carved = false;
-  const magazine taken = depot_->take(index, s.next_carve_blocks, carved);
+  const magazine taken = depot_->take(index, s.next_carve_blocks, carved, this);
   if (!carved) {
     load(s, taken);
     return s.pop();
@@ -61,14 +64,37 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
     return;
   }
   if (s.balance() >= s.true_limit) {
-    if (s.spare_blocks != 0) {
-      depot_->put(index, {s.spare, s.spare_blocks});
-    }
-    s.spare = s.head;
-    s.spare_blocks = std::uint32_t{s.capacity};
-    load(s, {});
+    unload_full(index);
   }
   s.push(block, class_block_bytes(index));
+}
+
+// Keeps the full magazine as the spare one, if the budget has room for a spare, and hands over what is one
+// too many.
+void thread_cache::unload_full(unsigned index) noexcept {
+  cache_slot& s = slots_[index];
+  const magazine full{s.head, s.capacity};
+  load(s, {});
+  if (s.spare_blocks != 0) {
+    depot_->put(index, take_spare(index));
+  }
+  const std::size_t full_bytes = full.blocks * class_block_bytes(index);
+  if (reserved_bytes_ + full_bytes > depot_->options().thread_cache_bytes) {
+    depot_->put(index, full);
+    return;
+  }
+  reserved_bytes_ += full_bytes;
+  s.spare = full.head;
+  s.spare_blocks = static_cast<std::uint32_t>(full.blocks);
+}
+
+magazine thread_cache::take_spare(unsigned index) noexcept {
+  cache_slot& s = slots_[index];
+  const magazine spare{s.spare, s.spare_blocks};
+  reserved_bytes_ -= spare.blocks * class_block_bytes(index);
+  s.spare = nullptr;
+  s.spare_blocks = 0;
+  return spare;
 }
 
 void thread_cache::flush_slot(unsigned index) noexcept {
@@ -79,10 +105,7 @@ void thread_cache::flush_slot(unsigned index) noexcept {
     depot_->put(index, loaded);
   }
   if (s.spare_blocks != 0) {
-    const magazine spare{s.spare, s.spare_blocks};
-    s.spare = nullptr;
-    s.spare_blocks = 0;
-    depot_->put(index, spare);
+    depot_->put(index, take_spare(index));
   }
 }
 
@@ -93,13 +116,16 @@ void thread_cache::flush() noexcept {
 }
 
 void thread_cache::honour_trim() noexcept {
-  const std::uint32_t requested = depot_->trims_requested();
-  if (requested == seen_trims_) {
+  if (depot_->trims_requested() == seen_trims_) {
     return;
   }
-  seen_trims_ = requested;
-  flush();
+  flush_for_trim();
   depot_->trim(depot_->trim_keep_bytes());
+}
+
+void thread_cache::flush_for_trim() noexcept {
+  seen_trims_ = depot_->trims_requested();
+  flush();
 }
 
 bool thread_cache::activate(unsigned index) noexcept {
@@ -107,7 +133,7 @@ bool thread_cache::activate(unsigned index) noexcept {
   if (blocks == 0) {
     return false;
   }
-  const std::size_t cost_bytes = 2 * blocks * class_block_bytes(index);
+  const std::size_t cost_bytes = blocks * class_block_bytes(index);
   while (reserved_bytes_ + cost_bytes > depot_->options().thread_cache_bytes) {
     if (!free_budget()) {
       return false;
@@ -145,7 +171,7 @@ bool thread_cache::free_budget() noexcept {
 void thread_cache::deactivate(unsigned index) noexcept {
   flush_slot(index);
   cache_slot& s = slots_[index];
-  reserved_bytes_ -= std::size_t{2} * s.capacity * class_block_bytes(index);
+  reserved_bytes_ -= std::size_t{s.capacity} * class_block_bytes(index);
   s.capacity = 0;
   load(s, {});
 }

@@ -24,6 +24,7 @@ namespace {
 struct thread_record {
   cache_reference* entries = nullptr;
   std::uint32_t size = 0;
+  bool ending = false;  ///< The caches were given back; no new ones.
 };
 constinit thread_local thread_record record;
 
@@ -165,13 +166,15 @@ void registry::unpin(std::uint32_t id) noexcept {
   entry->pins.notify_all();  // entries are never destroyed
 }
 
-// Giving a cache back may get to a pool that another pool has as its upstream, and make this thread a new
-// cache there. The key is then set again, and the system calls this once more.
+// Giving a cache back may get to a pool that another pool has as its upstream, and destructors of other keys
+// may free into pools after this; they work on the depots directly. New caches would set the key again, and
+// the system calls its destructor a few times only.
 void registry::end_of_thread(void*) noexcept {
   registry& all = instance();
+  record.ending = true;
   for (std::uint32_t id = record.size; id-- > 0;) {
     const cache_reference last = std::exchange(record.entries[id], {});
-    thread_table[id % thread_table_size] = {};
+    thread_table_entry(thread_table_offset(id)) = {};
     if (last.cache == nullptr) {
       continue;
     }
@@ -180,12 +183,9 @@ void registry::end_of_thread(void*) noexcept {
       all.unpin(id);
     }
   }
-  const bool empty = std::all_of(record.entries, record.entries + record.size,
-                                 [](const cache_reference& entry) { return entry.cache == nullptr; });
-  if (empty) {
-    std::free(record.entries);
-    record = {};
-  }
+  std::free(record.entries);
+  record.entries = nullptr;
+  record.size = 0;
 }
 
 // Newest pools first: a pool is younger than its upstream, and whoever allocates takes locks in that order.
@@ -232,12 +232,16 @@ pool_ticket renew(pool_ticket ticket) noexcept {
   return registry::instance().renew(ticket);
 }
 
+bool thread_is_ending() noexcept {
+  return record.ending;
+}
+
 thread_cache* find_cache(pool_ticket ticket) noexcept {
   if (ticket.id >= record.size || record.entries[ticket.id].serial != ticket.serial) {
     return nullptr;
   }
   const cache_reference found = record.entries[ticket.id];
-  thread_table[ticket.id % thread_table_size] = found;
+  thread_table_entry(thread_table_offset(ticket.id)) = found;
   return found.cache;
 }
 
@@ -256,7 +260,7 @@ bool remember_cache(pool_ticket ticket, thread_cache& cache) noexcept {
     return false;
   }
   record.entries[ticket.id] = {ticket.serial, &cache};
-  thread_table[ticket.id % thread_table_size] = record.entries[ticket.id];
+  thread_table_entry(thread_table_offset(ticket.id)) = record.entries[ticket.id];
   return true;
 }
 

@@ -22,9 +22,10 @@ struct unsynchronized_pool_resource::budget_view {
     bucket& b = pool.buckets_[index];
     struct set_limit {  // after whatever `f` did to the grant
       bucket& b;
+      std::size_t block_bytes;
       bool every_free_is_slow;
-      ~set_limit() { b.limit = every_free_is_slow ? 0 : b.granted; }
-    } const on_return{b, pool.sees_every_free()};
+      ~set_limit() { b.set_limit(block_bytes, every_free_is_slow); }
+    } const on_return{b, class_block_bytes(index), pool.sees_every_free()};
     return f(b);
   }
 
@@ -110,14 +111,26 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
   const unsigned index = class_of(last);
   bucket& b = buckets_[index];
   const std::size_t block_bytes = class_block_bytes(index);
-  if (b.bump == b.bump_end && !b.add_chunk(shape(index), account_)) {
-    trim();
-    if (!b.add_chunk(shape(index), account_)) {
-      throw bad_allocation("max_bytes reached", block_bytes, account_.max_bytes(), account_.bytes());
-    }
+  void* block = b.carve(block_bytes);
+  if (block == nullptr) {
+    add_chunk(index);
+    block = b.carve(block_bytes);
   }
   ++b.misses;
-  return b.carve(block_bytes);
+  b.set_limit(block_bytes, sees_every_free());
+  return block;
+}
+
+void unsynchronized_pool_resource::add_chunk(unsigned index) {
+  bucket& b = buckets_[index];
+  if (b.add_chunk(shape(index), account_)) {
+    return;
+  }
+  trim();
+  if (!b.add_chunk(shape(index), account_)) {
+    throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
+                         account_.bytes());
+  }
 }
 
 void* unsynchronized_pool_resource::allocate_unpooled(std::size_t bytes, std::size_t alignment) {
@@ -165,7 +178,7 @@ void unsynchronized_pool_resource::deallocate_unpooled(void* block, std::size_t 
     return;
   }
   if (options_.zero_on_free) {
-    std::memset(block, 0, bytes);
+    std::memset(block, 0, granted_block_bytes(bytes, alignment, options_));  // all of `allocate_at_least`
   }
   if (options_.pass_through) {
     passed_.deallocate(block, bytes, alignment, account_);
@@ -184,6 +197,10 @@ void unsynchronized_pool_resource::keep(unsigned index, void* block) noexcept {
     if (b.depth() > b.granted) {
       budget.settle(index);
     }
+    if (b.is_worth_rewinding(block_bytes)) {
+      b.rewind();
+      b.set_limit(block_bytes, sees_every_free());
+    }
   } else if (b.depth() < b.granted || budget.make_room_for_single(index)) {
     b.push(block, block_bytes);
   } else {
@@ -200,6 +217,7 @@ std::size_t unsynchronized_pool_resource::trim(std::size_t keep_bytes) noexcept 
   std::size_t given_back_bytes = 0;
   for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
     given_back_bytes += buckets_[i].trim(shape(i), account_, surplus_bytes);
+    buckets_[i].set_limit(class_block_bytes(i), sees_every_free());
   }
   return given_back_bytes;
 }

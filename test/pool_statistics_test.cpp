@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#define BOOST_BIND_GLOBAL_PLACEHOLDERS  // Or the next header warns about itself.
 #include <boost/property_tree/json_parser.hpp>
 #include <boost/property_tree/ptree.hpp>
 #include <boost/test/unit_test.hpp>

@@ -1,8 +1,8 @@
 // A pool of TCP connections to a server on loopback that drops the idle ones.
 //
 // The pool looks at a connection before giving it out: one that the server has closed reads as "end of file",
-// and is replaced. So the client never sends a request into a dead connection. Ends with 1 if an answer was
-// wrong, or if the pool did not notice every dropped connection.
+// and is replaced, so that requests don't go into dead connections. Ends with 1 if an answer was wrong or
+// missing, or if the pool noticed no dropped connection.
 #include <cistern/object_pool.hpp>
 
 #include <atomic>

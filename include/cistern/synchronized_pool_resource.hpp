@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/asan.hpp>
+#include <cistern/detail/assert.hpp>
 #include <cistern/detail/depot.hpp>
 #include <cistern/detail/size_classes.hpp>
 #include <cistern/detail/thread_cache.hpp>
@@ -10,6 +11,7 @@
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory_resource>
@@ -38,13 +40,16 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
-  explicit synchronized_pool_resource(const pool_options& options,
-                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+  explicit synchronized_pool_resource(const pool_options& options)
+      : synchronized_pool_resource(options, std::pmr::get_default_resource()) {}
+  synchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
-  explicit synchronized_pool_resource(const Options& options,
-                                      std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+  explicit synchronized_pool_resource(const Options& options)
+      : synchronized_pool_resource(from_standard(options)) {}
+  template <std::same_as<std::pmr::pool_options> Options>
+  synchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
       : synchronized_pool_resource(from_standard(options), upstream) {}
 
   synchronized_pool_resource(const synchronized_pool_resource&) = delete;
@@ -67,6 +72,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
   /// Thread-safe.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -80,6 +86,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   /// Thread-safe.
   void deallocate(void* block, std::size_t bytes,
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -120,15 +127,20 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
  private:
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  /// The calling thread's cache if the thread table has it.
-  [[nodiscard]] detail::thread_cache* table_cache() const noexcept {
-    const detail::cache_reference& entry = detail::thread_table[ticket_.id % detail::thread_table_size];
-    return entry.serial == ticket_.serial ? entry.cache : nullptr;
+  /// What the thread table has where this pool is looked for.
+  [[nodiscard]] const detail::cache_reference& table_entry() const noexcept {
+    return detail::thread_table_entry(table_offset_bytes_);
+  }
+
+  /// The calling thread's cache, or null.
+  [[nodiscard]] detail::thread_cache* known_cache() const noexcept {
+    const detail::cache_reference& entry = table_entry();
+    return entry.serial == ticket_.serial ? entry.cache : detail::find_cache(ticket_);
   }
 
   void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
-    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
-      if (detail::cache_slot& slot = cache->slot(index); slot.head != nullptr) [[likely]] {
+    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (detail::cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -136,8 +148,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
   void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (detail::thread_cache* cache = table_cache(); cache != nullptr) [[likely]] {
-      if (detail::cache_slot& slot = cache->slot(index); slot.balance() < slot.limit) [[likely]] {
+    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (detail::cache_slot& slot = entry.cache->slot(index); slot.balance() < slot.limit) [[likely]] {
         slot.push(block, detail::class_block_bytes(index));
         return;
       }
@@ -148,7 +160,9 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   [[nodiscard]] detail::thread_cache* own_cache() noexcept;
+  detail::thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;
+  [[nodiscard]] detail::thread_cache* new_cache() noexcept;
   void put_aside(detail::thread_cache& cache) noexcept;
   void free_caches(bool in_use_too) noexcept;
 
@@ -156,6 +170,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   void before_fork() noexcept override;
   void after_fork() noexcept override;
 
+  std::size_t table_offset_bytes_ = 0;
   detail::pool_ticket ticket_;
   mutable detail::mutex
       caches_lock_;  // guards the list and each cache's `in_use`; taken before the depot's locks

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/asan.hpp>
+#include <cistern/detail/assert.hpp>
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/oversize_list.hpp>
 #include <cistern/detail/pass_through.hpp>
@@ -12,6 +13,7 @@
 #include <cistern/sized_block.hpp>
 
 #include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory_resource>
@@ -34,13 +36,16 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
-  explicit unsynchronized_pool_resource(
-      const pool_options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource());
+  explicit unsynchronized_pool_resource(const pool_options& options)
+      : unsynchronized_pool_resource(options, std::pmr::get_default_resource()) {}
+  unsynchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
-  explicit unsynchronized_pool_resource(
-      const Options& options, std::pmr::memory_resource* upstream = std::pmr::get_default_resource())
+  explicit unsynchronized_pool_resource(const Options& options)
+      : unsynchronized_pool_resource(from_standard(options)) {}
+  template <std::same_as<std::pmr::pool_options> Options>
+  unsynchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
       : unsynchronized_pool_resource(from_standard(options), upstream) {}
 
   unsynchronized_pool_resource(const unsynchronized_pool_resource&) = delete;
@@ -60,6 +65,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   /// The same as through the base class, with static dispatch: what is known when compiling (size,
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -72,6 +78,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   /// `bytes` and `alignment` as at the allocation; `bytes` may be what `allocate_at_least` granted.
   void deallocate(void* block, std::size_t bytes,
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
+    CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
@@ -131,6 +138,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept;
   [[nodiscard]] detail::bucket_shape shape(unsigned index) const noexcept;
+  void add_chunk(unsigned index);
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
+#include <memory_resource>
 #include <string>
 #include <vector>
 
@@ -21,7 +23,8 @@ struct memory_figures {
 
 struct index_result {
   const perf::contestant* who = nullptr;
-  std::vector<double> seconds = {};  ///< Of one pass, in order of rounds.
+  std::shared_ptr<std::pmr::memory_resource> resource;  ///< Lives through all rounds, as a program's would.
+  std::vector<double> seconds = {};                     ///< Of one pass, in order of rounds.
   memory_figures memory = {};
   bool same_index = true;
 };

@@ -12,6 +12,7 @@ namespace perf {
 namespace {
 
 constexpr std::size_t elements = 1000;
+constexpr std::size_t rebuilt_elements = 50'000;
 
 /// A workload whose repetition calls `work(resource, random)`, counted as `operations` operations.
 template <class Work>
@@ -41,6 +42,17 @@ void unordered_map(std::pmr::memory_resource* resource, random_source& random) {
   std::pmr::unordered_map<std::uint64_t, std::uint64_t> values(resource);
   for (std::size_t i = 0; i < elements; ++i) values.emplace(random.next(), i);
   keep(&values);
+}
+
+/// 50,000 strings by number, built, visited and torn down: too many for the near caches, so it matters where
+/// the blocks lie that an earlier, equally large map has left behind in the order of its hashes.
+void rebuild(std::pmr::memory_resource* resource, random_source& random) {
+  std::pmr::unordered_map<std::uint64_t, std::pmr::string> values(resource);
+  for (std::size_t i = 0; i < rebuilt_elements; ++i)
+    values.try_emplace(random.next(), 16 + random.below(48), 'x');
+  std::uint64_t sum = 0;
+  for (const auto& [number, text] : values) sum += number + static_cast<unsigned char>(text.front());
+  keep_value(sum);
 }
 
 /// One vector of up to 4,096 numbers (32 KiB), grown from nothing.
@@ -116,6 +128,8 @@ std::vector<workload> container_workloads() {
   all.push_back(container("list/build", "element added + removed", elements, list));
   all.push_back(container("map/build", "element added + removed", elements, map));
   all.push_back(container("unordered_map/build", "element added + removed", elements, unordered_map));
+  all.push_back(
+      container("unordered_map/rebuild", "element added, visited, removed", rebuilt_elements, rebuild));
   all.push_back(container("vector/growth", "vector grown + destroyed", 1, vector_growth));
   all.push_back(container("vector/strings", "string added + removed", elements, vector_of_strings));
   all.push_back(container("string/append", "string grown + destroyed", 1, string_append));

@@ -58,6 +58,7 @@ constexpr contestant ours(std::string_view name, bool thread_safe) {
           .ours = true,
           .thread_safe = thread_safe,
           .make = make_pool<Pool>,
+          .print_statistics = print_statistics<Pool>,
           .give_back = trim<Pool>};
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 using contestant_list = std::vector<const contestant*>;
 
-constexpr int name_width = 21;
+constexpr int name_width = 23;
 constexpr int cell_width = 15;
 
 const result* find(const comparison& one, std::string_view name) {
@@ -25,7 +25,14 @@ const result* find(const comparison& one, std::string_view name) {
   return found == one.results.end() ? nullptr : &*found;
 }
 
-/// The result that times are given relative to: the reference's, or the first one's if it didn't run.
+/// Whom times are given relative to: the reference, or the first one if the reference doesn't take part.
+std::string reference_among(const contestant_list& who) {
+  const bool there = std::any_of(who.begin(), who.end(),
+                                 [](const contestant* each) { return each->name == reference_name; });
+  return std::string(there ? reference_name : who.front()->name);
+}
+
+/// Likewise, among those who ran one workload.
 const result& reference(const comparison& one) {
   const result* found = find(one, reference_name);
   return found != nullptr ? *found : one.results.front();
@@ -100,7 +107,7 @@ table per_workload(const std::vector<comparison>& all, const contestant_list& wh
 
 /// Time relative to the reference's, in the geometric mean over the workloads both ran.
 table means(const std::vector<comparison>& all, const contestant_list& who) {
-  table result(header("time / " + std::string(reference_name) + "'s", who));
+  table result(header("time / " + reference_among(who) + "'s", who));
   for (const group& some : groups(all)) {
     std::vector<std::string> row{some.name};
     for (const contestant* each : who) {
@@ -191,7 +198,7 @@ std::string build_warning() {
 }
 
 void print_header(std::ostream& out, const contestant_list& who) {
-  out << std::left << std::setw(name_width) << "ns (/ reference's)" << std::right;
+  out << std::left << std::setw(name_width) << ("ns (/ " + reference_among(who) + "'s)") << std::right;
   for (const contestant* each : who) out << std::setw(cell_width) << each->name;
   out << std::endl;
 }
@@ -210,9 +217,9 @@ void print_summary(std::ostream& out, const std::vector<comparison>& all, const 
     rows.print(out);
   }
   if (memory_measured(all)) {
-    out << "\nPeak resident set of a process that does only this (/ " << reference_name << "'s)\n\n";
+    out << "\nPeak resident set of a process that does only this (/ " << reference_among(who) << "'s)\n\n";
     per_workload(all, who, peak_cell).print(out);
-    out << "\nHow much of that the work added (/ " << reference_name << "'s)\n\n";
+    out << "\nHow much of that the work added (/ " << reference_among(who) << "'s)\n\n";
     per_workload(all, who, growth_cell).print(out);
   }
 }
@@ -221,7 +228,8 @@ void write_markdown(std::ostream& out, const std::vector<comparison>& all, const
                     const std::string& command) {
   out << "Command: `" << command << "`  \n";
   for (const std::string& line : environment()) out << line << "  \n";
-  out << "\nNanoseconds per operation; in brackets the time relative to " << reference_name << "'s.\n\n";
+  out << "\nNanoseconds per operation; in brackets the time relative to " << reference_among(who)
+      << "'s.\n\n";
   per_workload(all, who, time_cell).print_markdown(out);
   out << "\nGeometric means:\n\n";
   means(all, who).print_markdown(out);
@@ -230,8 +238,8 @@ void write_markdown(std::ostream& out, const std::vector<comparison>& all, const
     rows.print_markdown(out);
   }
   if (memory_measured(all)) {
-    out << "\nPeak resident set of a process that does only this; in brackets relative to " << reference_name
-        << "'s.\n\n";
+    out << "\nPeak resident set of a process that does only this; in brackets relative to "
+        << reference_among(who) << "'s.\n\n";
     per_workload(all, who, peak_cell).print_markdown(out);
     out << "\nHow much of that the work added:\n\n";
     per_workload(all, who, growth_cell).print_markdown(out);

@@ -1,7 +1,7 @@
 // Uses an installed or embedded cistern as a newcomer would, and checks that it works.
 #include <cistern/pool_statistics.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
-#include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <iostream>
 #include <memory_resource>
@@ -11,7 +11,7 @@
 
 int main() {
   cistern::testing::checking_resource upstream;  // Aborts on a leak.
-  cistern::unsynchronized_pool_resource pool({.max_idle_bytes = std::size_t{1} << 20}, &upstream);
+  cistern::synchronized_pool_resource pool({.max_idle_bytes = std::size_t{1} << 20}, &upstream);
   {
     std::pmr::vector<int> numbers(&pool);
     for (int i = 1; i <= 1000; ++i) numbers.push_back(i);

@@ -191,15 +191,6 @@ BOOST_AUTO_TEST_CASE(touching_blocks_are_fine) {
   BOOST_TEST(c.errors.empty());
 }
 
-BOOST_AUTO_TEST_CASE(a_null_from_upstream_is_seen) {
-  collecting c;
-  c.upstream.answers = {nullptr};
-  BOOST_CHECK_THROW((void)c.resource.allocate(8, 8), std::bad_alloc);
-  BOOST_TEST_REQUIRE(c.errors.size() == 1u);
-  BOOST_TEST(c.errors[0].fault == memory_fault::null_from_upstream);
-  BOOST_TEST(c.resource.failed_allocations() == 1u);
-}
-
 BOOST_AUTO_TEST_CASE(a_strange_alignment_is_seen) {
   for (const std::size_t alignment : {std::size_t{0}, std::size_t{3}, std::size_t{24}, SIZE_MAX}) {
     std::vector<memory_error> errors;

@@ -38,6 +38,9 @@ inline constexpr std::size_t largest_chunk_bytes = std::size_t{1} << 20;
 /// No chunk has more blocks than this; `trim` relies on it for its bitmap.
 inline constexpr std::size_t most_blocks_per_chunk = 65536;
 
+/// Buckets with less carved than this aren't rewound.
+inline constexpr std::size_t smallest_rewound_bytes = std::size_t{256} << 10;
+
 [[nodiscard]] constexpr bool comes_singly(std::size_t block_bytes) noexcept {
   return block_bytes > largest_chunked_block_bytes;
 }
@@ -53,7 +56,7 @@ inline constexpr std::size_t most_blocks_per_chunk = 65536;
 ///     carved_blocks    == blocks of all chunks - blocks not yet carved
 ///     live blocks      == carved_blocks - depth() - blocks in thread caches
 ///     held_bytes       == sum of the chunks' sizes, records included
-///     limit            == granted, or 0 in pools that must see every free
+///     limit            <= granted: see `set_limit`
 ///
 /// The number of free blocks is kept as two counters that only go up, one written by allocations and one by
 /// frees. A single counter that both write costs a pair of them a second store-to-load delay; two counters
@@ -71,28 +74,48 @@ struct alignas(64) bucket {
   std::uint64_t misses = 0;  ///< Allocations that carved or fetched.
 
   chunk* chunks = nullptr;
+  chunk* fresh = nullptr;       ///< From here on, along `next`, no block of any chunk is carved.
+  std::size_t fresh_bytes = 0;  ///< Blocks of the fresh chunks.
   std::size_t held_bytes = 0;
-  std::size_t granted = 0;           ///< Blocks the idle budget allows to be kept here.
-  std::size_t depth_after_trim = 0;  ///< `depth()` when `trim` last ended: what the next one must be worth.
-  std::uint64_t listed_by_carving = 0;  ///< Blocks that came onto a list by carving, not by a free.
-  std::uint64_t removed_by_trim = 0;    ///< Blocks that left a list with their chunk.
-  std::uint64_t discarded = 0;          ///< Frees passed on to upstream at once.
-  std::size_t chunk_count = 0;
+  std::size_t granted = 0;        ///< Blocks the idle budget allows to be kept here.
+  std::int64_t moved_blocks = 0;  ///< Blocks listed by carving, not by a free, less those delisted by no hit.
+  std::uint64_t discarded = 0;    ///< Frees passed on to upstream at once.
+  std::uint32_t chunk_count = 0;
+  std::uint32_t depth_after_trim = 0;  ///< `depth()` when `trim` last ended: what the next one must be worth.
 
   [[nodiscard]] std::size_t uncarved_bytes() const noexcept {
-    return static_cast<std::size_t>(bump_end - bump);
+    return static_cast<std::size_t>(bump_end - bump) + fresh_bytes;
   }
 
   /// Free blocks.
   [[nodiscard]] std::size_t depth() const noexcept { return pushed - popped; }
 
   /// Allocations served from the list, where no depot moves blocks as well.
-  [[nodiscard]] std::uint64_t hits() const noexcept { return popped - removed_by_trim; }
+  [[nodiscard]] std::uint64_t hits() const noexcept {
+    return popped - static_cast<std::uint64_t>(-moved_blocks);
+  }
+
+  /// Sets `limit` from the grant, after a change of `granted` or `carved_blocks`. In large buckets it also
+  /// stops the free of the last live block, for `rewind`. `every_free_is_slow`: stop all of them.
+  void set_limit(std::size_t block_bytes, bool every_free_is_slow) noexcept {
+    const bool stop_last = is_large(block_bytes) && carved_blocks <= granted;
+    limit = every_free_is_slow ? 0 : stop_last ? carved_blocks - 1 : granted;
+  }
+
+  [[nodiscard]] bool is_worth_rewinding(std::size_t block_bytes) const noexcept {
+    return depth() == carved_blocks && is_large(block_bytes);
+  }
+
+  /// Makes a bucket without a live block like one whose chunks have just come from upstream, so that they are
+  /// carved in address order again: the list has them in the order they were freed in, which after a random
+  /// tear-down costs a cache miss for each. O(1).
+  void rewind() noexcept;
 
   /// Takes the first block off the list, which must not be empty.
   [[nodiscard]] free_block* pop() noexcept {
     free_block* block = head;
     head = block->next();
+    __builtin_prefetch(head);
     ++popped;
     return block;
   }
@@ -104,13 +127,25 @@ struct alignas(64) bucket {
 
   /// Takes the next block never used before, or null when the chunks are used up. O(1).
   [[nodiscard]] void* carve(std::size_t block_bytes) noexcept {
-    if (bump == bump_end) {
+    if (bump == bump_end && !open_fresh_chunk(block_bytes)) {
       return nullptr;
     }
     std::byte* block = bump;
     bump += block_bytes;
     ++carved_blocks;
     return block;
+  }
+
+  /// Turns to the next fresh chunk, if there is one. O(1).
+  bool open_fresh_chunk(std::size_t block_bytes) noexcept {
+    if (fresh == nullptr) {
+      return false;
+    }
+    bump = fresh->base;
+    bump_end = bump + fresh->blocks * block_bytes;
+    fresh_bytes -= fresh->blocks * block_bytes;
+    fresh = fresh->next;
+    return true;
   }
 
   /// Gets one more chunk from upstream, to be carved; there must be nothing left to carve. Returns false
@@ -131,10 +166,20 @@ struct alignas(64) bucket {
   /// kept. O(chunks).
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
 
+  /// Lowers the grant to what is free now. What it was given for may have gone: a grant beyond the budget
+  /// stands for live blocks that hold chunks, and must not let others stay idle in their place.
+  void limit_grant() noexcept;
+
   /// Adds this bucket to a pool's statistics: a row if it was ever used, and its bytes.
   /// `cached_blocks`: free blocks in thread caches; `hits`: allocations served from a free list.
   void add_to(pool_statistics& statistics, const bucket_shape& shape, bool count_operations,
               std::size_t cached_blocks, std::uint64_t hits) const;
+
+  /// Whether the order of the blocks may matter. It doesn't while they all lie in the cache, nor between
+  /// blocks that are large themselves.
+  [[nodiscard]] bool is_large(std::size_t block_bytes) const noexcept {
+    return carved_blocks * block_bytes >= smallest_rewound_bytes && !comes_singly(block_bytes);
+  }
 
   /// Aborts with a message when an invariant doesn't hold. `free_elsewhere`: blocks counted in `depth()` that
   /// are not on the list. O(depth() * chunks): for tests.

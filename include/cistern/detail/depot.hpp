@@ -3,10 +3,10 @@
 
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/magazine.hpp>
 #include <cistern/detail/mutex.hpp>
 #include <cistern/detail/oversize_list.hpp>
 #include <cistern/detail/pass_through.hpp>
-#include <cistern/detail/thread_cache.hpp>
 #include <cistern/detail/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
@@ -27,8 +27,7 @@ namespace cistern::detail {
 /// At most one bucket's lock is held at a time, but in `lock_all`.
 class depot {
  public:
-  depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
-      : options_(options), account_(upstream, options.max_bytes) {}
+  depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept;
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot() = default;
@@ -46,22 +45,25 @@ class depot {
   }
 
   /// Blocks in a full magazine of a class; 0: the class is not for thread caches.
-  [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept;
+  [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept {
+    return index < cached_class_count ? magazine_blocks_[index] : 0;
+  }
 
   /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else up to
   /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
-  /// Throws `bad_allocation` and what upstream throws.
-  [[nodiscard]] magazine take(unsigned index, std::size_t carve_blocks, bool& carved);
+  /// Throws `bad_allocation` and what upstream throws. `own` is the calling thread's cache, if it has one: it
+  /// is flushed before a request is refused for `max_bytes`.
+  [[nodiscard]] magazine take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own);
 
   /// Takes in a magazine, full (O(1)) or not (O(blocks)).
   void put(unsigned index, magazine blocks) noexcept;
 
   /// One block without a thread cache.
-  [[nodiscard]] void* allocate(unsigned index);
+  [[nodiscard]] void* allocate(unsigned index, flushable* own);
   void deallocate(unsigned index, void* block) noexcept;
 
   /// Requests that no bucket serves.
-  [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
+  [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own);
   void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
 
   /// Gives free chunks back until at most `keep_bytes` are idle in the depot. Returns the bytes given back.
@@ -122,11 +124,14 @@ class depot {
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved);
   [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
   [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
+  static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
+  void make_room(flushable* own) noexcept;
   static void dissolve_magazines(shelf& s) noexcept;
   void settle(unsigned index) noexcept;
   [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
 
   pool_options options_;
+  std::array<std::uint8_t, cached_class_count> magazine_blocks_{};
   upstream_account account_;
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};

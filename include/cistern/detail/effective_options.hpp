@@ -27,7 +27,8 @@ namespace cistern::detail {
   if (options.pass_through) {
     return bytes;
   }
-  const std::size_t last = last_byte(bytes == 0 ? 1 : bytes, alignment);
+  bytes = bytes == 0 ? 1 : bytes;
+  const std::size_t last = last_byte(bytes, alignment);
   return served_by_bucket(last, alignment, options) ? class_block_bytes(class_of(last))
                                                     : oversize_list::granted_bytes(bytes);
 }

@@ -74,7 +74,8 @@ class idle_budget {
 
   /// The least that is worth asking for, in blocks.
   [[nodiscard]] std::size_t least_grant(unsigned index) const noexcept {
-    const std::size_t bytes = std::min(2 * largest_chunked_block_bytes, max_idle_bytes_ / 8);
+    const std::size_t bytes =
+        std::clamp(max_idle_bytes_ / 8, smallest_chunk_bytes, 2 * largest_chunked_block_bytes);
     return std::max<std::size_t>(1, bytes / class_block_bytes(index));
   }
 
@@ -83,7 +84,8 @@ class idle_budget {
     std::size_t reserved_bytes = 0;
     for (unsigned i = 0; i < class_count; ++i) {
       reserved_bytes += visit(i, [&](bucket& b) {
-        return std::max(b.granted, b.depth()) * class_block_bytes(i) + b.uncarved_bytes();
+        const std::size_t blocks_bytes = std::max(b.granted, b.depth()) * class_block_bytes(i);
+        return std::min(blocks_bytes + b.uncarved_bytes(), std::max(b.held_bytes, blocks_bytes));
       });
     }
     return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
@@ -127,11 +129,18 @@ class idle_budget {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ - max_idle_bytes_ / 8);
     for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
       const bool single = comes_singly(class_block_bytes(i));
-      const bool known_free =
-          visit(i, [&](bucket& b) { return b.depth() != 0 && (single || b.depth() == b.carved_blocks); });
-      if (known_free && !(single && i == asking)) {
-        trim(i, surplus_bytes);
+      if (single && i == asking) {
+        continue;
       }
+      std::size_t known_bytes = visit(i, [&](bucket& b) {
+        return single || b.depth() == b.carved_blocks ? b.held_bytes : b.fresh_bytes;
+      });
+      known_bytes = std::min(known_bytes, surplus_bytes);
+      surplus_bytes -= known_bytes;
+      if (known_bytes != 0) {
+        trim(i, known_bytes);
+      }
+      surplus_bytes += known_bytes;  // what was not given back after all
     }
   }
 
@@ -148,13 +157,15 @@ class idle_budget {
   /// walked, so that looking again is paid for as well.
   [[nodiscard]] bool is_worth_a_walk(unsigned index) {
     const bool paid_for = visit(index, [](bucket& b) {
-      return b.depth() != 0 && b.depth() >= 2 * b.depth_after_trim + b.chunk_count;
+      return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count;
     });
     if (!paid_for) {
       return false;
     }
     if (class_block_bytes(index) < page_bytes && !buckets_.frees_are_in_order(index)) {
-      visit(index, [](bucket& b) { b.depth_after_trim = b.depth(); });
+      visit(index, [](bucket& b) {
+        b.depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(b.depth(), UINT32_MAX));
+      });
       return false;
     }
     return true;
@@ -165,8 +176,13 @@ class idle_budget {
     if (!all_free && !is_worth_a_walk(index)) {
       return;
     }
+    // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,
+    // or a large chunk just begun would shield the others.
+    const std::size_t idle_bytes =
+        visit(index, [&](bucket& b) { return b.depth() * class_block_bytes(index) + b.uncarved_bytes(); });
     const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
-    std::size_t surplus_bytes = (depth - std::min(depth, max_idle_blocks_ / 2)) * class_block_bytes(index);
+    const std::size_t kept_bytes = std::min(depth, max_idle_blocks_ / 2) * class_block_bytes(index);
+    std::size_t surplus_bytes = idle_bytes - kept_bytes;
     trim(index, surplus_bytes);
     visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cistern/detail/free_list.hpp>
-#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/magazine.hpp>
 
 #include <array>
 #include <atomic>
@@ -19,9 +19,8 @@ template <class T>
 class owned_number {
  public:
   constexpr owned_number(T value = T{}) noexcept : value_(value) {}  // NOLINT(google-explicit-constructor)
-  operator T() const noexcept {
-    return value_.load(std::memory_order_relaxed);
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator T() const noexcept { return value_.load(std::memory_order_relaxed); }
   owned_number& operator=(T value) noexcept {
     value_.store(value, std::memory_order_relaxed);
     return *this;
@@ -30,12 +29,6 @@ class owned_number {
 
  private:
   std::atomic<T> value_;
-};
-
-/// A linked list of blocks of one class that moves between caches and depot as a whole.
-struct magazine {
-  free_block* head = nullptr;
-  std::size_t blocks = 0;
 };
 
 /// One class in one thread's cache: the magazine in use (`head`) and a spare one, full or empty. After J.
@@ -60,13 +53,15 @@ struct alignas(64) cache_slot {
 
   [[nodiscard]] std::int64_t balance() const noexcept { return pushed - popped; }
   [[nodiscard]] std::size_t loaded_blocks() const noexcept {
-    return static_cast<std::size_t>(capacity - (true_limit - balance()));
+    const std::int64_t blocks = capacity - (true_limit - balance());
+    return blocks > 0 ? static_cast<std::size_t>(blocks) : 0;  // below 0: read while its thread works
   }
   [[nodiscard]] std::size_t free_blocks() const noexcept { return loaded_blocks() + spare_blocks; }
 
   [[nodiscard]] void* pop() noexcept {
     free_block* block = head;
     head = block->next();
+    __builtin_prefetch(head);
     ++popped;
     return block;
   }
@@ -77,18 +72,17 @@ struct alignas(64) cache_slot {
   }
 };
 
-/// Classes with more bytes in a block than this are served by the depot directly.
-inline constexpr std::size_t largest_cached_block_bytes = std::size_t{64} << 10;
-inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;
-
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
-class thread_cache {
+class thread_cache : public flushable {
  public:
   explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
 
   [[nodiscard]] cache_slot& slot(unsigned index) noexcept { return slots_[index]; }
   [[nodiscard]] const cache_slot& slot(unsigned index) const noexcept { return slots_[index]; }
+
+  /// A thread takes this cache, which is empty: trims requested before don't concern it.
+  void adopt() noexcept;
 
   /// Serves a request that found no block at `head`. May throw `bad_allocation` and what upstream throws.
   [[nodiscard]] void* refill(unsigned index);
@@ -99,13 +93,15 @@ class thread_cache {
   /// Hands every block to the depot.
   void flush() noexcept;
 
+  void flush_for_trim() noexcept override;
+
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
   /// thread could not reach in here.
   void honour_trim() noexcept;
 
   // For the pool, under its lock for caches.
   thread_cache* next = nullptr;
-  bool in_use = true;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
+  bool in_use = false;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
 
  private:
   void load(cache_slot& slot, magazine full) noexcept;
@@ -114,24 +110,39 @@ class thread_cache {
   [[nodiscard]] bool free_budget() noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
+  void unload_full(unsigned index) noexcept;
+  [[nodiscard]] magazine take_spare(unsigned index) noexcept;
 
   depot* depot_;
-  std::size_t reserved_bytes_ = 0;  ///< What the active classes' magazines may hold.
-  unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
+  std::size_t reserved_bytes_ =
+      0;                     ///< What one magazine of each active class may hold, and what spare ones do.
+  unsigned clock_hand_ = 0;  ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::array<cache_slot, cached_class_count> slots_{};
 };
 
 /// Where a thread looks first: a small table indexed by pool, checked by a serial number that is never used
-/// twice. Entries of dead pools stay behind; they can't match.
+/// twice, nor ever 0. Where the serial matches there is a cache. Entries of dead pools stay behind; they
+/// can't match.
 struct cache_reference {
   std::uint64_t serial = 0;
   thread_cache* cache = nullptr;
 };
-inline constexpr unsigned thread_table_size = 32;
+inline constexpr std::size_t thread_table_size = 32;
 
 /// "initial-exec": one load finds it also in a shared library; 512 bytes fit what loaders set aside for that.
 extern constinit thread_local std::array<cache_reference, thread_table_size> thread_table
     __attribute__((tls_model("initial-exec")));
+
+/// Where in `thread_table` the pool with this id is looked for, in bytes: kept ready by each pool, since the
+/// arithmetic would be a tenth of the fast path.
+[[nodiscard]] constexpr std::size_t thread_table_offset(std::uint32_t id) noexcept {
+  return id % thread_table_size * sizeof(cache_reference);
+}
+
+[[nodiscard]] inline cache_reference& thread_table_entry(std::size_t offset_bytes) noexcept {
+  return *reinterpret_cast<cache_reference*>(reinterpret_cast<std::byte*>(thread_table.data()) +
+                                             offset_bytes);
+}
 
 }  // namespace cistern::detail

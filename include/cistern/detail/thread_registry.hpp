@@ -38,6 +38,9 @@ void withdraw(pool_ticket ticket) noexcept;
 /// This thread's cache in a pool, or null. Puts it into `thread_table`. O(1).
 [[nodiscard]] thread_cache* find_cache(pool_ticket ticket) noexcept;
 
+/// Whether this thread has given its caches back for good, as it does at its end.
+[[nodiscard]] bool thread_is_ending() noexcept;
+
 /// Makes `cache` this thread's cache in a pool until the thread ends. False where there is no memory to note
 /// it.
 [[nodiscard]] bool remember_cache(pool_ticket ticket, thread_cache& cache) noexcept;

@@ -1,0 +1,128 @@
+// pool_checks: what tests of pools share: accounts against a checking upstream, blocks with known content.
+#pragma once
+
+#include <cistern/detail/asan.hpp>
+#include <cistern/pool_statistics.hpp>
+#include <cistern/testing/checking_resource.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cistern::test_support {
+
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = cistern::detail::asan_build;
+#endif
+#else
+inline constexpr bool sanitized = cistern::detail::asan_build;
+#endif
+
+/// A number of repetitions: a tenth of `count` in builds that a sanitizer slows down.
+[[nodiscard]] constexpr std::size_t scaled(std::size_t count) {
+  return sanitized ? count / 10 : count;
+}
+
+/// Whether the pool's accounts are those of the checking upstream that it alone uses, and agree with each
+/// other: empty, or what differs.
+[[nodiscard]] inline std::string accounts_fault(const pool_statistics& s,
+                                                const testing::checking_resource& upstream) {
+  std::ostringstream fault;
+  const auto same = [&](const char* what, std::uint64_t pool_says, std::uint64_t expected) {
+    if (pool_says != expected) fault << what << " is " << pool_says << ", not " << expected << "; ";
+  };
+  same("upstream_bytes", s.upstream_bytes, upstream.outstanding_bytes());
+  same("in use + idle + overhead", s.in_use_bytes + s.idle_bytes + s.overhead_bytes, s.upstream_bytes);
+  same("peak_upstream_bytes", s.peak_upstream_bytes, upstream.peak_bytes());
+  same("upstream_allocations", s.upstream_allocations, upstream.allocations());
+  same("upstream_deallocations", s.upstream_deallocations, upstream.deallocations());
+  std::size_t in_use_bytes = s.oversize.live_bytes;
+  std::size_t previous_block_bytes = 0;
+  for (const bucket_statistics& bucket : s.buckets) {
+    in_use_bytes += bucket.live_blocks * bucket.block_bytes;
+    if (bucket.block_bytes <= previous_block_bytes) fault << "buckets are out of order; ";
+    previous_block_bytes = bucket.block_bytes;
+  }
+  same("in_use_bytes", s.in_use_bytes, in_use_bytes);
+  return fault.str();
+}
+
+/// The same, and the pool's own invariants (which abort).
+template <class Pool>
+[[nodiscard]] std::string fault_in(const Pool& pool, const testing::checking_resource& upstream) {
+  pool.check_invariants();
+  return accounts_fault(pool.statistics(), upstream);
+}
+
+/// The bucket of blocks of this size, all zero where it was never used.
+[[nodiscard]] inline bucket_statistics bucket_of(const pool_statistics& s, std::size_t block_bytes) {
+  for (const bucket_statistics& bucket : s.buckets) {
+    if (bucket.block_bytes == block_bytes) return bucket;
+  }
+  return {.block_bytes = block_bytes};
+}
+
+/// A block as its user knows it.
+struct user_block {
+  void* ptr = nullptr;
+  std::size_t bytes = 0;      ///< As asked for.
+  std::size_t alignment = 1;  ///< As asked for.
+  unsigned char seed = 0;     ///< Of its content.
+
+  [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(ptr); }
+  [[nodiscard]] bool aligned() const { return reinterpret_cast<std::uintptr_t>(ptr) % alignment == 0; }
+};
+
+/// Of each block so many bytes at either end are filled and checked.
+inline constexpr std::size_t checked_end_bytes = 512;
+
+/// Fills the ends of a block with bytes that follow from `seed`.
+inline void fill(const user_block& block, std::size_t bytes) {
+  const std::size_t end_bytes = bytes < checked_end_bytes ? bytes : checked_end_bytes;
+  std::memset(block.ptr, block.seed, end_bytes);
+  std::memset(block.data() + (bytes - end_bytes), block.seed, end_bytes);
+}
+
+/// Whether `fill`'s content is still there.
+[[nodiscard]] inline bool filled(const user_block& block, std::size_t bytes) {
+  const std::size_t end_bytes = bytes < checked_end_bytes ? bytes : checked_end_bytes;
+  for (std::size_t i = 0; i < end_bytes; ++i) {
+    if (block.data()[i] != std::byte{block.seed} || block.data()[bytes - 1 - i] != std::byte{block.seed}) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Allocates `count` blocks of one size.
+template <class Pool>
+[[nodiscard]] std::vector<void*> allocate_many(Pool& pool, std::size_t count, std::size_t bytes,
+                                               std::size_t alignment = alignof(std::max_align_t)) {
+  std::vector<void*> blocks(count);
+  for (void*& block : blocks) block = pool.allocate(bytes, alignment);
+  return blocks;
+}
+
+/// Frees blocks of one size, first one first.
+template <class Pool>
+void deallocate_all(Pool& pool, const std::vector<void*>& blocks, std::size_t bytes,
+                    std::size_t alignment = alignof(std::max_align_t)) {
+  for (void* block : blocks) pool.deallocate(block, bytes, alignment);
+}
+
+/// A random number below `bound`.
+[[nodiscard]] inline std::size_t below(std::mt19937_64& random, std::size_t bound) {
+  return static_cast<std::size_t>(random() % bound);
+}
+
+}  // namespace cistern::test_support
