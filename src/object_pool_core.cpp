@@ -1,3 +1,5 @@
+#include "object_pool_core.hpp"
+
 #include <cistern/detail/object_pool_core.hpp>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 #include <utility>
 
 #include "object_pool_common.hpp"
-#include "object_pool_section.hpp"
 
 namespace cistern::detail {
 

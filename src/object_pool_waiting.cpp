@@ -7,7 +7,7 @@
 #include <string>
 
 #include "object_pool_common.hpp"
-#include "object_pool_section.hpp"
+#include "object_pool_core.hpp"
 
 namespace cistern::detail {
 

@@ -1,7 +1,5 @@
 #include "per_thread_registry.hpp"
 
-#include <cistern/detail/per_thread_core.hpp>
-
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -12,7 +10,7 @@ namespace cistern::detail {
 namespace {
 
 struct registered {
-  per_thread_core* pool = nullptr;
+  object_cache_home* pool = nullptr;
   std::uint64_t serial = 0;
 };
 
@@ -49,7 +47,7 @@ struct directory_guard {
 
 }  // namespace
 
-pool_identity register_pool(per_thread_core& pool) {
+pool_identity register_pool(object_cache_home& pool) {
   registry& all = all_pools();
   const std::scoped_lock lock(all.mutex);
   auto place = std::find_if(all.pools.begin(), all.pools.end(),

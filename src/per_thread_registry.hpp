@@ -7,15 +7,13 @@
 
 namespace cistern::detail {
 
-class per_thread_core;
-
 struct pool_identity {
   std::uint32_t number;  // small, reused
   std::uint64_t serial;  // unique
 };
 
 // Throws std::bad_alloc.
-[[nodiscard]] pool_identity register_pool(per_thread_core& pool);
+[[nodiscard]] pool_identity register_pool(object_cache_home& pool);
 // Returns when no ending thread is using the pool any more.
 void unregister_pool(pool_identity identity) noexcept;
 

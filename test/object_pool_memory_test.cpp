@@ -121,6 +121,25 @@ BOOST_AUTO_TEST_CASE(the_last_lease_returns_the_memory) {
   BOOST_TEST(checking.largest_alignment() >= alignof(thing));
 }
 
+namespace {
+
+struct unfailing_lifecycle {
+  int create() noexcept { return 7; }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(try_acquire_of_objects_that_cannot_fail_does_not_throw) {
+  testing::failing_resource failing;
+  object_pool<int, unfailing_lifecycle> pool({}, {}, &failing);
+  static_assert(noexcept(pool.try_acquire()));
+  failing.fail_nth(1);
+  BOOST_TEST(!pool.try_acquire().has_value());
+  BOOST_TEST(failing.failures() == 1U);
+  BOOST_TEST(**pool.try_acquire() == 7);
+  BOOST_TEST(pool.check_invariants());
+}
+
 BOOST_AUTO_TEST_CASE(acquiring_again_allocates_nothing) {
   testing::checking_resource checking;
   tally counts;

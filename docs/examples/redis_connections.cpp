@@ -168,6 +168,7 @@ int main() {
     std::cout << "skipped: redis-server is not installed\n";
     return skipped;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // hiredis writes to dead sockets without MSG_NOSIGNAL
   const temporary_folder folder;
   auto server = std::make_unique<redis_server>(folder.path);
   connection_pool pool({.max_size = 4, .backoff_max = 100ms}, {server->socket()});

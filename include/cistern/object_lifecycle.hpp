@@ -85,7 +85,7 @@ class function_lifecycle {
     }
   }
 
-  value_type create() { return create_(); }
+  value_type create() noexcept(std::is_nothrow_invocable_v<Create&>) { return create_(); }
   void reset(value_type& object) requires(!std::same_as<Reset, no_hook>) {
     if (detail::callable(reset_)) {
       reset_(object);

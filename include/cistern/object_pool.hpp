@@ -16,6 +16,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <memory_resource>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <type_traits>
@@ -36,6 +37,8 @@ template <class T, class Lifecycle, class Policy>
 class object_pool {
   static_assert(std::same_as<Policy, shared>, "the policies are shared and per_thread");
   static_assert(object_lifecycle<Lifecycle, T>, "the lifecycle needs a member T create()");
+
+  static constexpr bool create_is_noexcept = noexcept(std::declval<Lifecycle&>().create());
 
  public:
   using value_type = T;
@@ -63,11 +66,19 @@ class object_pool {
   lease<T> acquire(source_location where = source_location::current()) { return core_->acquire(where); }
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
-  /// closed. Throws `pool_error` (`factory_failed`) only.
+  /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
+  /// is noexcept, for then a lack of memory for the pool's own records is one more reason for nullopt.
   std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
-      noexcept(std::declval<Lifecycle&>().create())) {
-    auto result = core_->try_acquire(where);
-    return result ? std::optional(std::move(result)) : std::nullopt;
+      create_is_noexcept) {
+    try {
+      auto result = core_->try_acquire(where);
+      return result ? std::optional(std::move(result)) : std::nullopt;
+    } catch (const std::bad_alloc&) {
+      if constexpr (!create_is_noexcept) {
+        throw;
+      }
+      return std::nullopt;
+    }
   }
 
   /// As `acquire`, but waits until `deadline` (by the pool's clock), or until `stop` is triggered. An object

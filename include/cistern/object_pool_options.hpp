@@ -14,6 +14,8 @@ using time_point = std::chrono::steady_clock::time_point;
 /// Where an object pool reads the time: monotonic, callable from any thread, must not throw.
 using pool_clock = time_point (*)();
 
+/// The largest bound that `max_size` can be.
+inline constexpr std::size_t largest_max_size = (std::size_t{1} << 28) - 1;
 /// A count without a bound.
 inline constexpr std::size_t npos = static_cast<std::size_t>(-1);
 /// A wait without an end.

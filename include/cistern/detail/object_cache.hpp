@@ -90,6 +90,16 @@ class alignas(64) object_cache {
   std::array<pool_slot*, most_slots> slots_{};
 };
 
+// What an ending thread needs of a pool.
+class object_cache_home {
+ public:
+  // The thread ends: its objects go to the depot, its cache to the next thread.
+  virtual void retire(object_cache& cache) noexcept = 0;
+
+ protected:
+  ~object_cache_home() = default;
+};
+
 // This thread's caches, by the number of the pool. A serial is never used twice, so that a new pool with an
 // old number, or at an old address, doesn't see the old one's caches.
 struct object_cache_entry {

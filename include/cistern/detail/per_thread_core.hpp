@@ -27,7 +27,7 @@ namespace cistern::detail {
 // then creates.
 //
 // Invariant, whenever no thread is inside: total == cached + depot + creating + objects in users' hands.
-class per_thread_core : public lease_home {
+class per_thread_core : public lease_home, public object_cache_home {
  public:
   per_thread_core(const object_pool_options& options, std::pmr::memory_resource* resource,
                   slot_table::slot_type type, pool_clock clock);
@@ -91,8 +91,7 @@ class per_thread_core : public lease_home {
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void dispose_all(pool_slot* first) noexcept;
   void orphan() noexcept;
-  // A thread ends: its objects go to the depot, its cache to the next thread.
-  void retire(object_cache& cache) noexcept;
+  void retire(object_cache& cache) noexcept final;
 
   [[nodiscard]] time_point now() const noexcept final { return clock_(); }
   void crossed_threads() noexcept final {}

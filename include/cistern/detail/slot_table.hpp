@@ -15,8 +15,6 @@ namespace cistern::detail {
 // Blocks of 1, 2, 4, 8, ... slots of one type. `add_block` needs the pool's mutex; `operator[]` doesn't.
 class slot_table {
  public:
-  static constexpr std::uint32_t max_index = (std::uint32_t{1} << 28) - 1;
-
   struct slot_type {
     std::size_t size_bytes;
     std::size_t align_bytes;
@@ -45,7 +43,7 @@ class slot_table {
   void add_block();
 
  private:
-  static constexpr std::size_t max_blocks = 28;
+  static constexpr std::size_t max_blocks = 28;  // together largest_max_size slots
 
   std::pmr::memory_resource* resource_;
   slot_type type_;
