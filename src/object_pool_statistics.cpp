@@ -15,8 +15,8 @@ namespace cistern {
 namespace {
 
 constexpr std::string_view reason_names[destroy_reason_count] = {
-    "closed",    "surplus", "idle",        "expired",  "invalid", "unclean",
-    "discarded", "evicted", "invalidated", "detached", "orphaned"};
+    "closed",  "surplus",   "idle",    "expired",     "invalid",
+    "unclean", "discarded", "evicted", "invalidated", "detached"};
 
 // The same in every locale, without digits that mean nothing.
 [[nodiscard]] std::string in_seconds(duration time) {

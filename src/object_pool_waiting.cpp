@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "object_pool_common.hpp"
 #include "object_pool_core.hpp"
@@ -16,6 +17,8 @@ namespace {
 // How long every object must have been held by waiting threads before that counts as a deadlock: long enough
 // for a lease that is on its way to another thread to arrive there.
 constexpr duration deadlock_grace = std::chrono::seconds{1};
+
+constexpr int yields_before_waiting = 8;
 
 std::string in_seconds(duration time) {
   char text[48];
@@ -134,19 +137,43 @@ void object_pool_core::admit_waiter(const acquire_request& request) {
   }
 }
 
-pool_grant object_pool_core::obtain(const acquire_request& request) {
-  section in(*this);
+// What can be had without waiting; null if the caller must wait, and may. Throws if it may not.
+std::optional<pool_grant> object_pool_core::grant_or_admit(const acquire_request& request) {
   pool_errc why{};
   if (!closed_ && request.stop.stop_requested()) {
     refuse(pool_errc::cancelled);
   }
   if (const auto grant = grant_now(request.may_wait, why)) {
-    return *grant;
+    return grant;
   }
   if (why == pool_errc::closed) {
     refuse(why);
   }
   admit_waiter(request);
+  return std::nullopt;
+}
+
+pool_grant object_pool_core::obtain(const acquire_request& request) {
+  {
+    const section in(*this);
+    if (const auto grant = grant_or_admit(request)) {
+      return *grant;
+    }
+  }
+  // Lets others run before standing in the queue. With more threads than cores the objects are mostly held by
+  // threads that were interrupted and would give them back at once; while nobody is queued they do so
+  // without the mutex, and no object needs a change of threads to be used again. Who is queued already is
+  // not overtaken: what is given back goes to them first.
+  for (int i = 0; i < yields_before_waiting; ++i) {
+    std::this_thread::yield();
+    if (pool_slot* const slot = take_idle()) {
+      return {slot};
+    }
+  }
+  section in(*this);
+  if (const auto grant = grant_or_admit(request)) {
+    return *grant;
+  }
   std::condition_variable wake;
   waiter one;
   one.deadline = request.deadline;
@@ -260,18 +287,9 @@ std::optional<pool_grant> object_pool_core::grant_at_once(const acquire_request&
 bool object_pool_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
                                        const acquire_request& request) {
   const section in(*this);
-  pool_errc why{};
-  if (!closed_ && request.stop.stop_requested()) {
-    refuse(pool_errc::cancelled);
-  }
-  if (const auto granted = grant_now(true, why)) {
-    grant = granted;
+  if ((grant = grant_or_admit(request))) {
     return false;
   }
-  if (why == pool_errc::closed) {
-    refuse(why);
-  }
-  admit_waiter(request);
   one.deadline = request.deadline;
   enqueue(one);
   return true;

@@ -24,9 +24,8 @@ enum class destroy_reason : unsigned char {
   evicted,      ///< `evict_if`.
   invalidated,  ///< `invalidate_all`.
   detached,     ///< `lease::detach`: not destroyed, but no longer the pool's.
-  orphaned,     ///< Created by a call that failed afterwards, with no room to keep it.
 };
-inline constexpr std::size_t destroy_reason_count = 11;
+inline constexpr std::size_t destroy_reason_count = 10;
 
 /// The name of `reason` as it appears in JSON and in OpenMetrics labels.
 [[nodiscard]] std::string_view to_string(destroy_reason reason) noexcept;

@@ -162,6 +162,7 @@ class object_pool_core : public lease_home {
   void serve_waiters(section& in, time_point time) noexcept;
   void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept;
   void enqueue(waiter& one) noexcept;
+  [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request);
   void admit_waiter(const acquire_request& request);
   void block(section& in, waiter& one);
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept;
