@@ -20,6 +20,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <hiredis/hiredis.h>
@@ -118,6 +119,10 @@ struct connection_lifecycle {
       throw std::runtime_error(made != nullptr ? made->errstr : "no memory");
     }
     ::redisSetTimeout(made.get(), {2, 0});
+    // A dying server's socket still takes connections for a moment, and nobody will ever answer on them.
+    if (!command(made, "PING")) {
+      throw std::runtime_error("no answer from the server");
+    }
     return made;
   }
   bool validate(const connection& one) { return command(one, "PING"); }
@@ -128,24 +133,24 @@ using connection_pool = cistern::object_pool<connection, connection_lifecycle>;
 struct tally {
   std::atomic<int> answered{0};
   std::atomic<int> dead_connections{0};
-  std::atomic<int> dead_twice_in_a_row{0};
+  std::atomic<int> dead_twice{0};  // for one death of the server
+  std::atomic<int> kills{0};
   std::atomic<int> refused{0};  // the factory's error reached the caller
   std::atomic<int> timed_out{0};
 };
 
 void work(connection_pool& pool, tally& counts, const std::stop_token& stop) {
-  int dead_in_a_row = 0;
+  int last_death = -1;
   while (!stop.stop_requested()) {
     try {
       auto redis = pool.acquire_for(2s, stop);
       if (command(*redis, "INCR counter")) {
-        dead_in_a_row = 0;
         ++counts.answered;
         counts.answered.notify_all();
       } else {
         redis.discard();
         ++counts.dead_connections;
-        counts.dead_twice_in_a_row += ++dead_in_a_row > 1 ? 1 : 0;
+        counts.dead_twice += std::exchange(last_death, counts.kills.load()) == counts.kills ? 1 : 0;
       }
     } catch (const cistern::pool_error& error) {
       counts.refused += error.code() == cistern::pool_errc::factory_failed ? 1 : 0;
@@ -181,6 +186,7 @@ int main() {
     wait_for(counts.answered, 2'000);
     for (int round = 0; round < 3; ++round) {
       const int refused_before = counts.refused;
+      ++counts.kills;
       server->stop(SIGKILL);
       wait_for(counts.refused, refused_before + workers);
       const int answered_before = counts.answered;
@@ -189,9 +195,9 @@ int main() {
     }
   }
   std::cout << counts.answered << " commands answered, " << counts.dead_connections
-            << " connections died under their users, " << counts.dead_twice_in_a_row
-            << " users saw a dead connection twice in a row; " << counts.refused
-            << " times the factory's error, " << counts.timed_out << " timeouts\n"
+            << " connections died under their users, " << counts.dead_twice
+            << " users saw a dead connection twice; " << counts.refused << " times the factory's error, "
+            << counts.timed_out << " timeouts\n"
             << pool.statistics();
-  return counts.dead_twice_in_a_row == 0 && pool.check_invariants() ? 0 : 1;
+  return counts.dead_twice == 0 && pool.check_invariants() ? 0 : 1;
 }

@@ -118,7 +118,8 @@ std::error_code error_of(Call call) {
 #if defined(__SANITIZE_THREAD__)
 // The reference counts of exceptions live in the standard library's binary, where ThreadSanitizer doesn't see
 // that they order the last use of an exception before its destruction on another thread.
-extern "C" inline const char* __tsan_default_suppressions() {
+// Not inline, or it would not be emitted: a test program is one translation unit.
+extern "C" const char* __tsan_default_suppressions() {
   return "race:std::__exception_ptr::exception_ptr::_M_release\n"
          "race:std::runtime_error::~runtime_error\n";
 }
