@@ -130,15 +130,19 @@ void openmetrics_text::gauge(std::string_view name, std::string_view unit, std::
   start_family(name, "gauge", unit, help);
 }
 
-void openmetrics_text::counter(std::string_view name, std::string_view help) {
-  start_family(name, "counter", {}, help);
+void openmetrics_text::counter(std::string_view name, std::string_view help, std::string_view unit) {
+  start_family(name, "counter", unit, help);
   sample_name_ += "_total";
 }
 
 void openmetrics_text::sample(std::uint64_t value, std::string_view more_labels) {
+  sample_raw(std::to_string(value), more_labels);
+}
+
+void openmetrics_text::sample_raw(std::string_view value, std::string_view more_labels) {
   text_ += sample_name_ + "{" + label_;
   if (!more_labels.empty()) text_ += "," + std::string(more_labels);
-  text_ += "} " + std::to_string(value) + "\n";
+  text_ += "} " + std::string(value) + "\n";
 }
 
 }  // namespace cistern::detail

@@ -77,11 +77,14 @@ class openmetrics_text {
 
   /// Starts a family of gauges; `unit`, when there is one, is also the end of `name`, as the format asks.
   void gauge(std::string_view name, std::string_view unit, std::string_view help);
-  /// Starts a family of counters; `name` without "_total", which only the samples carry.
-  void counter(std::string_view name, std::string_view help);
+  /// Starts a family of counters; `name` without "_total", which only the samples carry; `unit` as for
+  /// gauges.
+  void counter(std::string_view name, std::string_view help, std::string_view unit = {});
 
   /// Adds a sample to the family started last; `more_labels` as written, for example `block_bytes="64"`.
   void sample(std::uint64_t value, std::string_view more_labels = {});
+  /// The same with a number that isn't whole, as written.
+  void sample_raw(std::string_view value, std::string_view more_labels = {});
 
   /// All of it, ending in the line "# EOF".
   [[nodiscard]] std::string finish() && { return std::move(text_) + "# EOF\n"; }

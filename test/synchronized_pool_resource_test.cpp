@@ -122,9 +122,10 @@ class wiped_memory_resource : public std::pmr::memory_resource {
   }
   void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
     const auto* begin = static_cast<const unsigned char*>(block);
-    for (std::size_t i = 0; i + 4 <= bytes; ++i) {
-      dirty_bytes_ +=
-          std::all_of(begin + i, begin + i + 4, [](unsigned char c) { return c == pattern; }) ? 1 : 0;
+    std::size_t run_bytes = 0;
+    for (std::size_t i = 0; i < bytes; ++i) {
+      run_bytes = begin[i] == pattern ? run_bytes + 1 : 0;
+      dirty_bytes_ += run_bytes >= 4 ? 1 : 0;  // one alone may be part of an address
     }
     upstream_->deallocate(block, bytes, alignment);
   }
@@ -479,7 +480,7 @@ BOOST_AUTO_TEST_CASE(a_threads_cache_holds_at_most_thread_cache_bytes_after_touc
     checking_resource upstream;
     synchronized_pool_resource pool({.max_blocks_per_chunk = 1, .thread_cache_bytes = cache_bytes},
                                     &upstream);
-    for (int round = 0; round < 3; ++round) {
+    for (int round = 0; round < 2; ++round) {
       for (const std::size_t bytes : all_block_sizes(128 * kib)) {
         std::vector<request> requests;
         for (int i = 0; i < 140; ++i) {

@@ -1,0 +1,103 @@
+// lifecycle_calls: the user's functions, called on objects in slots; what the policies of object pools share.
+#pragma once
+
+#include <cistern/detail/assert.hpp>
+#include <cistern/detail/pool_slot.hpp>
+#include <cistern/detail/slot_table.hpp>
+#include <cistern/object_lifecycle.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace cistern::detail {
+
+template <class T, class Lifecycle>
+struct lifecycle_calls {
+  [[no_unique_address]] Lifecycle lifecycle;
+
+  static T& object(pool_slot& slot) noexcept { return static_cast<typed_slot<T>&>(slot).object; }
+
+  void construct(pool_slot& slot) {
+    ::new (static_cast<void*>(std::addressof(object(slot)))) T(lifecycle.create());
+  }
+  void destroy(pool_slot& slot) noexcept {
+    if constexpr (has_destroy<Lifecycle, T>) {
+      lifecycle.destroy(std::move(object(slot)));
+    }
+    std::destroy_at(std::addressof(object(slot)));
+  }
+  // False if the reset threw: the object must go.
+  [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
+    if constexpr (has_reset<Lifecycle, T>) {
+      try {
+        lifecycle.reset(object(slot));
+      } catch (...) {
+        return false;
+      }
+    }
+    expect_clean(slot, "object_pool: object not clean after reset");
+    if constexpr (has_retained_bytes<Lifecycle, T>) {
+      slot.retained_bytes = lifecycle.retained_bytes(std::as_const(object(slot)));
+    }
+    return true;
+  }
+  [[nodiscard]] bool still_valid([[maybe_unused]] pool_slot& slot) noexcept {
+    if constexpr (has_validate<Lifecycle, T>) {
+      try {
+        return lifecycle.validate(object(slot));
+      } catch (...) {
+        return false;
+      }
+    } else {
+      return true;
+    }
+  }
+  void expect_clean([[maybe_unused]] pool_slot& slot, [[maybe_unused]] const char* what) noexcept {
+    if constexpr (checked_build && has_clean<Lifecycle, T>) {
+      CISTERN_EXPECTS(lifecycle.clean(std::as_const(object(slot))), what, slot.index);
+    }
+  }
+  static pool_slot* construct_slot(void* room) noexcept { return ::new (room) typed_slot<T>; }
+  static constexpr slot_table::slot_type slot_type{sizeof(typed_slot<T>), alignof(typed_slot<T>),
+                                                   &construct_slot};
+};
+
+// Destroys the idle objects of `core` that `condemned` picks, outside any lock; returns how many.
+template <class Core, class T, class Lifecycle, class Predicate>
+std::size_t evict_from(Core& core, lifecycle_calls<T, Lifecycle>& calls, Predicate& condemned) {
+  pool_slot* rest = core.take_all_idle();
+  pool_slot* kept = nullptr;
+  pool_slot** kept_end = &kept;
+  pool_slot* gone = nullptr;
+  std::size_t count = 0;
+  const auto finish = [&]() noexcept {
+    *kept_end = rest;
+    core.put_all_back(kept);
+    core.dispose_all(gone);
+  };
+  try {
+    while (rest != nullptr) {
+      const bool evict = condemned(std::as_const(calls.object(*rest)));
+      pool_slot* const slot = std::exchange(rest, rest->link);
+      slot->link = nullptr;
+      if (evict) {
+        slot->reason = destroy_reason::evicted;
+        slot->link = std::exchange(gone, slot);
+        ++count;
+      } else {
+        *kept_end = slot;
+        kept_end = &slot->link;
+      }
+    }
+  } catch (...) {
+    finish();
+    throw;
+  }
+  finish();
+  return count;
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,78 @@
+// waiter_queue: the threads and coroutines that wait for an object, in order of arrival.
+#pragma once
+
+#include <cistern/object_pool_options.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+struct pool_slot;
+
+enum class wait_outcome : unsigned char {
+  waiting,
+  object,    // `slot` holds an object
+  creation,  // there is room, and the waiter is to create the object
+  timeout,
+  cancelled,
+  closed,
+};
+
+// One waiter. It lies where its owner waits: on the stack of a thread, or in the frame of a coroutine. All of
+// it is guarded by the pool's mutex until the outcome is set; from then on it belongs to the owner.
+struct waiter {
+  time_point deadline = time_point::max();
+  bool queued = false;       // since it was queued, until its owner has collected the outcome
+  bool endless = false;      // neither deadline nor stop token: nothing but an object ends the wait
+  std::uint64_t thread = 0;  // this_thread_number() of a blocked thread; 0 for a coroutine
+  std::condition_variable* wake = nullptr;     // of a blocked thread
+  void (*resume)(waiter&) noexcept = nullptr;  // of a coroutine; called without the mutex
+  time_point since{};
+  wait_outcome outcome = wait_outcome::waiting;
+  pool_slot* slot = nullptr;
+  waiter* previous = nullptr;
+  waiter* next = nullptr;
+};
+
+// A doubly linked list through the waiters. Guarded by the pool's mutex. All operations are O(1) except the
+// two searches.
+class waiter_queue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] waiter* front() const noexcept { return first_; }
+
+  void push_back(waiter& one) noexcept;
+  void unlink(waiter& one) noexcept;
+
+  // The oldest waiter that is a blocked thread (and so can keep an eye on the clock), or null.
+  [[nodiscard]] waiter* first_thread() const noexcept;
+  // Whether `thread` waits here with nothing but an object to end its wait.
+  [[nodiscard]] bool waits_endlessly(std::uint64_t thread) const noexcept;
+
+ private:
+  waiter* first_ = nullptr;
+  waiter* last_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// Coroutines whose wait is over, collected under the mutex and resumed after it. Resuming is flattened: a
+// coroutine that gives an object back while it is being resumed queues the next one instead of nesting it.
+class resume_list {
+ public:
+  resume_list() noexcept = default;
+  resume_list(const resume_list&) = delete;
+  resume_list& operator=(const resume_list&) = delete;
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  void push_back(waiter& one) noexcept;
+  // Resumes all in order; or, called from inside a resumed coroutine, hands them to the call further out.
+  void resume_all() noexcept;
+
+ private:
+  waiter* first_ = nullptr;
+  waiter* last_ = nullptr;
+};
+
+}  // namespace cistern::detail

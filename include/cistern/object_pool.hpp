@@ -1,0 +1,177 @@
+// object_pool: reusable objects and connections, given out as leases.
+#pragma once
+
+#include <cistern/async_acquire.hpp>
+#include <cistern/detail/shared_pool_core.hpp>
+#include <cistern/lease.hpp>
+#include <cistern/object_lifecycle.hpp>
+#include <cistern/object_pool_options.hpp>
+#include <cistern/object_pool_policy.hpp>
+#include <cistern/object_pool_statistics.hpp>
+#include <cistern/per_thread_pool.hpp>
+#include <cistern/pool_error.hpp>
+#include <cistern/resource_or_new_delete.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <memory_resource>
+#include <new>
+#include <optional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+namespace cistern {
+
+/// A pool of objects of type T, made by `Lifecycle` and given out one user at a time.
+///
+/// All member functions may be called from any thread at any time, except construction and destruction. The
+/// functions of the lifecycle run outside any lock, on the thread whose call needs them; there is no hidden
+/// thread. Destruction closes the pool; leases may outlive it, and so must the memory resource and whatever
+/// the lifecycle refers to. T needs no default, copy or move constructor.
+///
+/// Acquiring and giving back are O(1), lock-free while an object is idle, unless the pool is FIFO, has
+/// `max_idle < max_size`, or has more than `max_size` objects: then they take a mutex.
+template <class T, class Lifecycle, class Policy>
+class object_pool {
+  static_assert(std::same_as<Policy, shared>, "the policies are shared and per_thread");
+  static_assert(object_lifecycle<Lifecycle, T>, "the lifecycle needs a member T create()");
+
+  static constexpr bool create_is_noexcept = noexcept(std::declval<Lifecycle&>().create());
+
+ public:
+  using value_type = T;
+  using lifecycle_type = Lifecycle;
+
+  /// Creates `options.initial` objects. `resource` (nullptr: new/delete) serves the pool's own memory, under
+  /// its mutex. `clock` is where the pool reads the time (must be monotonic).
+  ///
+  /// Throws `std::invalid_argument` naming the field and value of an option that makes no sense; `pool_error`
+  /// (`factory_failed`, with its cause) if the factory throws, after destroying what it had made.
+  explicit object_pool(const object_pool_options& options = {}, Lifecycle lifecycle = Lifecycle{},
+                       std::pmr::memory_resource* resource = nullptr,
+                       pool_clock clock = &std::chrono::steady_clock::now)
+      : core_(core::make(options, std::move(lifecycle), resource_or_new_delete(resource), clock)) {}
+  object_pool(const object_pool&) = delete;
+  object_pool& operator=(const object_pool&) = delete;
+  /// Closes the pool.
+  ~object_pool() { core_->orphan(); }
+
+  /// An idle object, or a new one, or, with `when_empty::block`, the next that is given back, waiting for at
+  /// most `acquire_timeout`.
+  ///
+  /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown to waits
+  /// without an end, when every object has for a second been held by threads in such a wait on this pool.
+  lease<T> acquire(source_location where = source_location::current()) { return core_->acquire(where); }
+
+  /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
+  /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
+  /// is noexcept, for then a lack of memory for the pool's own records is one more reason for nullopt.
+  std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
+      create_is_noexcept) {
+    try {
+      auto result = core_->try_acquire(where);
+      return result ? std::optional(std::move(result)) : std::nullopt;
+    } catch (const std::bad_alloc&) {
+      if constexpr (!create_is_noexcept) {
+        throw;
+      }
+      return std::nullopt;
+    }
+  }
+
+  /// As `acquire`, but waits until `deadline` (by the pool's clock), or until `stop` is triggered. An object
+  /// whose creation outlives the deadline stays in the pool.
+  lease<T> acquire_until(time_point deadline, std::stop_token stop = {},
+                         source_location where = source_location::current()) {
+    return core_->acquire({deadline, std::move(stop), true}, where);
+  }
+  /// As `acquire_until`, `timeout` from now; `forever` is no deadline.
+  lease<T> acquire_for(duration timeout, std::stop_token stop = {},
+                       source_location where = source_location::current()) {
+    return core_->acquire({core_->deadline_after(timeout), std::move(stop), true}, where);
+  }
+
+  /// `co_await pool.acquire_async()` is `acquire` for coroutines: it queues with the blocked threads, and
+  /// gives or throws the same, except `would_deadlock`. When the wait is over, `executor(coroutine)` is
+  /// called with a `std::coroutine_handle<>` to be resumed once, anywhere; it must not throw. Without an
+  /// executor the coroutine goes on inside the call that ended the wait.
+  ///
+  /// There is no hidden thread: a coroutine's deadline is noticed by `maintain`. A coroutine destroyed while
+  /// it waits leaves the queue.
+  template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
+  [[nodiscard]] auto acquire_async(Executor executor = {},
+                                   source_location where = source_location::current()) {
+    return acquire_async_until(core_->deadline_after(core_->options().acquire_timeout), {},
+                               std::move(executor), where);
+  }
+  /// As `acquire_async`, but waits until `deadline`, or until `stop` is triggered.
+  template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
+  [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {},
+                                         Executor executor = {},
+                                         source_location where = source_location::current()) {
+    return detail::acquire_awaiter<core, T, Executor>(*core_, {deadline, std::move(stop), true},
+                                                      std::move(executor), where);
+  }
+
+  /// Takes in an object made elsewhere and returns true, if there is room for it; otherwise leaves it alone
+  /// and returns false. The strong guarantee holds if T's move constructor has none to lose.
+  bool adopt(T&& object) requires std::move_constructible<T> { return core_->adopt(std::move(object)); }
+  /// Creates objects until `idle_objects` are idle, or there is no more room. Throws `pool_error`
+  /// (`factory_failed`); those made before stay.
+  void warm(std::size_t idle_objects) { core_->warm(idle_objects); }
+  /// Changes `max_size`. Idle objects beyond it are destroyed at once, those in use when they come back; new
+  /// room goes to waiters. Throws `std::invalid_argument`.
+  void resize(std::size_t max_size) { core_->resize(max_size); }
+  /// Destroys the idle objects for which `predicate(const T&)` is true; returns how many. While it looks,
+  /// idle objects can't be acquired. If `predicate` throws, the objects not yet condemned stay. O(idle).
+  template <std::predicate<const T&> Predicate>
+  std::size_t evict_if(Predicate predicate) {
+    return core_->evict_if(predicate);
+  }
+  /// Destroys every object that exists now: the idle ones at once, the others when they come back.
+  void invalidate_all() noexcept { core_->invalidate_all(); }
+  /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; returns how many.
+  /// O(idle).
+  std::size_t trim(std::size_t keep_idle = 0) noexcept { return core_->trim(keep_idle); }
+  /// Does what time demands: ends waits whose deadline has passed, destroys objects idle too long or too old,
+  /// lets a failing factory try again, keeps up `min_idle`. Returns when it next has work
+  /// (`time_point::max()`: no time known). Errors of the factory are counted, not thrown. O(idle + waiting).
+  time_point maintain(time_point now) { return core_->maintain(now); }
+  time_point maintain() { return maintain(core_->now()); }
+  /// From now on every acquire fails with `closed`, as do all waits. Idle objects are destroyed now, the
+  /// others when they come back. Idempotent.
+  void close() noexcept { core_->close(); }
+  /// Closes the pool, waits until every object has come back or `deadline` has passed, and reports those that
+  /// have not.
+  [[nodiscard]] drain_report drain(time_point deadline) { return core_->drain(deadline); }
+  [[nodiscard]] drain_report drain(duration timeout) { return drain(core_->deadline_after(timeout)); }
+
+  /// O(objects).
+  [[nodiscard]] object_pool_statistics statistics() const { return core_->statistics(); }
+  /// Objects ready to be given out. O(idle).
+  [[nodiscard]] std::size_t idle() const noexcept { return core_->idle(); }
+  /// Whether the accounts and lists agree with each other: for tests.
+  [[nodiscard]] bool check_invariants() const noexcept { return core_->check_invariants(); }
+
+ private:
+  using core = detail::shared_pool_core<T, Lifecycle>;
+  core* core_;
+};
+
+/// Makes a pool from functions: `create` returns an object; `reset(T&)`, `bool validate(T&)` and
+/// `destroy(T&&)` as in `object_lifecycle`, `no_hook{}` for one that is not wanted.
+template <class Policy = shared, class Create, class Reset = no_hook, class Validate = no_hook,
+          class Destroy = no_hook>
+[[nodiscard]] auto make_object_pool(const object_pool_options& options, Create create, Reset reset = {},
+                                    Validate validate = {}, Destroy destroy = {},
+                                    std::pmr::memory_resource* resource = nullptr,
+                                    pool_clock clock = &std::chrono::steady_clock::now) {
+  using lifecycle = function_lifecycle<Create, Reset, Validate, Destroy>;
+  return object_pool<typename lifecycle::value_type, lifecycle, Policy>(
+      options, lifecycle(std::move(create), std::move(reset), std::move(validate), std::move(destroy)),
+      resource, clock);
+}
+
+}  // namespace cistern
