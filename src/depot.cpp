@@ -121,6 +121,15 @@ magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcep
 }
 
 void depot::put(unsigned index, magazine blocks) noexcept {
+  if (comes_singly(class_block_bytes(index))) {
+    // Each is a chunk of its own, so each may be refused room.
+    for (free_block* block = blocks.head; block != nullptr;) {
+      free_block* const next = block->next();
+      deallocate(index, block);
+      block = next;
+    }
+    return;
+  }
   shelf& s = shelves_[index];
   bool outgrown = false;
   {
@@ -219,12 +228,12 @@ void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushab
 }
 
 void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
+  if (options_.pass_through) {
+    passed_.deallocate(block, bytes, alignment, options_.zero_on_free, account_);
+    return;
+  }
   if (options_.zero_on_free) {
     std::memset(block, 0, granted_bytes(bytes, alignment));  // all that `allocate_at_least` gave
-  }
-  if (options_.pass_through) {
-    passed_.deallocate(block, bytes, alignment, account_);
-    return;
   }
   const std::lock_guard guard(oversize_lock_);
   oversize_.deallocate(block, bytes, alignment, account_);

@@ -1,5 +1,7 @@
 #include <cistern/detail/pass_through.hpp>
 
+#include <cstring>
+
 namespace cistern::detail {
 
 void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
@@ -21,7 +23,7 @@ void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment,
   return block;
 }
 
-void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t alignment,
+void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t alignment, bool zero,
                                     upstream_account& account) noexcept {
   const std::lock_guard guard(mutex_);
   const auto found = blocks_.find(block);
@@ -35,6 +37,9 @@ void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t 
   --statistics_.live_blocks;
   statistics_.live_bytes -= counted_bytes;
   blocks_.erase(found);
+  if (zero) {
+    std::memset(block, 0, counted_bytes);  // whatever `bytes` says: a wrong size is upstream's to find
+  }
   account.deallocate_as(block, bytes, alignment, counted_bytes);
 }
 

@@ -177,14 +177,14 @@ void unsynchronized_pool_resource::deallocate_unpooled(void* block, std::size_t 
     unsynchronized_pool_resource::do_deallocate(block, 1, alignment);
     return;
   }
+  if (options_.pass_through) {
+    passed_.deallocate(block, bytes, alignment, options_.zero_on_free, account_);
+    return;
+  }
   if (options_.zero_on_free) {
     std::memset(block, 0, granted_block_bytes(bytes, alignment, options_));  // all of `allocate_at_least`
   }
-  if (options_.pass_through) {
-    passed_.deallocate(block, bytes, alignment, account_);
-  } else {
-    oversize_.deallocate(block, bytes, alignment, account_);
-  }
+  oversize_.deallocate(block, bytes, alignment, account_);
 }
 
 void unsynchronized_pool_resource::keep(unsigned index, void* block) noexcept {

@@ -53,3 +53,9 @@ BOOST_AUTO_TEST_CASE(a_kept_precondition_passes) {
   CISTERN_EXPECTS(true, "never seen", 0);
   BOOST_TEST(!run_and_die([] { CISTERN_EXPECTS(true, "never seen", 0); }).aborted);
 }
+
+BOOST_AUTO_TEST_CASE(a_crash_ends_the_child_and_is_not_an_abort) {
+  const auto seen = run_and_die([] { std::raise(SIGSEGV); });
+  BOOST_TEST(!seen.aborted);
+  BOOST_TEST(seen.description == "killed by signal 11");
+}

@@ -19,21 +19,26 @@ inline constexpr std::size_t no_limit = SIZE_MAX;
 /// returns the values in effect. A field that can't be honoured makes the pool's constructor throw
 /// `std::invalid_argument`, whose text names the field, the value and the bound.
 struct pool_options {
-  /// Most blocks in one chunk obtained from upstream. 0: the default (65,536).
+  /// Most blocks in one chunk obtained from upstream. 0: the default (65,536). Values from 2^40 up are
+  /// refused, except `no_limit`.
   std::size_t max_blocks_per_chunk = 0;
   /// Largest request, in bytes, that the pool serves from its buckets; larger ones go to upstream one by
   /// one. 0: the default (32 MiB). Values from 2^40 up are refused, except `no_limit`.
   std::size_t largest_required_pool_block = 0;
   /// Hard ceiling on the bytes held from upstream, in use or idle. Not 0.
   std::size_t max_bytes = no_limit;
-  /// Bytes that may stay idle in the pool without anyone calling `trim`.
+  /// Bytes that may stay idle in the pool without anyone calling `trim`. What thread caches hold, and free
+  /// blocks that lie scattered between live ones, come on top.
   std::size_t max_idle_bytes = std::size_t{64} << 20;
-  /// Free blocks that one bucket may keep. 0: keep none.
+  /// Free blocks that one bucket may keep. 0: keep none. Thread caches and scattered blocks come on top, as
+  /// above.
   std::size_t max_idle_blocks_per_bucket = no_limit;
   /// Bytes that the cache of one thread may hold (synchronized pools only). 0: no thread caches.
-  /// Values from 2^40 up are refused.
+  /// Lowered to `max_idle_bytes`. Values from 2^40 up are refused.
   std::size_t thread_cache_bytes = std::size_t{512} << 10;
-  /// Overwrite every block with zeros when it is freed (for those who hold secrets).
+  /// Overwrite every block with zeros when it is freed (for those who hold secrets). Its first bytes may then
+  /// hold the pool's own links; blocks that `release` or the destructor takes away in use are not
+  /// overwritten.
   bool zero_on_free = false;
   /// Count hits and returns per bucket. Off: both read 0 in the statistics.
   bool count_operations = true;

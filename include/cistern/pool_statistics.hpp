@@ -17,8 +17,8 @@ namespace cistern {
 struct bucket_statistics {
   std::size_t block_bytes = 0;  ///< Size of one block, in bytes.
   std::uint64_t hits = 0;       ///< Allocations served from a free list.
-  std::uint64_t misses = 0;     ///< Allocations that had to carve a chunk or fetch from upstream.
-  std::uint64_t returned = 0;   ///< Deallocations that kept the block.
+  std::uint64_t misses = 0;    ///< Allocations that carved a chunk (new or rewound) or fetched from upstream.
+  std::uint64_t returned = 0;  ///< Deallocations that kept the block.
   std::uint64_t discarded = 0;  ///< Deallocations that passed the block on to upstream.
   std::size_t depth = 0;        ///< Free blocks now, in the pool and in its thread caches.
   std::size_t live_blocks = 0;  ///< Blocks in the hands of users now.

@@ -28,7 +28,8 @@ namespace cistern {
 ///
 /// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown leaves
 /// the pool as it was. Blocks are not cleared: they come with whatever their last user left. Upstream must be
-/// thread-safe, and is called with a lock of the pool held.
+/// thread-safe, and is called with a lock of the pool held: it must not fork, nor make pools, while it serves
+/// a request.
 class synchronized_pool_resource : public std::pmr::memory_resource, private detail::cache_owner {
  public:
   /// Over `std::pmr::get_default_resource()`, with default options.
@@ -100,15 +101,16 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   [[nodiscard]] sized_block allocate_at_least(std::size_t bytes,
                                               std::size_t alignment = alignof(std::max_align_t));
 
-  /// The size of the block that a request of `bytes` gets from a bucket: sizes worth growing to.
+  /// The size of the block that a request of `bytes`, aligned to at most 8, gets from a bucket: sizes worth
+  /// growing to. For a larger alignment, pass `bytes` rounded up to a multiple of it.
   [[nodiscard]] static constexpr std::size_t good_size(std::size_t bytes) noexcept {
     return detail::good_size(bytes);
   }
 
   /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
-  /// lists into address order. Returns the bytes given back. Blocks in the caches of other threads count as
-  /// live; each of these threads gives back its own, in the same way, when it next gets to a slow path of
-  /// this pool. O(free blocks * log(chunks)). Thread-safe.
+  /// lists of the buckets it has to look at into address order. Returns the bytes given back. Blocks in the
+  /// caches of other threads count as live; each of these threads gives back its own, in the same way, when
+  /// it next gets to a slow path of this pool. O(free blocks * log(chunks)). Thread-safe.
   std::size_t trim(std::size_t keep_bytes = 0) noexcept;
 
   /// An account of the pool, exact in a quiet moment. O(threads). Thread-safe.

@@ -93,13 +93,15 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   [[nodiscard]] sized_block allocate_at_least(std::size_t bytes,
                                               std::size_t alignment = alignof(std::max_align_t));
 
-  /// The size of the block that a request of `bytes` gets from a bucket: sizes worth growing to.
+  /// The size of the block that a request of `bytes`, aligned to at most 8, gets from a bucket: sizes worth
+  /// growing to. For a larger alignment, pass `bytes` rounded up to a multiple of it.
   [[nodiscard]] static constexpr std::size_t good_size(std::size_t bytes) noexcept {
     return detail::good_size(bytes);
   }
 
   /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
-  /// lists into address order. Returns the bytes given back. O(free blocks * log(chunks)).
+  /// lists of the buckets it has to look at into address order. Returns the bytes given back. O(free blocks *
+  /// log(chunks)).
   std::size_t trim(std::size_t keep_bytes = 0) noexcept;
 
   /// An exact account. O(1).

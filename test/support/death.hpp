@@ -31,7 +31,8 @@ namespace detail {
 [[noreturn]] inline void run_child(const std::function<void()>& action, int stderr_fd) {
   ::dup2(stderr_fd, STDERR_FILENO);
   ::close(stderr_fd);
-  std::signal(SIGABRT, SIG_DFL);  // Boost.Test catches it for its report.
+  // Boost.Test catches these for its report, and would go on with the next test in the child.
+  for (const int fatal : {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE}) std::signal(fatal, SIG_DFL);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
   ::alarm(60);  // A child that hangs must not outlive the test.

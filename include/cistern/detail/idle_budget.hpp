@@ -157,7 +157,7 @@ class idle_budget {
   /// walked, so that looking again is paid for as well.
   [[nodiscard]] bool is_worth_a_walk(unsigned index) {
     const bool paid_for = visit(index, [](bucket& b) {
-      return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count;
+      return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count / 2;
     });
     if (!paid_for) {
       return false;

@@ -20,8 +20,9 @@ class pass_through_table {
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account);
 
   /// Hands the call on as it is, also when the arguments don't agree with the allocation's: telling so is
-  /// upstream's part.
-  void deallocate(void* block, std::size_t bytes, std::size_t alignment, upstream_account& account) noexcept;
+  /// upstream's part. `zero`: overwrite the block with zeros first.
+  void deallocate(void* block, std::size_t bytes, std::size_t alignment, bool zero,
+                  upstream_account& account) noexcept;
 
   /// Gives back every block still out. O(blocks).
   void release(upstream_account& account) noexcept;
