@@ -258,7 +258,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
   std::size_t given_back_bytes = 0;
   while (fresh != nullptr && surplus_bytes > 0) {
     chunk* c = fresh;
-    fresh = c->next;
+    fresh = c->previous;
     const std::size_t idle_bytes = c->blocks * shape.block_bytes;
     fresh_bytes -= idle_bytes;
     surplus_bytes -= std::min(idle_bytes, surplus_bytes);
@@ -319,6 +319,9 @@ void bucket::rewind() noexcept {
   forget_uncarved(*this);
   depth_after_trim = 0;
   fresh = chunks;
+  while (fresh->next != nullptr) {
+    fresh = fresh->next;
+  }
   fresh_bytes = idle_bytes_of_free(*this);
 }
 

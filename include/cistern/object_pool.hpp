@@ -61,6 +61,8 @@ class object_pool {
   /// An idle object, or a new one, or, with `when_empty::block`, the next that is given back, waiting for at
   /// most `acquire_timeout`.
   ///
+  /// Waiters are served in order; a thread gives up the processor a few times before it becomes one.
+  ///
   /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown to waits
   /// without an end, when every object has for a second been held by threads in such a wait on this pool.
   lease<T> acquire(source_location where = source_location::current()) { return core_->acquire(where); }

@@ -74,7 +74,7 @@ struct alignas(64) bucket {
   std::uint64_t misses = 0;  ///< Allocations that carved or fetched.
 
   chunk* chunks = nullptr;
-  chunk* fresh = nullptr;       ///< From here on, along `next`, no block of any chunk is carved.
+  chunk* fresh = nullptr;       ///< From here on, along `previous`, no block of any chunk is carved.
   std::size_t fresh_bytes = 0;  ///< Blocks of the fresh chunks.
   std::size_t held_bytes = 0;
   std::size_t granted = 0;        ///< Blocks the idle budget allows to be kept here.
@@ -108,7 +108,8 @@ struct alignas(64) bucket {
 
   /// Makes a bucket without a live block like one whose chunks have just come from upstream, so that they are
   /// carved in address order again: the list has them in the order they were freed in, which after a random
-  /// tear-down costs a cache miss for each. O(1).
+  /// tear-down costs a cache miss for each. Oldest chunk first, as the newest may have pages that were never
+  /// touched. O(chunks).
   void rewind() noexcept;
 
   /// Takes the first block off the list, which must not be empty.
@@ -144,7 +145,7 @@ struct alignas(64) bucket {
     bump = fresh->base;
     bump_end = bump + fresh->blocks * block_bytes;
     fresh_bytes -= fresh->blocks * block_bytes;
-    fresh = fresh->next;
+    fresh = fresh->previous;
     return true;
   }
 

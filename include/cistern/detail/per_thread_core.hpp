@@ -111,7 +111,11 @@ class per_thread_core : public lease_home, public object_cache_home {
   [[nodiscard]] object_cache* find_cache() const noexcept {
     const object_cache_directory& here = object_caches_here;
     if (number_ < here.size && here.entries[number_].serial == serial_) [[likely]] {
-      return here.entries[number_].cache;
+      object_cache* const cache = here.entries[number_].cache;
+      if (cache == nullptr) {
+        __builtin_unreachable();  // an entry with a serial has a cache: saves the callers asking
+      }
+      return cache;
     }
     return nullptr;
   }
