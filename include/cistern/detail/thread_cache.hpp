@@ -74,7 +74,7 @@ struct alignas(64) cache_slot {
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
-class thread_cache : public flushable {
+class thread_cache final : public flushable {
  public:
   explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
 
