@@ -63,7 +63,9 @@ class noting_resource : public std::pmr::memory_resource {
  private:
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     asked_bytes.push_back(bytes);
-    return upstream_.allocate(bytes, alignment);
+    void* const block = upstream_.allocate(bytes, alignment);
+    std::memset(block, 0, bytes);  // nothing of what memory held before it came here
+    return block;
   }
   void do_deallocate(void* ptr, std::size_t bytes, std::size_t alignment) override {
     on_free(static_cast<const std::byte*>(ptr), bytes);
