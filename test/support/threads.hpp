@@ -1,12 +1,13 @@
 // run_threads: starts threads together and joins them; checks inside of them end the program.
 #pragma once
 
+#include <cistern/source_location.hpp>
+
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <latch>
-#include <source_location>
 #include <thread>
 #include <vector>
 
@@ -14,8 +15,7 @@ namespace cistern::test_support {
 
 /// Ends the program where `condition` doesn't hold. For threads: Boost.Test's checks belong to the main one,
 /// and an exception would leave the other threads waiting at their barrier for ever.
-inline void require(bool condition, const char* what,
-                    std::source_location where = std::source_location::current()) {
+inline void require(bool condition, const char* what, source_location where = source_location::current()) {
   if (!condition) {
     std::fprintf(stderr, "%s:%u: in a thread: %s\n", where.file_name(), where.line(), what);
     std::abort();
