@@ -176,7 +176,8 @@ std::vector<std::string> environment() {
   const std::string release = system.release;  // what follows a dash names a distribution's build
   return {
     "machine: " + cpu_name() + ", " + std::to_string(std::thread::hardware_concurrency()) +
-        " hardware threads, " + system.sysname + ' ' + release.substr(0, release.find('-')) + ' ' + system.machine,
+        " hardware threads, " + system.sysname + ' ' + release.substr(0, release.find('-')) + ' ' +
+        system.machine,
         std::string("compiler: ") +
 #if defined(__clang__)
             "clang " __clang_version__
