@@ -16,6 +16,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "support/threads.hpp"
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -343,7 +344,7 @@ BOOST_AUTO_TEST_CASE(interrupted_calls_are_repeated) {
     // handled.
     while (interruptions < 50) ::pthread_kill(self, SIGUSR1), std::this_thread::yield();
     const char byte = 'x';
-    BOOST_REQUIRE(::write(in.ends[1], &byte, 1) == 1);
+    cistern::test_support::require(::write(in.ends[1], &byte, 1) == 1, "one byte is written");
     in.close_write();
     while (interruptions < 100) ::pthread_kill(self, SIGUSR1), std::this_thread::yield();
     buffer drained(nullptr);
