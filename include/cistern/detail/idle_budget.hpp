@@ -18,17 +18,19 @@ namespace cistern::detail {
 ///
 ///   1. What is known to be free without a look at it: blocks that came singly, and buckets without a live
 ///   block.
-///   2. Free chunks among others, which takes a walk over the bucket's free list: where blocks were freed in
-///   some
-///      order, so that walking is cheap and finds whole chunks; after as many frees as there are blocks to
-///      walk over; and down to half the budget, so that the next time is far away.
+///   2. Free chunks among others, which takes a walk over the bucket's free list: where so few blocks are live
+///      that half of its chunks must be free; or where blocks were freed in some order, so that walking is
+///      cheap and finds whole chunks, and after as many frees as there are blocks to walk over. Down to half
+///      the budget, so that the next time is far away.
 ///
-/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget; such a grant
-/// ends, at the latest, with the free that makes the bucket's last block free.
+/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget. Such a grant
+/// ends, at the latest, with the free that makes the bucket's last block free, but for those which may lie in
+/// caches out of reach. And it is tried again before a bucket gets a chunk from upstream, and when a thread ends.
 ///
-/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself,
-/// `trim(index, surplus_bytes&)`, and `frees_are_in_order(index)`, which tells `are_in_order` of its free
-/// blocks.
+/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself;
+/// `trim(index, surplus_bytes&)`; `frees_are_in_order(index)`, which tells `are_in_order` of its free blocks;
+/// `blocks_out_of_reach(index)`, how many of what a bucket sees as live may be free in caches; and
+/// `note_over_budget()`, called when more is kept than the budget allows.
 template <class Buckets>
 class idle_budget {
  public:
@@ -48,6 +50,9 @@ class idle_budget {
       grant_beyond(index);
     }
   }
+
+  /// Looks again for what to give back, some time after `note_over_budget`.
+  void look_again() { give_back_free_chunks(); }
 
  private:
   void ask(unsigned index) {
@@ -153,9 +158,20 @@ class idle_budget {
     }
   }
 
-  /// Whether the blocks freed since the last walk pay for one, and lie in order. If they don't, they count as
-  /// walked, so that looking again is paid for as well.
+  /// Whether so few blocks are live that at least half of the chunks are free. To find them pays for itself:
+  /// at least half of what is walked over may be given back.
+  [[nodiscard]] bool has_many_free_chunks(unsigned index) {
+    return visit(index, [](bucket& b) {
+      return b.depth() != 0 && b.carved_blocks - b.depth() <= std::size_t{b.chunk_count} / 2;
+    });
+  }
+
+  /// Otherwise: whether the blocks freed since the last walk pay for one, and lie in order. If they don't,
+  /// they count as walked, so that looking again is paid for as well.
   [[nodiscard]] bool is_worth_a_walk(unsigned index) {
+    if (has_many_free_chunks(index)) {
+      return true;
+    }
     const bool paid_for = visit(index, [](bucket& b) {
       return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count / 2;
     });
@@ -188,13 +204,16 @@ class idle_budget {
   }
 
   /// More than the budget allows, as live blocks hold the chunks: fewer frees than there are live blocks, so
-  /// that the last one is seen.
+  /// that the last one that can be seen is.
   void grant_beyond(unsigned index) {
+    const std::size_t unseen_blocks = buckets_.blocks_out_of_reach(index);
     visit(index, [&](bucket& b) {
       const std::size_t live_blocks = b.carved_blocks - b.depth();
-      const std::size_t before_last = live_blocks - std::min<std::size_t>(live_blocks, 1);
+      const std::size_t last = live_blocks > unseen_blocks ? unseen_blocks : 0;
+      const std::size_t before_last = live_blocks - std::min(live_blocks, last + 1);
       b.granted = b.depth() + std::min(before_last, std::max(least_grant(index), b.depth()));
     });
+    buckets_.note_over_budget();
   }
 
   template <class F>
