@@ -15,8 +15,8 @@ std::size_t chunk_bytes(std::size_t blocks, std::size_t block_bytes) noexcept {
   return blocks * block_bytes + sizeof(chunk);
 }
 
-// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved yet
-// takes addresses only.
+// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved
+// yet takes addresses only.
 std::size_t fill_pages(std::size_t blocks, std::size_t block_bytes) noexcept {
   constexpr std::size_t least_blocks = 8;
   const std::size_t bytes = chunk_bytes(std::max(blocks, least_blocks), block_bytes);

@@ -44,6 +44,9 @@ bucket_shape depot::shape(unsigned index) const noexcept {
 magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
   shelf& s = shelves_[index];
   if (over_budget_.load(std::memory_order_relaxed) && wants_chunk(index)) [[unlikely]] {
+    if (own != nullptr) {
+      own->flush();
+    }
     look_for_idle_chunks();
   }
   for (bool trimmed = false;; trimmed = true) {

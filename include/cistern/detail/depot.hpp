@@ -153,7 +153,7 @@ class depot {
   std::atomic<std::size_t> trim_keep_bytes_{0};
   std::atomic<std::uint32_t> caches_in_use_{0};
   std::atomic<bool> over_budget_{false};  ///< More is idle than may be, for want of chunks known to be free.
-  mutex budget_lock_;  // one thread at a time moves grants between buckets
+  mutex budget_lock_;                     // one thread at a time moves grants between buckets
   std::array<shelf, class_count> shelves_{};
   mutable mutex oversize_lock_;  // guards oversize_
   oversize_list oversize_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 namespace cistern::detail {
 
@@ -18,14 +19,16 @@ namespace cistern::detail {
 ///
 ///   1. What is known to be free without a look at it: blocks that came singly, and buckets without a live
 ///   block.
-///   2. Free chunks among others, which takes a walk over the bucket's free list: where so few blocks are live
-///      that half of its chunks must be free; or where blocks were freed in some order, so that walking is
-///      cheap and finds whole chunks, and after as many frees as there are blocks to walk over. Down to half
-///      the budget, so that the next time is far away.
+///   2. Free chunks among others, which takes a walk over the bucket's free list: where blocks were freed in
+///      some order, so that walking is cheap and finds whole chunks, and after as many frees as there are
+///      blocks to walk over; or where only blocks in caches out of reach seem to be live. Down to half the
+///      budget, so that the next time is far away.
 ///
 /// What remains, because live blocks are scattered over its chunks, is kept beyond the budget. Such a grant
 /// ends, at the latest, with the free that makes the bucket's last block free, but for those which may lie in
-/// caches out of reach. And it is tried again before a bucket gets a chunk from upstream, and when a thread ends.
+/// caches out of reach. And before a bucket gets a chunk from upstream, or when a thread ends, every bucket
+/// is looked at again: those with so few live blocks that half of their chunks must be free are walked over.
+/// Not earlier, since after the last free no walk is needed.
 ///
 /// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself;
 /// `trim(index, surplus_bytes&)`; `frees_are_in_order(index)`, which tells `are_in_order` of its free blocks;
@@ -52,9 +55,11 @@ class idle_budget {
   }
 
   /// Looks again for what to give back, some time after `note_over_budget`.
-  void look_again() { give_back_free_chunks(); }
+  void look_again() { give_back_free_chunks(looking::again); }
 
  private:
+  enum class looking { while_freeing, again };
+
   void ask(unsigned index) {
     if (visit(index, [&](bucket& b) { return b.granted >= max_idle_blocks_; })) {
       if (!comes_singly(class_block_bytes(index))) {
@@ -73,7 +78,7 @@ class idle_budget {
     if (grant(index)) {
       return;
     }
-    give_back_free_chunks();
+    give_back_free_chunks(looking::while_freeing);
     grant(index);
   }
 
@@ -149,10 +154,10 @@ class idle_budget {
     }
   }
 
-  void give_back_free_chunks() {
+  void give_back_free_chunks(looking when) {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ / 2);
     for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
-      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i)) {
+      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i, when)) {
         trim(i, surplus_bytes);
       }
     }
@@ -160,16 +165,18 @@ class idle_budget {
 
   /// Whether so few blocks are live that at least half of the chunks are free. To find them pays for itself:
   /// at least half of what is walked over may be given back.
-  [[nodiscard]] bool has_many_free_chunks(unsigned index) {
-    return visit(index, [](bucket& b) {
-      return b.depth() != 0 && b.carved_blocks - b.depth() <= std::size_t{b.chunk_count} / 2;
+  [[nodiscard]] bool has_many_free_chunks(unsigned index, looking when) {
+    const std::size_t unseen_blocks = when == looking::again ? SIZE_MAX : buckets_.blocks_out_of_reach(index);
+    return visit(index, [&](bucket& b) {
+      const std::size_t live_blocks = b.carved_blocks - b.depth();
+      return b.depth() != 0 && live_blocks <= std::min<std::size_t>(b.chunk_count / 2, unseen_blocks);
     });
   }
 
   /// Otherwise: whether the blocks freed since the last walk pay for one, and lie in order. If they don't,
   /// they count as walked, so that looking again is paid for as well.
-  [[nodiscard]] bool is_worth_a_walk(unsigned index) {
-    if (has_many_free_chunks(index)) {
+  [[nodiscard]] bool is_worth_a_walk(unsigned index, looking when) {
+    if (has_many_free_chunks(index, when)) {
       return true;
     }
     const bool paid_for = visit(index, [](bucket& b) {
@@ -189,7 +196,7 @@ class idle_budget {
 
   void trim_within_bucket_bound(unsigned index) {
     const bool all_free = visit(index, [](bucket& b) { return b.depth() == b.carved_blocks; });
-    if (!all_free && !is_worth_a_walk(index)) {
+    if (!all_free && !is_worth_a_walk(index, looking::while_freeing)) {
       return;
     }
     // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,

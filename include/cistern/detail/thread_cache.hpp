@@ -92,9 +92,7 @@ class thread_cache final : public flushable {
   /// Takes a free block whose slot had no room at the first look.
   void take_back(unsigned index, void* block) noexcept;
 
-  /// Hands every block to the depot.
-  void flush() noexcept;
-
+  void flush() noexcept override;
   void flush_for_trim() noexcept override;
 
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
