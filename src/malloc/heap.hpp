@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/detail/size_classes.hpp>
+#include <cistern/pool_statistics.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -30,6 +31,10 @@ class heap {
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
       if (cache_slot& slot = heap_slots[small_class_of(last)]; slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
+    } else if (last < medium_limit_bytes) {
+      if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -73,13 +78,15 @@ class heap {
   /// back.
   static bool trim(std::size_t keep_bytes) noexcept;
 
+  /// The pool's account, without `large_blocks`. Takes memory of the heap itself. Nothing where it passes
+  /// through.
+  [[nodiscard]] static pool_statistics statistics();
+
  private:
   static void deallocate_cached(unsigned index, void* block) noexcept {
-    if (cache_slot& slot = heap_slots[index]; slot.balance() < slot.limit) [[likely]] {
-      slot.push(block, class_block_bytes(index));
-      return;
+    if (!heap_slots[index].try_push(block, class_block_bytes(index))) [[unlikely]] {
+      deallocate_slow(block);
     }
-    deallocate_slow(block);
   }
 
   /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
@@ -94,6 +101,7 @@ class heap {
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_zeroed_single(unsigned index) noexcept;
   static void deallocate_slow(void* block) noexcept;
+  static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
 
   static std::atomic<phase> phase_;

@@ -49,11 +49,13 @@ class depot {
     return index < cached_class_count ? magazine_blocks_[index] : 0;
   }
 
-  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else up to
+  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else about
   /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
+  /// `rather_fresh`: carve even if there are free blocks, where they are few and that takes no new chunk.
   /// None where `max_bytes` or a `chunk_source` refuses; passes on what upstream throws. `own` is the calling
   /// thread's cache, if it has one: it is flushed before a request is refused.
-  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own);
+  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
+                                  flushable* own);
 
   /// Takes in a magazine, full (O(1)) or not (O(blocks)). Returns how many blocks of the class aren't in the
   /// depot, where it matters when the last of them is freed.
@@ -63,6 +65,10 @@ class depot {
   /// One block without a thread cache; null where `try_take` has none.
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
   void deallocate(unsigned index, void* block) noexcept;
+
+  /// Makes a live block of a class that comes singly one of another such class, without a copy: its pages
+  /// move. Over a `chunk_source` only. Null, and nothing changed, where there is no memory.
+  [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept;
 
   /// Throws the `bad_allocation` that tells why there is no block of this class.
   [[noreturn]] void refuse(unsigned index) const;
@@ -135,7 +141,8 @@ class depot {
   };
 
   [[nodiscard]] bucket_shape shape(unsigned index) const noexcept;
-  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved);
+  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
+                                     bool& carved);
   [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
   [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
   static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
