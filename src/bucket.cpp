@@ -293,7 +293,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     release(shape, account);
     return bytes;
   }
-  if (depth() == carved_blocks && carved_blocks != 0) {
+  if (depth() == carved_blocks && carved_blocks != 0 && !comes_singly(shape.block_bytes)) {
     rewind();
   }
   std::size_t given_back_bytes = 0;
