@@ -18,6 +18,10 @@
 
 namespace cistern {
 
+namespace detail {
+void deallocate_unsized(void* block) noexcept;
+}
+
 /// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
 /// another one allocated. Each thread works on free lists of its own and trades whole lists ("magazines")
 /// with the others, so that a lock is taken once in many operations.
@@ -127,6 +131,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
  private:
+  friend void detail::deallocate_unsized(void* block) noexcept;
+
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
   /// What the thread table has where this pool is looked for.
