@@ -25,8 +25,8 @@ inline void deallocate_pooled(void* block, std::size_t bytes, std::size_t alignm
 /// For `new (std::nothrow)`: null where the pool throws.
 [[nodiscard]] void* allocate_or_null(std::size_t bytes, std::size_t alignment) noexcept;
 
-/// Gives back what a constructor that threw leaves behind after `new (std::nothrow)`: the language doesn't
-/// say its size here, so the pool is searched for it. O(chunks).
+/// Gives back what a constructor that threw leaves behind, where the language doesn't say its size: the pool
+/// is searched for it. O(chunks).
 void deallocate_unsized(void* block) noexcept;
 
 }  // namespace detail
@@ -42,7 +42,7 @@ void deallocate_unsized(void* block) noexcept;
 /// `::delete` go past it, and must go together.
 ///
 /// An empty class without constructors: `T` stays as large, and as trivial, as it was. It is a base, though:
-/// an aggregate's braces begin with a pair for it (`order{{}, 1, 2}`), unless they name the members. A class
+/// an aggregate's braces begin with a pair for it (`order{{}, 1, 2}`). A class
 /// that inherits from two pooled ones says whose operators it means: `using pooled<a>::operator new; using
 /// pooled<a>::operator delete;` (and those with `[]`).
 ///
@@ -91,7 +91,16 @@ struct pooled {
     detail::deallocate_pooled(objects, bytes, static_cast<std::size_t>(alignment));
   }
 
-  // Called where the constructor throws in `new (std::nothrow)`.
+  // Called where the constructor throws. For over-aligned types compilers look for the form without a size,
+  // but must not find it where they delete: a template is never a usual deallocation function.
+  template <class = void>
+  static void operator delete(void* object, std::align_val_t) noexcept {
+    detail::deallocate_unsized(object);
+  }
+  template <class = void>
+  static void operator delete[](void* objects, std::align_val_t) noexcept {
+    detail::deallocate_unsized(objects);
+  }
   static void operator delete(void* object, const std::nothrow_t&) noexcept {
     detail::deallocate_unsized(object);
   }
