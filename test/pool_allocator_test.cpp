@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(allocates_from_the_pool_and_gives_back, Subject, s
   Subject subject;
   auto allocator = subject.template get<int>();
   BOOST_TEST((allocator.resource() != nullptr));
-  for (const std::size_t count : {0, 1, 2, 3, 100, 255, 256, 257, 10'000, 1'000'000, 20'000'000}) {
+  for (const std::size_t count : {0U, 1U, 2U, 3U, 100U, 255U, 256U, 257U, 10'000U, 1'000'000U, 20'000'000U}) {
     int* const objects = allocator.allocate(count);
     BOOST_TEST((objects != nullptr));
     BOOST_TEST(aligned(objects));
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(null_is_plain_new_and_delete) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(over_aligned_types_are_aligned, Subject, subjects) {
   Subject subject;
-  for (const std::size_t count : {1, 2, 3, 17, 100}) {
+  for (const std::size_t count : {1U, 2U, 3U, 17U, 100U}) {
     auto lines = subject.template get<line>();
     line* const one = lines.allocate(count);
     BOOST_TEST(aligned(one));
