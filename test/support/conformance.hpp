@@ -12,7 +12,7 @@ namespace cistern::test_support {
 template <class Subject>
 void require_conformance() {
   for (const std::string& failure : testing::conformance_failures<Subject>()) BOOST_ERROR(failure);
-  BOOST_TEST(testing::resource_conformance<Subject>::cases().size() >= 9u);
+  BOOST_TEST(testing::resource_conformance<Subject>::cases().size() >= 8u);
 }
 
 }  // namespace cistern::test_support
