@@ -127,7 +127,7 @@ pool_options trace_advice::options() const noexcept {
     suggested.largest_required_pool_block =
         std::min(detail::good_size(largest_request_bytes), detail::largest_block_bytes);
   }
-  const std::size_t idle_bytes = 2 * reused_idle_bytes + step_bytes;
+  const std::size_t idle_bytes = reused_idle_bytes + (sizes.size() + 1) * step_bytes;
   suggested.max_idle_bytes = (idle_bytes + step_bytes - 1) / step_bytes * step_bytes;
   return suggested;
 }

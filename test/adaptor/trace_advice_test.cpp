@@ -149,5 +149,5 @@ BOOST_AUTO_TEST_CASE(the_advice_as_text) {
              "40 MiB            1   0.0 %     1                1\n"
              "\n"
              "cistern::unsynchronized_pool_resource pool({.largest_required_pool_block = 41943040, "
-             ".max_idle_bytes = 131072});\n");
+             ".max_idle_bytes = 262144});\n");
 }

@@ -44,8 +44,8 @@ struct trace_advice {
   [[nodiscard]] bool needs_synchronized() const noexcept { return threads > 1; }
 
   /// The default options with what the trace suggests otherwise: `largest_required_pool_block` where the
-  /// default would be too small, and for `max_idle_bytes` twice `reused_idle_bytes` and 64 KiB, since pools
-  /// grant their idle memory to buckets in portions, and hold memory that isn't carved yet.
+  /// default would be too small, and for `max_idle_bytes` the `reused_idle_bytes` and 64 KiB for each block
+  /// size, since pools grant idle memory to their buckets in portions of up to so much.
   [[nodiscard]] pool_options options() const noexcept;
 
   friend bool operator==(const trace_advice&, const trace_advice&) = default;
