@@ -132,9 +132,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
  private:
-class heap;
-void deallocate_unsized(void* block) noexcept;
-}  // namespace detail
+  friend class detail::heap;  // malloc: knows classes, wants no exceptions
+  friend void detail::deallocate_unsized(void* block) noexcept;
 
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
