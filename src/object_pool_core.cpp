@@ -190,7 +190,7 @@ pool_slot& object_pool_core::create_granted() {
   --creating_;
   ++created_;
   failures_ = 0;
-  dropped.swap(last_failure_);
+  std::swap(dropped, last_failure_);
   begin_life(*slot);
   serve_waiters(in);
   return *slot;
@@ -207,7 +207,7 @@ void object_pool_core::creation_failed(pool_slot* slot, const std::exception_ptr
   failures_ = std::min(failures_ + 1, 30U);
   const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
   retry_at_ = later(now(), std::min(pause, options_.backoff_max));
-  last_failure_.swap(recorded);
+  std::swap(last_failure_, recorded);
   serve_waiters(in);
 }
 
