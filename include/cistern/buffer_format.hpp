@@ -21,8 +21,8 @@ namespace cistern {
 /// Appends what `write` formats. `write(char* out, std::size_t n)` writes the first `n` characters of its
 /// text to `out` and returns the length of the whole text, as `format_to_n` and `snprintf` do; it is called
 /// again with more room when that was too little, and must then do the same. Formats straight into the
-/// buffer's tail. What `write` throws passes through, and nothing is appended. Precondition: what is written
-/// doesn't come from bytes of `out`, which may have moved.
+/// buffer's tail. What `write` throws passes through, and nothing is appended; the right to un-read ends even
+/// so. Precondition: what is written doesn't come from bytes of `out`, which may have moved.
 template <class Write>
 requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& print_with(buffer& out,
                                                                                            Write&& write) {
