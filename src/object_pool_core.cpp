@@ -41,9 +41,8 @@ object_pool_core::object_pool_core(const object_pool_options& options, std::pmr:
     : options_(validated(options)),
       resource_(resource),
       clock_(clock),
-      always_shut_(options.order == reuse_order::fifo || options.max_idle < options.max_size),
       slots_(resource, type),
-      stack_(slots_),
+      idle_(slots_, options.order, options.max_idle),
       max_size_(options.max_size),
       // Different in every process, so that a fleet's connections don't all expire in the same second.
       jitter_state_(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
@@ -53,69 +52,10 @@ object_pool_core::object_pool_core(const object_pool_options& options, std::pmr:
 
 // ---- modes ----
 
-void object_pool_core::shut() noexcept {
-  if (shut_) {
-    return;
-  }
-  shut_ = true;
-  idle_top_ = idle_bottom_ = stack_.close();
-  idle_count_ = 0;
-  for (std::uint32_t at = idle_top_; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
-    idle_bottom_ = at;
-    ++idle_count_;
-  }
-}
-
 void object_pool_core::open_unless_needed() noexcept {
-  const bool needed = closed_ || !waiters_.empty() || total_ > max_size_ || options_.max_idle < max_size_ ||
-                      options_.order == reuse_order::fifo;
-  if (!needed) {
-    shut_ = false;
-    stack_.open(idle_top_);
+  if (!closed_ && waiters_.empty() && total_ <= max_size_) {
+    idle_.open();
   }
-}
-
-pool_slot* object_pool_core::pop_idle() noexcept {
-  if (idle_top_ == 0) {
-    return nullptr;
-  }
-  pool_slot& slot = slots_[idle_top_];
-  idle_top_ = slot.next_index.load(std::memory_order_relaxed);
-  if (idle_top_ == 0) {
-    idle_bottom_ = 0;
-  }
-  --idle_count_;
-  return &slot;
-}
-
-void object_pool_core::push_idle(pool_slot& slot) noexcept {
-  const bool on_top = options_.order == reuse_order::lifo || idle_top_ == 0;
-  slot.next_index.store(on_top ? idle_top_ : 0, std::memory_order_relaxed);
-  if (idle_bottom_ == 0) {
-    idle_bottom_ = slot.index;
-  }
-  if (on_top) {
-    idle_top_ = slot.index;
-  } else {
-    slots_[idle_bottom_].next_index.store(slot.index, std::memory_order_relaxed);
-    idle_bottom_ = slot.index;
-  }
-  ++idle_count_;
-}
-
-pool_slot* object_pool_core::take_idle_shut() noexcept {
-  const std::scoped_lock lock(mutex_);
-  // Shut before and after: taking an idle object is no reason to open the stack of such a pool.
-  return shut_ && !closed_ ? pop_idle() : nullptr;
-}
-
-bool object_pool_core::return_idle_shut(pool_slot& slot) noexcept {
-  const std::scoped_lock lock(mutex_);
-  if (!shut_ || !waiters_.empty() || surplus_reason(slot)) {
-    return false;
-  }
-  push_idle(slot);
-  return true;
 }
 
 // ---- slots ----
@@ -213,14 +153,16 @@ void object_pool_core::creation_failed(pool_slot* slot, const std::exception_ptr
 
 // ---- giving back ----
 
-std::optional<destroy_reason> object_pool_core::surplus_reason(const pool_slot& slot) const noexcept {
+std::optional<destroy_reason> object_pool_core::surplus_reason(const pool_slot& slot) noexcept {
   if (closed_) {
     return destroy_reason::closed;
   }
   if (slot.generation != generation_.load(std::memory_order_relaxed)) {
     return destroy_reason::invalidated;
   }
-  if (total_ > max_size_ || (waiters_.empty() && idle_count_ >= options_.max_idle)) {
+  const bool enough_idle =
+      options_.max_idle != npos && waiters_.empty() && idle_.count() >= options_.max_idle;
+  if (total_ > max_size_ || enough_idle) {
     return destroy_reason::surplus;
   }
   return std::nullopt;
@@ -233,7 +175,7 @@ void object_pool_core::put_back(pool_slot& slot) noexcept {
     slot.acquired_at.store(not_leased, std::memory_order_relaxed);
     reason = surplus_reason(slot);
     if (!reason) {
-      push_idle(slot);
+      idle_.push(slot);
       serve_waiters(in);
       return;
     }
@@ -256,6 +198,13 @@ void object_pool_core::vacate(pool_slot& slot, destroy_reason reason) noexcept {
   }
 }
 
+void object_pool_core::dispose_all(pool_slot* first, destroy_reason reason) noexcept {
+  for (pool_slot* slot = first; slot != nullptr; slot = slot->link) {
+    slot->reason = reason;
+  }
+  dispose_all(first);
+}
+
 void object_pool_core::dispose_all(pool_slot* first) noexcept {
   while (first != nullptr) {
     pool_slot& slot = *std::exchange(first, first->link);
@@ -267,7 +216,7 @@ std::optional<pool_grant> object_pool_core::replace(pool_slot& slot, destroy_rea
                                                     bool insists) noexcept {
   section in(*this);
   release_slot(slot, reason);
-  if (pool_slot* const other = closed_ ? nullptr : pop_idle()) {
+  if (pool_slot* const other = closed_ ? nullptr : idle_.pop()) {
     --total_;
     serve_waiters(in);
     return pool_grant{other};
@@ -307,7 +256,7 @@ void object_pool_core::give_up_if_late(pool_slot& slot, const acquire_request& r
 
 pool_slot* object_pool_core::reserve_for_adoption() {
   const section in(*this);
-  const bool room = total_ < max_size_ && (!waiters_.empty() || idle_count_ < options_.max_idle);
+  const bool room = total_ < max_size_ && (!waiters_.empty() || idle_.count() < options_.max_idle);
   if (closed_ || !room) {
     return nullptr;
   }
@@ -340,14 +289,7 @@ void object_pool_core::finish_adoption(pool_slot& slot) noexcept {
 
 pool_slot* object_pool_core::take_all_idle() noexcept {
   const section in(*this);
-  pool_slot* first = nullptr;
-  pool_slot** end = &first;
-  while (pool_slot* const slot = pop_idle()) {
-    *end = slot;
-    slot->link = nullptr;
-    end = &slot->link;
-  }
-  return first;
+  return idle_.take_all();
 }
 
 void object_pool_core::put_all_back(pool_slot* first) noexcept {
@@ -371,12 +313,9 @@ void object_pool_core::invalidate_all() noexcept {
     const section in(*this);
     // Relaxed: whoever pushes reads it after loading the head that the end of this section releases.
     generation_.fetch_add(1, std::memory_order_relaxed);
-    while (pool_slot* const slot = pop_idle()) {
-      slot->reason = destroy_reason::invalidated;
-      slot->link = std::exchange(idle_ones, slot);
-    }
+    idle_ones = idle_.take_all();
   }
-  dispose_all(idle_ones);
+  dispose_all(idle_ones, destroy_reason::invalidated);
 }
 
 void object_pool_core::resize(std::size_t max_size) {
@@ -388,11 +327,11 @@ void object_pool_core::resize(std::size_t max_size) {
   {
     section in(*this);
     max_size_ = max_size;
-    const std::size_t excess = total_ > max_size ? std::min(total_ - max_size, idle_count_) : 0;
-    too_many = shed_idle(idle_count_ - excess);
+    const std::size_t excess = total_ > max_size ? std::min(total_ - max_size, idle_.count()) : 0;
+    too_many = idle_.take_all_but(idle_.count() - excess);
     serve_waiters(in);
   }
-  dispose_all(too_many);
+  dispose_all(too_many, destroy_reason::surplus);
 }
 
 std::size_t object_pool_core::trim(std::size_t keep_idle) noexcept {
@@ -400,46 +339,19 @@ std::size_t object_pool_core::trim(std::size_t keep_idle) noexcept {
   std::size_t count = 0;
   {
     const section in(*this);
-    count = idle_count_ > keep_idle ? idle_count_ - keep_idle : 0;
-    gone = shed_idle(keep_idle);
+    count = idle_.count() > keep_idle ? idle_.count() - keep_idle : 0;
+    gone = idle_.take_all_but(keep_idle);
   }
-  dispose_all(gone);
+  dispose_all(gone, destroy_reason::surplus);
   return count;
-}
-
-// Keeps the `keep` idle objects that would be given out first; returns the others, as a list through `link`.
-pool_slot* object_pool_core::shed_idle(std::size_t keep) noexcept {
-  if (keep >= idle_count_) {
-    return nullptr;
-  }
-  pool_slot* last_kept = nullptr;
-  std::uint32_t at = idle_top_;
-  for (std::size_t i = 0; i < keep; ++i) {
-    last_kept = &slots_[at];
-    at = last_kept->next_index.load(std::memory_order_relaxed);
-  }
-  pool_slot* shed = nullptr;
-  for (; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
-    pool_slot& slot = slots_[at];
-    slot.reason = destroy_reason::surplus;
-    slot.link = std::exchange(shed, &slot);
-  }
-  if (last_kept != nullptr) {
-    last_kept->next_index.store(0, std::memory_order_relaxed);
-    idle_bottom_ = last_kept->index;
-  } else {
-    idle_top_ = idle_bottom_ = 0;
-  }
-  idle_count_ = keep;
-  return shed;
 }
 
 void object_pool_core::warm(std::size_t idle_objects) {
   for (;;) {
     {
       const section in(*this);
-      const bool room = total_ < max_size_ && waiters_.empty() && idle_count_ < options_.max_idle;
-      if (closed_ || !room || idle_count_ + creating_ >= idle_objects) {
+      const bool room = total_ < max_size_ && waiters_.empty() && idle_.count() < options_.max_idle;
+      if (closed_ || !room || idle_.count() + creating_ >= idle_objects) {
         return;
       }
       ++total_;
@@ -457,12 +369,9 @@ void object_pool_core::close() noexcept {
     while (waiter* const one = waiters_.front()) {
       settle(in, *one, wait_outcome::closed);
     }
-    while (pool_slot* const slot = pop_idle()) {
-      slot->reason = destroy_reason::closed;
-      slot->link = std::exchange(idle_ones, slot);
-    }
+    idle_ones = idle_.take_all();
   }
-  dispose_all(idle_ones);
+  dispose_all(idle_ones, destroy_reason::closed);
 }
 
 drain_report object_pool_core::drain(time_point deadline) {
@@ -498,9 +407,9 @@ object_pool_statistics object_pool_core::statistics() {
   const section in(*this);
   object_pool_statistics s;
   s.total = total_;
-  s.idle = idle_count_;
+  s.idle = idle_.count();
   s.creating = creating_;
-  s.in_use = total_ - idle_count_ - creating_;
+  s.in_use = total_ - idle_.count() - creating_;
   s.waiting = waiters_.size();
   s.max = max_size_;
   s.acquired = retired_uses_;
@@ -510,9 +419,7 @@ object_pool_statistics object_pool_core::statistics() {
     s.acquired += slot.uses.load(std::memory_order_relaxed);
     leased += slot.leased() ? 1 : 0;
   }
-  for (std::uint32_t at = idle_top_; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
-    s.retained_bytes += slots_[at].retained_bytes;
-  }
+  idle_.for_each([&](const pool_slot& slot) { s.retained_bytes += slot.retained_bytes; });
   s.created = created_;
   s.adopted = adopted_;
   s.waited = waited_;
@@ -529,18 +436,17 @@ object_pool_statistics object_pool_core::statistics() {
 
 std::size_t object_pool_core::idle() noexcept {
   const section in(*this);
-  return idle_count_;
+  return idle_.count();
 }
 
 bool object_pool_core::check_invariants() noexcept {
   const section in(*this);
   std::size_t listed = 0;
-  for (std::uint32_t at = idle_top_; at != 0 && listed <= total_; ++listed) {
-    if (slots_[at].leased()) {
-      return false;
-    }
-    at = slots_[at].next_index.load(std::memory_order_relaxed);
-  }
+  bool none_leased = true;
+  idle_.for_each([&](const pool_slot& slot) {
+    ++listed;
+    none_leased = none_leased && !slot.leased();
+  });
   std::size_t vacant = 0;
   for (const pool_slot* slot = vacant_; slot != nullptr; slot = slot->link) {
     ++vacant;
@@ -549,8 +455,8 @@ bool object_pool_core::check_invariants() noexcept {
   for (const std::uint64_t count : destroyed_) {
     gone += count;
   }
-  const bool starved = idle_count_ == 0 && (total_ >= max_size_ || failures_ > 0);
-  return listed == idle_count_ && idle_count_ + creating_ <= total_ &&
+  const bool starved = idle_.count() == 0 && (total_ >= max_size_ || failures_ > 0);
+  return none_leased && listed == idle_.count() && idle_.count() + creating_ <= total_ &&
          slots_used_ - vacant + creating_ >= total_ && slots_used_ - vacant <= total_ &&
          created_ + adopted_ + creating_ >= gone && created_ + adopted_ + creating_ - gone == total_ &&
          (waiters_.empty() || (starved && !closed_));
@@ -566,19 +472,19 @@ time_point object_pool_core::deadline_after(duration timeout) const noexcept {
   return timeout == forever ? time_point::max() : later(now(), timeout);
 }
 
-// Takes from the idle list what is too old, as a list through `link` with the reason in each.
+// Takes out the idle objects that are too old, as a list through `link` with the reason in each. What would
+// be given out last goes first, as long as more than `min_idle` are left.
 pool_slot* object_pool_core::expire_idle(time_point time) noexcept {
   pool_slot* gone = nullptr;
-  pool_slot* in_order = nullptr;  // kept by lifetime; the one to be given out last comes first
-  while (pool_slot* const slot = pop_idle()) {
+  pool_slot* in_order = nullptr;  // within their lifetime; the one to be given out last comes first
+  std::size_t left = 0;
+  for (pool_slot* all = idle_.take_all(); all != nullptr;) {
+    pool_slot* const slot = std::exchange(all, all->link);
     const bool expired = slot->expires_at <= time;
     slot->reason = destroy_reason::expired;
     pool_slot*& list = expired ? gone : in_order;
     slot->link = std::exchange(list, slot);
-  }
-  std::size_t left = 0;
-  for (const pool_slot* slot = in_order; slot != nullptr; slot = slot->link) {
-    ++left;
+    left += expired ? 0 : 1;
   }
   pool_slot* kept = nullptr;  // the one to be given out first comes first
   while (in_order != nullptr) {
@@ -592,33 +498,25 @@ pool_slot* object_pool_core::expire_idle(time_point time) noexcept {
     pool_slot*& list = idle_too_long ? gone : kept;
     slot->link = std::exchange(list, slot);
   }
-  if (options_.order == reuse_order::lifo) {
-    while (kept != nullptr) {
-      pool_slot* const slot = std::exchange(kept, kept->link);
-      slot->link = std::exchange(in_order, slot);
-    }
-    kept = in_order;
-  }
-  while (kept != nullptr) {
-    push_idle(*std::exchange(kept, kept->link));
-  }
+  idle_.put_back_all(kept);
   return gone;
 }
 
-time_point object_pool_core::next_work() const noexcept {
+time_point object_pool_core::next_work() noexcept {
   time_point next = time_point::max();
   for (const waiter* one = waiters_.front(); one != nullptr; one = one->next) {
     next = std::min(next, one->deadline);
   }
-  if (failures_ > 0 && (!waiters_.empty() || idle_count_ < options_.min_idle)) {
+  if (failures_ > 0 && (!waiters_.empty() || idle_.count() < options_.min_idle)) {
     next = std::min(next, retry_at_);
   }
-  for (std::uint32_t at = idle_top_; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
-    next = std::min(next, slots_[at].expires_at);
-    if (options_.idle_timeout != off && idle_count_ > options_.min_idle) {
-      next = std::min(next, later(slots_[at].idle_since, options_.idle_timeout));
+  const bool may_fade = options_.idle_timeout != off && idle_.count() > options_.min_idle;
+  idle_.for_each([&](const pool_slot& slot) {
+    next = std::min(next, slot.expires_at);
+    if (may_fade) {
+      next = std::min(next, later(slot.idle_since, options_.idle_timeout));
     }
-  }
+  });
   return next;
 }
 
@@ -646,7 +544,7 @@ void object_pool_core::refill(time_point time) {
   for (;;) {
     {
       const section in(*this);
-      const bool wanted = idle_count_ + creating_ < options_.min_idle && total_ < max_size_;
+      const bool wanted = idle_.count() + creating_ < options_.min_idle && total_ < max_size_;
       if (closed_ || !wanted || !waiters_.empty() || !may_retry_factory(time)) {
         return;
       }

@@ -16,7 +16,7 @@ class object_pool_core::section {
 
   void enter() noexcept {
     lock_ = std::unique_lock(core_.mutex_);
-    core_.shut();
+    core_.idle_.shut();
   }
 
   // Unlocks, resumes the coroutines whose wait is over, and destroys the core if nobody is left to use it.

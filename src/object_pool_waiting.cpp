@@ -50,7 +50,7 @@ void object_pool_core::refuse(pool_errc code) {
   constexpr std::size_t most_kept = 16;
   const bool names_holders = code != pool_errc::closed && code != pool_errc::cancelled;
   auto held_by = names_holders ? holders(most_kept) : std::vector<outstanding_lease>{};
-  const std::string what = describe(code, total_ - idle_count_ - creating_, max_size_, held_by);
+  const std::string what = describe(code, total_ - idle_.count() - creating_, max_size_, held_by);
   throw pool_error(code, what, code == pool_errc::timeout ? last_failure_ : nullptr, std::move(held_by));
 }
 
@@ -61,7 +61,7 @@ std::optional<pool_grant> object_pool_core::grant_now(bool may_wait, pool_errc& 
     why = pool_errc::closed;
     return std::nullopt;
   }
-  if (pool_slot* const slot = pop_idle()) {
+  if (pool_slot* const slot = idle_.pop()) {
     return pool_grant{slot};
   }
   const bool elastic = options_.empty == when_empty::create;
@@ -98,7 +98,7 @@ void object_pool_core::settle(section& in, waiter& one, wait_outcome outcome, po
 // Gives what there is to those who wait, the oldest first.
 void object_pool_core::serve_waiters(section& in, time_point time) noexcept {
   while (waiter* const oldest = waiters_.front()) {
-    if (pool_slot* const slot = pop_idle()) {
+    if (pool_slot* const slot = idle_.pop()) {
       settle(in, *oldest, wait_outcome::object, slot);
     } else if (total_ >= max_size_) {
       return;
@@ -229,7 +229,7 @@ void object_pool_core::block(section& in, waiter& one) {
     } else {
       one.wake->wait_until(in.lock(), sleep_until);
     }
-    shut();  // somebody may have opened the stack meanwhile, if this wait is settled
+    idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
     if (one.outcome != wait_outcome::waiting) {
       return;
     }

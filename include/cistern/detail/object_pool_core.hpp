@@ -1,7 +1,7 @@
 // object_pool_core: everything of a shared object pool that doesn't depend on the type of its objects.
 #pragma once
 
-#include <cistern/detail/idle_stack.hpp>
+#include <cistern/detail/idle_objects.hpp>
 #include <cistern/detail/pool_slot.hpp>
 #include <cistern/detail/slot_table.hpp>
 #include <cistern/detail/waiter_queue.hpp>
@@ -40,10 +40,14 @@ struct pool_grant {
 
 // The control block of a shared pool. Lives until the pool object is gone and every lease and waiter with it.
 //
-// Two modes. Open: idle objects are on the lock-free stack, and acquiring and giving back touch nothing else.
-// Shut: the idle objects are on a list guarded by the mutex, together with everything else. Whoever takes the
-// mutex shuts the stack; whoever releases it opens it again unless the pool must stay shut: it is closed, has
-// waiters, has too many objects, counts its idle ones, or is FIFO.
+// Two modes. Open: acquiring and giving back touch nothing but the idle objects, without a lock. Shut: the
+// idle objects are guarded by the mutex, together with everything else. Whoever takes the mutex shuts them
+// away; whoever releases it opens them again unless the pool must stay shut: it is closed, has waiters, or
+// has too many objects.
+//
+// No wake-up is lost: a caller queues under the mutex, so with the idle objects shut away, after it found
+// none there. A return either came before they were shut away, and then the caller found the object; or finds
+// them shut, and has to come by the mutex after the caller, whom it finds in the queue.
 //
 // Invariants, whenever the mutex is free:
 //   total == idle + creating + objects in users' hands (or on their way in or out)
@@ -56,19 +60,12 @@ class object_pool_core : public lease_home {
   object_pool_core& operator=(const object_pool_core&) = delete;
 
   // Fast path. Null: take the slow one.
-  [[nodiscard]] pool_slot* take_idle() noexcept {
-    pool_slot* const slot = stack_.try_pop();
-    return slot != nullptr ? slot : always_shut_ ? take_idle_shut() : nullptr;
-  }
+  [[nodiscard]] pool_slot* take_idle() noexcept { return idle_.try_take(); }
   // Fast path. False: the slot is still the caller's; take the slow one.
   [[nodiscard]] bool return_idle(pool_slot& slot) noexcept {
-    return stack_.try_push(
+    return idle_.try_keep(
         slot, [&]() noexcept { return slot.generation == generation_.load(std::memory_order_relaxed); });
   }
-
-  // The same for pools that are shut: under the mutex, with nothing else to do there.
-  [[nodiscard]] pool_slot* take_idle_shut() noexcept;
-  [[nodiscard]] bool return_idle_shut(pool_slot& slot) noexcept;
 
   // Waits as `request` says. Throws pool_error.
   [[nodiscard]] pool_grant obtain(const acquire_request& request);
@@ -110,7 +107,8 @@ class object_pool_core : public lease_home {
   // Takes all idle objects, as a list through `link`, the next to be given out first; and puts them back so.
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void put_all_back(pool_slot* first) noexcept;
-  void dispose_all(pool_slot* first) noexcept;
+  void dispose_all(pool_slot* first) noexcept;  // for the reason in each
+  void dispose_all(pool_slot* first, destroy_reason reason) noexcept;
 
   // For coroutines. An idle object, if that is all it takes.
   [[nodiscard]] std::optional<pool_grant> grant_at_once(const acquire_request& request) noexcept;
@@ -148,10 +146,7 @@ class object_pool_core : public lease_home {
   virtual void destroy_self() noexcept = 0;
 
   // All below need the mutex.
-  void shut() noexcept;
   void open_unless_needed() noexcept;
-  [[nodiscard]] pool_slot* pop_idle() noexcept;
-  void push_idle(pool_slot& slot) noexcept;
   [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept;
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept;
   void serve_waiters(section& in) noexcept {
@@ -169,11 +164,10 @@ class object_pool_core : public lease_home {
   [[nodiscard]] bool deadlocked(const waiter& one) const noexcept;
   [[nodiscard]] pool_slot& take_vacant();
   void release_slot(pool_slot& slot, destroy_reason reason) noexcept;
-  [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) const noexcept;
+  [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept;
   void begin_life(pool_slot& slot) noexcept;
-  [[nodiscard]] pool_slot* shed_idle(std::size_t keep) noexcept;
   [[nodiscard]] pool_slot* expire_idle(time_point now) noexcept;
-  [[nodiscard]] time_point next_work() const noexcept;
+  [[nodiscard]] time_point next_work() noexcept;
   [[nodiscard]] std::vector<outstanding_lease> holders(std::size_t most) const;
   [[noreturn]] void refuse(pool_errc code);
 
@@ -184,21 +178,16 @@ class object_pool_core : public lease_home {
   const object_pool_options options_;
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
-  const bool always_shut_;  // FIFO, or counting its idle objects: the stack is of no use
   slot_table slots_;
-  idle_stack stack_;
+  idle_objects idle_;
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<bool> crossed_threads_{false};
 
   std::mutex mutex_;
   std::condition_variable drained_;
   std::size_t max_size_;
-  bool shut_ = false;
   bool closed_ = false;
   bool orphaned_ = false;
-  std::uint32_t idle_top_ = 0;     // first of the idle list, through next_index; valid while shut
-  std::uint32_t idle_bottom_ = 0;  // its last, for FIFO pools
-  std::size_t idle_count_ = 0;     // its length
   std::size_t total_ = 0;
   std::size_t creating_ = 0;
   std::size_t pins_ = 0;  // waiters that still need this control block
