@@ -87,7 +87,7 @@ class idle_stack {
   static constexpr unsigned index_bits = 28;
   static constexpr std::uint64_t shut_bit = std::uint64_t{1} << index_bits;
   static constexpr std::uint64_t tag_step = shut_bit << 1;
-  static constexpr unsigned first_pauses = 4;
+  static constexpr unsigned first_pauses = 32;
   static constexpr unsigned most_pauses = 256;
 
   static std::uint32_t index_of(std::uint64_t head) noexcept {
