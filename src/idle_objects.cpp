@@ -3,12 +3,7 @@
 namespace cistern::detail {
 
 idle_objects::idle_objects(const slot_table& slots, reuse_order order, std::size_t max_idle) noexcept
-    : slots_(slots),
-      max_idle_(max_idle),
-      fifo_(order == reuse_order::fifo),
-      counts_(max_idle != npos),
-      out_(slots),
-      in_(slots) {
+    : slots_(slots), max_idle_(max_idle), fifo_(order == reuse_order::fifo), out_(slots), in_(slots) {
   (void)out_.close();
   (void)in_.close();
 }
@@ -20,23 +15,12 @@ void idle_objects::shut() noexcept {
   shut_ = true;
   out_top_ = out_.close();
   in_top_ = in_.close();
-  count_known_ = counts_;
-  count_ = std::size_t{depth_at(out_top_)} + depth_at(in_top_);
 }
 
 void idle_objects::open() noexcept {
   shut_ = false;
   out_.open(out_top_);
   in_.open(in_top_);
-}
-
-std::size_t idle_objects::count() noexcept {
-  if (!count_known_) {
-    count_ = 0;
-    for_each([&](const pool_slot&) { ++count_; });
-    count_known_ = true;
-  }
-  return count_;
 }
 
 pool_slot* idle_objects::pop() noexcept {
@@ -48,7 +32,6 @@ pool_slot* idle_objects::pop() noexcept {
   }
   pool_slot& slot = slots_[out_top_];
   out_top_ = slot.next_index.load(std::memory_order_relaxed);
-  --count_;  // means nothing if the count isn't known
   return &slot;
 }
 
@@ -60,19 +43,21 @@ void idle_objects::put_on(std::uint32_t& top, pool_slot& slot) noexcept {
   slot.depth.store(depth_at(top) + 1, std::memory_order_relaxed);
   slot.next_index.store(top, std::memory_order_relaxed);
   top = slot.index;
-  ++count_;
 }
 
-// Puts what is on `in` onto `out`, the oldest on top. O(objects on `in`), each of which was kept once since
-// it was last turned over.
+// Puts what is on `in` onto `out`, which is empty, the oldest on top. O(objects on `in`), each of which was
+// kept once since it was last turned over.
 void idle_objects::turn_over() noexcept {
-  std::uint32_t at = std::exchange(in_top_, 0);
-  while (at != 0) {
+  std::uint32_t below = 0;
+  std::uint32_t depth = 0;
+  for (std::uint32_t at = std::exchange(in_top_, 0); at != 0;) {
     pool_slot& slot = slots_[at];
-    at = slot.next_index.load(std::memory_order_relaxed);
-    put_on(out_top_, slot);
-    --count_;
+    slot.depth.store(++depth, std::memory_order_relaxed);
+    const std::uint32_t older = slot.next_index.load(std::memory_order_relaxed);
+    slot.next_index.store(below, std::memory_order_relaxed);
+    below = std::exchange(at, older);
   }
+  out_top_ = below;
 }
 
 pool_slot* idle_objects::take_all() noexcept {
@@ -83,8 +68,6 @@ pool_slot* idle_objects::take_all() noexcept {
     slot->link = nullptr;
     end = &slot->link;
   }
-  count_ = 0;
-  count_known_ = true;
   return first;
 }
 

@@ -40,7 +40,9 @@ class idle_objects {
   template <class Check>
   [[nodiscard]] bool try_keep(pool_slot& slot, Check still_valid) noexcept {
     return (fifo_ ? in_ : out_).try_push(slot, [&](std::uint32_t top) {
-      return still_valid() && (!counts_ || has_room(slot, top));
+      const std::uint32_t below = depth_at(top);
+      slot.depth.store(below + 1, std::memory_order_relaxed);
+      return still_valid() && (max_idle_ == npos || below + elsewhere() < max_idle_);
     });
   }
 
@@ -54,8 +56,9 @@ class idle_objects {
   // ---- while shut ----
 
   [[nodiscard]] bool empty() const noexcept { return out_top_ == 0 && in_top_ == 0; }
-  // O(1) if the pool has a `max_idle`; otherwise O(idle), once after each opening.
-  [[nodiscard]] std::size_t count() noexcept;
+  [[nodiscard]] std::size_t count() const noexcept {
+    return std::size_t{depth_at(out_top_)} + depth_at(in_top_);
+  }
   // The next object, or null. O(1) amortised over the objects kept.
   [[nodiscard]] pool_slot* pop() noexcept;
   void push(pool_slot& slot) noexcept;
@@ -80,25 +83,18 @@ class idle_objects {
   [[nodiscard]] std::uint32_t depth_at(std::uint32_t top) const noexcept {
     return top != 0 ? slots_[top].depth.load(std::memory_order_relaxed) : 0;
   }
-  [[nodiscard]] bool has_room(pool_slot& slot, std::uint32_t top) noexcept {
-    const std::uint32_t below = depth_at(top);
-    // `out` of a FIFO pool can only shrink meanwhile: at worst there is more room than this finds.
-    const std::size_t idle = fifo_ ? std::size_t{below} + depth_at(out_.top()) : below;
-    slot.depth.store(below + 1, std::memory_order_relaxed);
-    return idle < max_idle_;
-  }
+  // How many a push to `in` doesn't see. They can only get fewer meanwhile, so it may find too many, and
+  // takes the mutex to be sure, but never too few.
+  [[nodiscard]] std::size_t elsewhere() const noexcept { return fifo_ ? depth_at(out_.top()) : 0; }
   void put_on(std::uint32_t& top, pool_slot& slot) noexcept;
   void turn_over() noexcept;
 
   const slot_table& slots_;
   const std::size_t max_idle_;
   const bool fifo_;
-  const bool counts_;  // there is a `max_idle`, so `depth` is kept up
   bool shut_ = true;
-  bool count_known_ = true;
   std::uint32_t out_top_ = 0;  // while shut
   std::uint32_t in_top_ = 0;
-  std::size_t count_ = 0;  // while shut, if known
   idle_stack out_;
   idle_stack in_;
 };

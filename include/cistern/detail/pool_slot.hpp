@@ -49,9 +49,9 @@ inline constexpr duration::rep not_leased = 0;
 struct pool_slot {
   // What every acquire and return touches comes first, in one cache line.
   std::atomic<std::uint32_t> next_index{0};  // link in an idle stack
-  std::atomic<std::uint32_t> depth{0};  // idle objects from here down that stack, if the pool counts them
-  std::uint32_t index = 0;              // this slot's name in an idle stack
-  destroy_reason reason{};              // of an object that is about to be destroyed
+  std::atomic<std::uint32_t> depth{0};       // idle objects from here down that stack
+  std::uint32_t index = 0;                   // this slot's name in an idle stack
+  destroy_reason reason{};                   // of an object that is about to be destroyed
   lease_home* home = nullptr;
   std::atomic<std::uint64_t> uses{0};  // times this object was acquired
   std::atomic<duration::rep> acquired_at{not_leased};
