@@ -15,6 +15,15 @@ std::size_t chunk_bytes(std::size_t blocks, std::size_t block_bytes) noexcept {
   return blocks * block_bytes + sizeof(chunk);
 }
 
+// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved yet
+// takes addresses only.
+std::size_t fill_pages(std::size_t blocks, std::size_t block_bytes) noexcept {
+  constexpr std::size_t least_blocks = 8;
+  const std::size_t bytes = chunk_bytes(std::max(blocks, least_blocks), block_bytes);
+  const std::size_t whole_bytes = (bytes + (page_bytes - 1)) & ~(page_bytes - 1);
+  return (whole_bytes - sizeof(chunk)) / block_bytes;
+}
+
 // Small pools stay small and large ones make few calls: a new chunk is about half of what the bucket holds.
 std::size_t next_chunk_blocks(const bucket& b, const bucket_shape& shape,
                               const upstream_account& account) noexcept {
@@ -26,7 +35,9 @@ std::size_t next_chunk_blocks(const bucket& b, const bucket_shape& shape,
   const std::size_t room_bytes = std::min(target_bytes, account.available_bytes());
   const std::size_t blocks =
       room_bytes > sizeof(chunk) ? (room_bytes - sizeof(chunk)) / shape.block_bytes : 0;
-  return std::clamp(blocks, std::size_t{1}, shape.max_blocks_per_chunk);
+  const bool whole_pages = account.source() != nullptr;
+  return std::clamp(whole_pages ? fill_pages(blocks, shape.block_bytes) : blocks, std::size_t{1},
+                    shape.max_blocks_per_chunk);
 }
 
 void link(bucket& b, chunk* c) noexcept {
@@ -215,7 +226,7 @@ bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
     blocks = next_chunk_blocks(*this, shape, account);
     bytes = chunk_bytes(blocks, shape.block_bytes);
     base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
-  } while (base == nullptr && blocks > 1);
+  } while (base == nullptr && blocks > 1 && account.source() == nullptr);
   if (base == nullptr) {
     return false;
   }
@@ -229,6 +240,9 @@ bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
                               .free_head = nullptr,
                               .free_blocks = 0});
   asan_poison(base, blocks * shape.block_bytes);
+  if (chunk_source* source = account.source(); source != nullptr) {
+    source->assign(base, blocks * shape.block_bytes, shape.index);
+  }
   held_bytes += bytes;
   bump = base;
   bump_end = end;

@@ -41,23 +41,23 @@ bucket_shape depot::shape(unsigned index) const noexcept {
   return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
 }
 
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
+magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
       const std::lock_guard guard(s.lock);
       const magazine taken = take_locked(s, index, carve_blocks, carved);
-      if (taken.head != nullptr) {
+      if (taken.head != nullptr || trimmed) {
         return taken;
       }
     }
     // The limit refuses a chunk. Trimming needs the other buckets' locks, so ours had to go.
-    if (trimmed) {
-      throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
-                           account_.bytes());
-    }
     make_room(own);
   }
+}
+
+void depot::refuse(unsigned index) const {
+  throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(), account_.bytes());
 }
 
 // Everything idle that this thread can reach, its own cache included, goes back to upstream.
@@ -157,7 +157,7 @@ void depot::put(unsigned index, magazine blocks) noexcept {
   }
 }
 
-void* depot::allocate(unsigned index, flushable* own) {
+void* depot::try_allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -167,8 +167,11 @@ void* depot::allocate(unsigned index, flushable* own) {
       return s.blocks.pop();
     }
   }
-  const magazine taken = take(index, 1, carved, own);
+  const magazine taken = try_take(index, 1, carved, own);
   free_block* block = taken.head;
+  if (block == nullptr) {
+    return nullptr;
+  }
   free_block* rest = block->next();
   if (!carved) {
     add_hits(index, 1);

@@ -80,12 +80,20 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
     return depot_.allocate_unpooled(bytes, alignment, cache_after_trims());
   }
   const unsigned index = class_of(last);
+  void* block = try_allocate_pooled(index);
+  if (block == nullptr) {
+    depot_.refuse(index);
+  }
+  return block;
+}
+
+void* synchronized_pool_resource::try_allocate_pooled(unsigned index) {
   if (depot_.magazine_blocks(index) != 0) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
-      return cache->refill(index);
+      return cache->try_refill(index);
     }
   }
-  return depot_.allocate(index, cache_after_trims());
+  return depot_.try_allocate(index, cache_after_trims());
 }
 
 void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
@@ -105,6 +113,10 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
+  deallocate_pooled(index, block);
+}
+
+void synchronized_pool_resource::deallocate_pooled(unsigned index, void* block) noexcept {
   if (depot_.magazine_blocks(index) != 0) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
       cache->take_back(index, block);

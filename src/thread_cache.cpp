@@ -33,7 +33,7 @@ void thread_cache::adopt() noexcept {
   seen_trims_ = depot_->trims_requested();
 }
 
-void* thread_cache::refill(unsigned index) {
+void* thread_cache::try_refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
   if (s.head == nullptr && s.spare_blocks != 0) {
@@ -43,10 +43,13 @@ void* thread_cache::refill(unsigned index) {
     return s.pop();
   }
   if (s.capacity == 0 && !activate(index)) {
-    return depot_->allocate(index, this);
+    return depot_->try_allocate(index, this);
   }
   bool carved = false;
-  const magazine taken = depot_->take(index, s.next_carve_blocks, carved, this);
+  const magazine taken = depot_->try_take(index, s.next_carve_blocks, carved, this);
+  if (taken.head == nullptr) {
+    return nullptr;
+  }
   if (!carved) {
     load(s, taken);
     return s.pop();

@@ -28,10 +28,15 @@ void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
   }
   void* memory = nullptr;
   try {
-    memory = upstream_->allocate(bytes, alignment);
+    memory =
+        source_ != nullptr ? source_->try_allocate(bytes, alignment) : upstream_->allocate(bytes, alignment);
   } catch (...) {
     bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     throw;
+  }
+  if (memory == nullptr) {
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return nullptr;
   }
   allocations_.fetch_add(1, std::memory_order_relaxed);
   note_peak();
@@ -40,7 +45,11 @@ void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
 
 void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                                      std::size_t counted_bytes) noexcept {
-  upstream_->deallocate(memory, bytes, alignment);
+  if (source_ != nullptr) {
+    source_->deallocate(memory, bytes);
+  } else {
+    upstream_->deallocate(memory, bytes, alignment);
+  }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
   deallocations_.fetch_add(1, std::memory_order_relaxed);
 }

@@ -18,6 +18,10 @@
 
 namespace cistern {
 
+namespace detail {
+class heap;
+}  // namespace detail
+
 /// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
 /// another one allocated. Each thread works on free lists of its own and trades whole lists ("magazines")
 /// with the others, so that a lock is taken once in many operations.
@@ -127,6 +131,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
  private:
+  friend class detail::heap;  // malloc: knows classes, wants no exceptions
+
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
   /// What the thread table has where this pool is looked for.
@@ -161,6 +167,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  [[nodiscard]] void* try_allocate_pooled(unsigned index);
+  void deallocate_pooled(unsigned index, void* block) noexcept;
   [[nodiscard]] detail::thread_cache* own_cache() noexcept;
   detail::thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;

@@ -51,16 +51,19 @@ class depot {
 
   /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else up to
   /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
-  /// Throws `bad_allocation` and what upstream throws. `own` is the calling thread's cache, if it has one: it
-  /// is flushed before a request is refused for `max_bytes`.
-  [[nodiscard]] magazine take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own);
+  /// None where `max_bytes` or a `chunk_source` refuses; passes on what upstream throws. `own` is the calling
+  /// thread's cache, if it has one: it is flushed before a request is refused.
+  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own);
 
   /// Takes in a magazine, full (O(1)) or not (O(blocks)).
   void put(unsigned index, magazine blocks) noexcept;
 
-  /// One block without a thread cache.
-  [[nodiscard]] void* allocate(unsigned index, flushable* own);
+  /// One block without a thread cache; null where `try_take` has none.
+  [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
   void deallocate(unsigned index, void* block) noexcept;
+
+  /// Throws the `bad_allocation` that tells why there is no block of this class.
+  [[noreturn]] void refuse(unsigned index) const;
 
   /// Requests that no bucket serves.
   [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own);

@@ -84,8 +84,9 @@ class thread_cache final : public flushable {
   /// A thread takes this cache, which is empty: trims requested before don't concern it.
   void adopt() noexcept;
 
-  /// Serves a request that found no block at `head`. May throw `bad_allocation` and what upstream throws.
-  [[nodiscard]] void* refill(unsigned index);
+  /// Serves a request that found no block at `head`; null where the depot has none. May throw what upstream
+  /// throws.
+  [[nodiscard]] void* try_refill(unsigned index);
 
   /// Takes a free block whose slot had no room at the first look.
   void take_back(unsigned index, void* block) noexcept;

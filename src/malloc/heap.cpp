@@ -1,0 +1,233 @@
+#include "heap.hpp"
+
+#include "foreign_blocks.hpp"
+#include "large_blocks.hpp"
+
+#include <cistern/detail/assert.hpp>
+#include <cistern/page_resource.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include <sched.h>
+
+namespace cistern::detail {
+namespace {
+
+/// Larger requests are mapped one by one.
+constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
+/// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than that.
+constexpr std::size_t least_used_part = 2;
+constexpr std::size_t always_kept_bytes = 64;
+
+/// Never destroyed.
+union pool_storage {
+  constexpr pool_storage() noexcept : none{} {}
+  ~pool_storage() {}  // NOLINT(modernize-use-equals-default): that would be deleted
+  char none;
+  synchronized_pool_resource pool;
+};
+constinit pool_storage storage;
+constinit heap_pages source;
+constinit thread_local bool making_pool __attribute__((tls_model("initial-exec"))) = false;
+
+/// A free leaves `errno` alone, also when it waits for a lock.
+class errno_keeper {
+ public:
+  errno_keeper() noexcept : value_(errno) {}
+  ~errno_keeper() { errno = value_; }
+  errno_keeper(const errno_keeper&) = delete;
+  errno_keeper& operator=(const errno_keeper&) = delete;
+
+ private:
+  int value_;
+};
+
+bool environment_says_pass_through() noexcept {
+  const char* value = std::getenv("CISTERN_PASS_THROUGH");  // NOLINT(concurrency-mt-unsafe)
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+bool is_pooled(std::size_t last, std::size_t alignment) noexcept {
+  return last < largest_pooled_bytes && alignment <= page_bytes;
+}
+
+/// The last byte of a request as a block sees it: at least one byte, on the boundary every block has.
+std::size_t block_last_byte(std::size_t bytes, std::size_t alignment) noexcept {
+  return last_byte(std::max<std::size_t>(bytes, 1), std::max(alignment, heap::least_alignment));
+}
+
+}  // namespace
+
+constinit std::atomic<heap::phase> heap::phase_{heap::phase::unborn};
+
+inline heap::phase heap::current_phase() noexcept {
+  // Acquire pairs with the releases in `begin`: the pool is seen as it was made.
+  const phase seen = phase_.load(std::memory_order_acquire);
+  return seen == phase::working || seen == phase::passing_through ? seen : begin();
+}
+
+// The first request, or one from inside of it: to make the pool, the C library is told of forks and thread exits.
+heap::phase heap::begin() noexcept {
+  if (making_pool) {
+    return phase::being_made;
+  }
+  phase seen = phase::unborn;
+  if (phase_.compare_exchange_strong(seen, phase::being_made, std::memory_order_acquire)) {
+    const bool pass_through = environment_says_pass_through();
+    if (!pass_through) {
+      make_pool();
+    }
+    phase_.store(pass_through ? phase::passing_through : phase::working, std::memory_order_release);
+  }
+  while ((seen = phase_.load(std::memory_order_acquire)) == phase::being_made) {
+    ::sched_yield();
+  }
+  return seen;
+}
+
+void heap::make_pool() noexcept {
+  making_pool = true;
+  auto* pool = new (&storage.pool)
+      synchronized_pool_resource({.largest_required_pool_block = largest_pooled_bytes}, pages());
+  pool->depot_.account().use(source);
+  making_pool = false;
+}
+
+void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
+  if (bytes > PTRDIFF_MAX) {
+    return nullptr;
+  }
+  const std::size_t last = block_last_byte(bytes, alignment);
+  if (is_pooled(last, alignment)) {
+    const unsigned index = class_of(last);
+    if (index < cached_class_count && heap_slots[index].head != nullptr) {
+      return heap_slots[index].pop();
+    }
+    switch (current_phase()) {
+      case phase::working:
+        return allocate_pooled(index);
+      case phase::passing_through:
+        return foreign_allocate(bytes, alignment);
+      default:
+        break;  // while the pool is being made, in its constructor
+    }
+  } else if (current_phase() == phase::passing_through) {
+    return foreign_allocate(bytes, alignment);
+  }
+  return large_blocks::allocate(bytes, alignment);
+}
+
+void* heap::allocate_pooled(unsigned index) noexcept {
+  return storage.pool.try_allocate_pooled(index);
+}
+
+void* heap::allocate_zeroed(std::size_t bytes) noexcept {
+  const std::size_t last = block_last_byte(bytes, least_alignment);
+  if (bytes > PTRDIFF_MAX || last < largest_cached_block_bytes) {
+    void* block = allocate(bytes);
+    return block == nullptr ? nullptr : std::memset(block, 0, bytes);
+  }
+  switch (current_phase()) {
+    case phase::passing_through:
+      return foreign_allocate_zeroed(bytes);
+    case phase::working:
+      if (is_pooled(last, least_alignment)) {
+        return allocate_zeroed_single(class_of(last));
+      }
+      break;
+    default:
+      break;
+  }
+  return large_blocks::allocate(bytes, least_alignment);
+}
+
+// A block that comes singly and has just come is zero already: most of it may never be touched.
+void* heap::allocate_zeroed_single(unsigned index) noexcept {
+  bool fresh = false;
+  depot& shared = storage.pool.depot_;
+  const magazine taken = shared.try_take(index, 1, fresh, storage.pool.cache_after_trims());
+  if (taken.head == nullptr) {
+    return nullptr;
+  }
+  if (fresh) {
+    taken.head->next(nullptr);
+    return taken.head;
+  }
+  shared.add_hits(index, 1);
+  return std::memset(static_cast<void*>(taken.head), 0, class_block_bytes(index));
+}
+
+void heap::deallocate_slow(void* block) noexcept {
+  if (block == nullptr) {
+    return;
+  }
+  const errno_keeper keeper;
+  const page_map::code code = heap_map.at(block);
+  if (code == heap_pages::single_code) {
+    large_blocks::deallocate(block);
+  } else if (code != 0) {
+    storage.pool.deallocate_pooled(code - 1U, block);
+  } else {
+    CISTERN_EXPECTS(current_phase() == phase::passing_through, "free of a block that isn't of this heap",
+                    reinterpret_cast<std::uintptr_t>(block));
+    foreign_deallocate(block);
+  }
+}
+
+void heap::expect_class([[maybe_unused]] const void* block, [[maybe_unused]] unsigned index) noexcept {
+  CISTERN_EXPECTS(heap_map.at(block) == heap_pages::code_of_class(index) || heap_map.at(block) == 0,
+                  "delete with another size than new", reinterpret_cast<std::uintptr_t>(block));
+}
+
+void* heap::reallocate(void* block, std::size_t bytes) noexcept {
+  if (block == nullptr) {
+    return allocate(bytes);
+  }
+  if (bytes > PTRDIFF_MAX) {
+    return nullptr;
+  }
+  const page_map::code code = heap_map.at(block);
+  if (code == 0) {
+    return foreign_reallocate(block, bytes);
+  }
+  const bool single = code == heap_pages::single_code;
+  if (single && bytes > largest_pooled_bytes / least_used_part) {
+    return large_blocks::reallocate(block, bytes);
+  }
+  const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : class_block_bytes(code - 1U);
+  if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
+    return block;
+  }
+  return move(block, old_bytes, bytes);
+}
+
+void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
+  void* moved = allocate(bytes);
+  if (moved == nullptr) {
+    return bytes <= old_bytes ? block : nullptr;
+  }
+  std::memcpy(moved, block, std::min(old_bytes, bytes));
+  deallocate(block);
+  return moved;
+}
+
+std::size_t heap::usable_bytes(void* block) noexcept {
+  if (block == nullptr) {
+    return 0;
+  }
+  const page_map::code code = heap_map.at(block);
+  return code == 0                         ? foreign_usable_bytes(block)
+         : code == heap_pages::single_code ? large_blocks::usable_bytes(block)
+                                           : class_block_bytes(code - 1U);
+}
+
+bool heap::trim(std::size_t keep_bytes) noexcept {
+  return current_phase() == phase::working && storage.pool.trim(keep_bytes) != 0;
+}
+
+}  // namespace cistern::detail
