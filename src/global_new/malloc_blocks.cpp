@@ -1,8 +1,8 @@
 // The allocator before cistern::global_new: malloc, on which the C++ library's own operator new stands.
-#include "../malloc/foreign_blocks.hpp"
-
 #include <algorithm>
 #include <cstdlib>
+
+#include "../malloc/foreign_blocks.hpp"
 
 namespace cistern::detail {
 

@@ -1,7 +1,7 @@
 // Out of memory in cistern::global_new: the C++ library is the one that the program is linked with.
-#include "../malloc/new_failure.hpp"
-
 #include <new>
+
+#include "../malloc/new_failure.hpp"
 
 namespace cistern::detail {
 
@@ -15,8 +15,9 @@ void throw_bad_alloc() {
 
 void* new_or_null(std::size_t bytes, std::size_t alignment) noexcept {
   try {
-    return alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ ? ::operator new(bytes)
-                                                         : ::operator new(bytes, std::align_val_t{alignment});
+    return alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__
+               ? ::operator new(bytes)
+               : ::operator new (bytes, std::align_val_t{alignment});
   } catch (...) {
     return nullptr;
   }

@@ -1,12 +1,12 @@
 // The allocator before libcistern-malloc.so: the C library's, by the names it keeps when malloc is replaced.
-#include "foreign_blocks.hpp"
-
 #include <cstdlib>
 
+#include "foreign_blocks.hpp"
 #include <dlfcn.h>
 
 extern "C" {
-// Weak: a C library without them still works, but can't be passed through to, and has no blocks of its own either.
+// Weak: a C library without them still works, but can't be passed through to, and has no blocks of its own
+// either.
 void* __libc_memalign(std::size_t alignment, std::size_t bytes) __attribute__((weak));
 void* __libc_malloc(std::size_t bytes) __attribute__((weak));
 void* __libc_calloc(std::size_t count, std::size_t bytes) __attribute__((weak));

@@ -1,10 +1,9 @@
-// Out of memory in libcistern-malloc.so: the program's C++ library is looked for, since it has the handler and
-// must see the exception thrown and caught by itself.
-#include "new_failure.hpp"
-
+// Out of memory in libcistern-malloc.so: the program's C++ library is looked for, since it has the handler
+// and must see the exception thrown and caught by itself.
 #include <cstdlib>
 #include <initializer_list>
 
+#include "new_failure.hpp"
 #include <dlfcn.h>
 #include <unistd.h>
 

@@ -1,8 +1,5 @@
 #include "heap.hpp"
 
-#include "foreign_blocks.hpp"
-#include "large_blocks.hpp"
-
 #include <cistern/detail/assert.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
@@ -13,6 +10,8 @@
 #include <cstring>
 #include <new>
 
+#include "foreign_blocks.hpp"
+#include "large_blocks.hpp"
 #include <sched.h>
 
 namespace cistern::detail {
@@ -20,7 +19,10 @@ namespace {
 
 /// Larger requests are mapped one by one.
 constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
-/// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than that.
+/// What no machine has isn't worth looking for among idle memory.
+constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
+/// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
+/// that.
 constexpr std::size_t least_used_part = 2;
 constexpr std::size_t always_kept_bytes = 64;
 
@@ -56,6 +58,13 @@ bool is_pooled(std::size_t last, std::size_t alignment) noexcept {
   return last < largest_pooled_bytes && alignment <= page_bytes;
 }
 
+void* or_no_memory(void* block) noexcept {
+  if (block == nullptr) [[unlikely]] {
+    errno = ENOMEM;
+  }
+  return block;
+}
+
 /// The last byte of a request as a block sees it: at least one byte, on the boundary every block has.
 std::size_t block_last_byte(std::size_t bytes, std::size_t alignment) noexcept {
   return last_byte(std::max<std::size_t>(bytes, 1), std::max(alignment, heap::least_alignment));
@@ -71,7 +80,8 @@ inline heap::phase heap::current_phase() noexcept {
   return seen == phase::working || seen == phase::passing_through ? seen : begin();
 }
 
-// The first request, or one from inside of it: to make the pool, the C library is told of forks and thread exits.
+// The first request, or one from inside of it: to make the pool, the C library is told of forks and thread
+// exits.
 heap::phase heap::begin() noexcept {
   if (making_pool) {
     return phase::being_made;
@@ -99,51 +109,52 @@ void heap::make_pool() noexcept {
 }
 
 void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
-  if (bytes > PTRDIFF_MAX) {
-    return nullptr;
-  }
   const std::size_t last = block_last_byte(bytes, alignment);
-  if (is_pooled(last, alignment)) {
-    const unsigned index = class_of(last);
-    if (index < cached_class_count && heap_slots[index].head != nullptr) {
-      return heap_slots[index].pop();
+  if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
+    if (cache_slot& slot = heap_slots[class_of(last)]; slot.head != nullptr) [[likely]] {
+      return slot.pop();
     }
-    switch (current_phase()) {
-      case phase::working:
-        return allocate_pooled(index);
-      case phase::passing_through:
-        return foreign_allocate(bytes, alignment);
-      default:
-        break;  // while the pool is being made, in its constructor
-    }
-  } else if (current_phase() == phase::passing_through) {
-    return foreign_allocate(bytes, alignment);
   }
-  return large_blocks::allocate(bytes, alignment);
+  return or_no_memory(bytes <= PTRDIFF_MAX ? allocate_uncached(bytes, alignment) : nullptr);
 }
 
-void* heap::allocate_pooled(unsigned index) noexcept {
-  return storage.pool.try_allocate_pooled(index);
+void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept {
+  const phase served_by = current_phase();
+  if (served_by == phase::passing_through) {
+    return foreign_allocate(bytes, alignment);
+  }
+  const std::size_t last = block_last_byte(bytes, alignment);
+  if (served_by == phase::working && is_pooled(last, alignment)) {
+    return storage.pool.try_allocate_pooled(class_of(last));
+  }
+  return allocate_large(bytes, alignment);
+}
+
+// What the pool keeps idle may be what is missing.
+void* heap::allocate_large(std::size_t bytes, std::size_t alignment) noexcept {
+  void* block = large_blocks::allocate(bytes, alignment);
+  if (block == nullptr && bytes < absurd_bytes && trim(0)) {
+    block = large_blocks::allocate(bytes, alignment);
+  }
+  return block;
 }
 
 void* heap::allocate_zeroed(std::size_t bytes) noexcept {
   const std::size_t last = block_last_byte(bytes, least_alignment);
-  if (bytes > PTRDIFF_MAX || last < largest_cached_block_bytes) {
+  if (last < largest_cached_block_bytes) {
     void* block = allocate(bytes);
     return block == nullptr ? nullptr : std::memset(block, 0, bytes);
   }
-  switch (current_phase()) {
-    case phase::passing_through:
-      return foreign_allocate_zeroed(bytes);
-    case phase::working:
-      if (is_pooled(last, least_alignment)) {
-        return allocate_zeroed_single(class_of(last));
-      }
-      break;
-    default:
-      break;
+  if (bytes > PTRDIFF_MAX) {
+    return or_no_memory(nullptr);
   }
-  return large_blocks::allocate(bytes, least_alignment);
+  const phase served_by = current_phase();
+  if (served_by == phase::passing_through) {
+    return or_no_memory(foreign_allocate_zeroed(bytes));
+  }
+  return or_no_memory(served_by == phase::working && is_pooled(last, least_alignment)
+                          ? allocate_zeroed_single(class_of(last))
+                          : allocate_large(bytes, least_alignment));
 }
 
 // A block that comes singly and has just come is zero already: most of it may never be touched.
@@ -189,15 +200,15 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
     return allocate(bytes);
   }
   if (bytes > PTRDIFF_MAX) {
-    return nullptr;
+    return or_no_memory(nullptr);
   }
   const page_map::code code = heap_map.at(block);
   if (code == 0) {
-    return foreign_reallocate(block, bytes);
+    return or_no_memory(foreign_reallocate(block, bytes));
   }
   const bool single = code == heap_pages::single_code;
   if (single && bytes > largest_pooled_bytes / least_used_part) {
-    return large_blocks::reallocate(block, bytes);
+    return or_no_memory(large_blocks::reallocate(block, bytes));
   }
   const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : class_block_bytes(code - 1U);
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {

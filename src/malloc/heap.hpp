@@ -1,8 +1,6 @@
-// heap: what malloc and operator new are made of: one pool for the whole process, and the size found from the address.
+// heap: what malloc and operator new are made of: one pool for the whole process, and the size found from the
+// address.
 #pragma once
-
-#include "heap_pages.hpp"
-#include "heap_threads.hpp"
 
 #include <cistern/detail/size_classes.hpp>
 
@@ -10,15 +8,18 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heap_pages.hpp"
+#include "heap_threads.hpp"
+
 namespace cistern::detail {
 
 /// One `synchronized_pool_resource`, made on first use and never destroyed, which takes its chunks from
-/// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`. What
-/// isn't the heap's at all goes to the allocator that was there before.
+/// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`.
+/// What isn't the heap's at all goes to the allocator that was there before.
 ///
 /// Works before the first constructor and after the last destructor, in thread exit and in forked children.
-/// Nothing here throws: null means that there is no memory, or that the size is beyond `PTRDIFF_MAX`. All
-/// thread-safe. O(1) but for the system, and for clearing and copying.
+/// Nothing here throws: null, with `errno` set to `ENOMEM`, means that there is no memory, or that the size
+/// is beyond `PTRDIFF_MAX`. All thread-safe. O(1) but for the system, and for clearing and copying.
 class heap {
  public:
   /// What every block is aligned to at least, as the ABI has it.
@@ -61,14 +62,15 @@ class heap {
     deallocate(block);
   }
 
-  /// The content moves to a block of `bytes`, in place if that holds it and isn't far too large for it. Null, and
-  /// nothing changed, where there is no memory. `block` may be null; `bytes` may be zero.
+  /// The content moves to a block of `bytes`, in place if that holds it and isn't far too large for it. Null,
+  /// and nothing changed, where there is no memory. `block` may be null; `bytes` may be zero.
   [[nodiscard]] static void* reallocate(void* block, std::size_t bytes) noexcept;
 
   /// All of it may be used. 0 for null.
   [[nodiscard]] static std::size_t usable_bytes(void* block) noexcept;
 
-  /// Gives idle memory back to the system until at most `keep_bytes` are idle. Whether anything was given back.
+  /// Gives idle memory back to the system until at most `keep_bytes` are idle. Whether anything was given
+  /// back.
   static bool trim(std::size_t keep_bytes) noexcept;
 
  private:
@@ -88,7 +90,8 @@ class heap {
 
   static void expect_class(const void* block, unsigned index) noexcept;
   static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
-  static void* allocate_pooled(unsigned index) noexcept;
+  static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_zeroed_single(unsigned index) noexcept;
   static void deallocate_slow(void* block) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;

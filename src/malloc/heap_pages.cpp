@@ -12,7 +12,8 @@ namespace {
 
 /// Pieces from here up are mappings of their own.
 constexpr std::size_t least_mapped_bytes = std::size_t{128} << 10;
-/// The first region is small, since the system may give huge pages to large ones; each is twice its predecessor.
+/// The first region is small, since the system may give huge pages to large ones; each is twice its
+/// predecessor.
 constexpr std::size_t first_region_bytes = std::size_t{512} << 10;
 constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
 

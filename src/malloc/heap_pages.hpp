@@ -1,17 +1,17 @@
 // heap_pages: the heap's memory from the system, told page by page in the page map.
 #pragma once
 
-#include "page_map.hpp"
-
 #include <cistern/detail/chunk_source.hpp>
 #include <cistern/detail/mutex.hpp>
 
 #include <cstddef>
 
+#include "page_map.hpp"
+
 namespace cistern::detail {
 
-/// What the heap knows of each page. Not a member, as it is large and begins as zeros, which take no room in a
-/// file.
+/// What the heap knows of each page. Not a member, as it is large and begins as zeros, which take no room in
+/// a file.
 extern constinit page_map heap_map;
 
 /// `bytes`, whole pages, from the system, aligned to a page and covered by `heap_map`; or null. Thread-safe.

@@ -1,5 +1,5 @@
-// Takes the place of thread_registry.cpp in the heap: one pool, which never dies, and no memory of its own, since
-// the registry would have to get it from the very heap it serves.
+// Takes the place of thread_registry.cpp in the heap: one pool, which never dies, and no memory of its own,
+// since the registry would have to get it from the very heap it serves.
 #include "heap_threads.hpp"
 
 #include <cistern/detail/thread_registry.hpp>
@@ -27,8 +27,9 @@ constinit cache_owner* the_heap = nullptr;
 constinit pthread_key_t key{};
 constexpr pool_ticket the_ticket{.id = 0, .serial = 1};
 
-// Destructors of other keys, which run in no order that can be relied on, and C++ objects free memory as well:
-// so the cache is given back as late as the system allows. What is freed even later goes to the depot directly.
+// Destructors of other keys, which run in no order that can be relied on, and C++ objects free memory as
+// well: so the cache is given back as late as the system allows. What is freed even later goes to the depot
+// directly.
 void end_of_thread(void* value) noexcept {
   const cache_pause pause;
   if (++state.rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(key, value) == 0) {
@@ -42,8 +43,8 @@ void end_of_thread(void* value) noexcept {
   state.rounds = -1;
 }
 
-// Handlers before a fork run in reverse order of their registration, the others in order: the heap is the first
-// to register, so that the others' handlers may allocate.
+// Handlers before a fork run in reverse order of their registration, the others in order: the heap is the
+// first to register, so that the others' handlers may allocate.
 void before_fork() noexcept {
   the_heap->before_fork();
 }

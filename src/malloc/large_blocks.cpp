@@ -1,7 +1,5 @@
 #include "large_blocks.hpp"
 
-#include "heap_pages.hpp"
-
 #include <cistern/detail/os_pages.hpp>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <cstdint>
 #include <new>
 
+#include "heap_pages.hpp"
 #include <sys/mman.h>
 
 namespace cistern::detail::large_blocks {

@@ -1,6 +1,4 @@
 // The C allocation functions of libcistern-malloc.so: their contracts and their errno, over the heap.
-#include "heap.hpp"
-
 #include <cistern/detail/os_pages.hpp>
 
 #include <bit>
@@ -8,25 +6,20 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heap.hpp"
+
 #define CISTERN_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
 
 using cistern::detail::heap;
 
-void* or_no_memory(void* block) noexcept {
-  if (block == nullptr) [[unlikely]] {
-    errno = ENOMEM;
-  }
-  return block;
-}
-
 void* aligned(std::size_t bytes, std::size_t alignment) noexcept {
   if (!std::has_single_bit(alignment)) {
     errno = EINVAL;
     return nullptr;
   }
-  return or_no_memory(heap::allocate(bytes, alignment));
+  return heap::allocate(bytes, alignment);
 }
 
 // The size of an array; a size that nobody can have where there is none.
@@ -38,7 +31,7 @@ std::size_t array_bytes(std::size_t count, std::size_t bytes) noexcept {
 }  // namespace
 
 CISTERN_EXPORT void* malloc(std::size_t bytes) noexcept {
-  return or_no_memory(heap::allocate(bytes));
+  return heap::allocate(bytes);
 }
 
 CISTERN_EXPORT void free(void* block) noexcept {
@@ -46,7 +39,7 @@ CISTERN_EXPORT void free(void* block) noexcept {
 }
 
 CISTERN_EXPORT void* calloc(std::size_t count, std::size_t bytes) noexcept {
-  return or_no_memory(heap::allocate_zeroed(array_bytes(count, bytes)));
+  return heap::allocate_zeroed(array_bytes(count, bytes));
 }
 
 // As in the C library, a size of zero frees.
@@ -55,7 +48,7 @@ CISTERN_EXPORT void* realloc(void* block, std::size_t bytes) noexcept {
     heap::deallocate(block);
     return nullptr;
   }
-  return or_no_memory(heap::reallocate(block, bytes));
+  return heap::reallocate(block, bytes);
 }
 
 CISTERN_EXPORT void* reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {
@@ -66,8 +59,10 @@ CISTERN_EXPORT int posix_memalign(void** result, std::size_t alignment, std::siz
   if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) {
     return EINVAL;
   }
+  const int errno_before = errno;
   void* block = heap::allocate(bytes, alignment);
   if (block == nullptr) {
+    errno = errno_before;
     return ENOMEM;
   }
   *result = block;
@@ -104,7 +99,8 @@ CISTERN_EXPORT void free_sized(void* block, std::size_t /*bytes*/) noexcept {
   heap::deallocate(block);
 }
 
-CISTERN_EXPORT void free_aligned_sized(void* block, std::size_t /*alignment*/, std::size_t /*bytes*/) noexcept {
+CISTERN_EXPORT void free_aligned_sized(void* block, std::size_t /*alignment*/,
+                                       std::size_t /*bytes*/) noexcept {
   heap::deallocate(block);
 }
 

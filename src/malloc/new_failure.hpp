@@ -5,8 +5,8 @@
 
 namespace cistern::detail {
 
-// Two sources define these: libcistern-malloc.so serves programs without any C++ library as well, so it looks for
-// the one a program has when it needs it; a program that links cistern::global_new has it at hand.
+// Two sources define these: libcistern-malloc.so serves programs without any C++ library as well, so it looks
+// for the one a program has when it needs it; a program that links cistern::global_new has it at hand.
 
 using new_handler = void (*)();
 

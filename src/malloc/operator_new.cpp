@@ -1,9 +1,9 @@
 // Every replaceable form of global operator new and delete, over the heap.
-#include "heap.hpp"
-#include "new_failure.hpp"
-
 #include <cstddef>
 #include <new>
+
+#include "heap.hpp"
+#include "new_failure.hpp"
 
 #define CISTERN_EXPORT __attribute__((visibility("default")))
 

@@ -8,9 +8,9 @@
 
 namespace cistern::detail {
 
-/// Two levels: a root with an entry per 4 GiB of the address space, and leaves, made when they are first needed
-/// and never given back, with one byte per page of 4 KiB. Of a leaf only those pages are ever touched that tell
-/// of memory in use: 4 KiB for each 16 MiB.
+/// Two levels: a root with an entry per 4 GiB of the address space, and leaves, made when they are first
+/// needed and never given back, with one byte per page of 4 KiB. Of a leaf only those pages are ever touched
+/// that tell of memory in use: 4 KiB for each 16 MiB.
 ///
 /// Thread-safe. Codes are relaxed: whoever asks for an address got it from an allocation, and what handed the
 /// address from thread to thread has ordered the write of the code before that. Leaves are published by a
