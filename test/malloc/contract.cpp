@@ -207,8 +207,29 @@ int run_here(const char* name, const char* held_to) {
 
 }  // namespace
 
+namespace {
+
+/// The cases named in `names`, all if there are none. Returns the exit status.
+int run_cases(int count, char** names) {
+  for (int i = 0; i < count; ++i) {
+    if (case_named(names[i]) == nullptr) {
+      std::fprintf(stderr, "malloc_contract: no case called %s; --list names them\n", names[i]);
+      return 2;
+    }
+  }
+  int failed = 0;
+  for (const auto* one = contract::first_case; one != nullptr; one = one->next) {
+    bool wanted = count == 0;
+    for (int i = 0; i < count; ++i) wanted = wanted || std::strcmp(names[i], one->name) == 0;
+    if (wanted && !run_and_report(*one)) ++failed;
+  }
+  if (failed > 0) std::fprintf(stderr, "malloc_contract: %d failed\n", failed);
+  return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
 int main(int count, char** arguments) {
-  int at = 1;
   if (count >= 3 && std::strcmp(arguments[1], "--run") == 0) {
     return run_here(arguments[2], count >= 4 ? arguments[3] : nullptr);
   }
@@ -220,6 +241,7 @@ int main(int count, char** arguments) {
     for (const auto* one = contract::first_case; one != nullptr; one = one->next) std::puts(one->name);
     return 0;
   }
+  int at = 1;
   if (at + 1 < count && std::strcmp(arguments[at], "--malloc") == 0) {
     if (!comes_from(arguments[at + 1])) return 1;
     contract::cistern = true;
@@ -229,18 +251,5 @@ int main(int count, char** arguments) {
       ++at;
     }
   }
-  for (int i = at; i < count; ++i) {
-    if (case_named(arguments[i]) == nullptr) {
-      std::fprintf(stderr, "malloc_contract: no case called %s; --list names them\n", arguments[i]);
-      return 2;
-    }
-  }
-  int failed = 0;
-  for (const auto* one = contract::first_case; one != nullptr; one = one->next) {
-    bool wanted = at == count;
-    for (int i = at; i < count; ++i) wanted = wanted || std::strcmp(arguments[i], one->name) == 0;
-    if (wanted && !run_and_report(*one)) ++failed;
-  }
-  if (failed > 0) std::fprintf(stderr, "malloc_contract: %d failed\n", failed);
-  return failed == 0 ? 0 : 1;
+  return run_cases(count - at, arguments + at);
 }

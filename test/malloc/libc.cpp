@@ -2,6 +2,7 @@
 // allocated.
 #include <array>
 #include <cerrno>
+#include <clocale>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +12,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <glob.h>
-#include <locale.h>
 #include <malloc.h>
 #include <netdb.h>
 #include <regex.h>
