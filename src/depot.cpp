@@ -10,6 +10,8 @@ namespace {
 
 /// Blocks moved at a time; more would hold the line of a lock longer than it saves visits.
 constexpr std::size_t most_magazine_blocks = 64;
+/// Fewer free blocks than this may be left alone for the sake of cache lines.
+constexpr std::size_t few_blocks = 8;
 /// A full magazine takes this part of a thread's cache: with less, classes push each other out; with more,
 /// large blocks visit the depot too often.
 constexpr std::size_t magazines_per_cache = 64;
@@ -28,6 +30,18 @@ std::size_t full_magazine_blocks(unsigned index, const pool_options& options) no
   return fits ? blocks : 0;
 }
 
+/// The least number of blocks from `begin`, not below `least_blocks`, after which a cache line ends. Blocks are
+/// multiples of 8 bytes, so there is one within 8 more.
+std::size_t blocks_to_line_end(const std::byte* begin, std::size_t block_bytes,
+                               std::size_t least_blocks) noexcept {
+  std::size_t blocks = least_blocks;
+  while ((reinterpret_cast<std::uintptr_t>(begin) + blocks * block_bytes) % cache_line_bytes != 0 &&
+         blocks < least_blocks + cache_line_bytes / 8) {
+    ++blocks;
+  }
+  return blocks;
+}
+
 }  // namespace
 
 depot::depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
@@ -41,12 +55,13 @@ bucket_shape depot::shape(unsigned index) const noexcept {
   return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
 }
 
-magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
+magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
+                         flushable* own) {
   shelf& s = shelves_[index];
   for (bool trimmed = false;; trimmed = true) {
     {
       const std::lock_guard guard(s.lock);
-      const magazine taken = take_locked(s, index, carve_blocks, carved);
+      const magazine taken = take_locked(s, index, carve_blocks, rather_fresh, carved);
       if (taken.head != nullptr || trimmed) {
         return taken;
       }
@@ -69,7 +84,14 @@ void depot::make_room(flushable* own) noexcept {
   trim(0);
 }
 
-magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
+magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
+                            bool& carved) {
+  const bool has_uncarved = s.blocks.bump != s.blocks.bump_end;
+  if (rather_fresh && has_uncarved && s.blocks.depth() < few_blocks) {
+    carved = true;
+    ++s.blocks.misses;
+    return carve(s, index, carve_blocks);
+  }
   if (free_block* full = s.full_magazines; full != nullptr) {
     const std::size_t blocks = magazine_blocks(index);
     s.full_magazines = full->next_list();
@@ -104,12 +126,17 @@ magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
   return taken;
 }
 
-// Links the blocks so that they are handed out in order of address. All but the first count as listed.
+// Links the blocks so that they are handed out in order of address. All but the first count as listed. Ends at
+// the end of a cache line where it can, so that the next thread begins on one of its own.
 magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
   bucket& b = s.blocks;
   const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t wanted_blocks =
+      block_bytes < cache_line_bytes && most_blocks > 1
+          ? std::min<std::size_t>(blocks_to_line_end(b.bump, block_bytes, most_blocks), magazine_blocks(index))
+          : most_blocks;
   const std::size_t blocks =
-      std::min(most_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
+      std::min(wanted_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
   std::byte* const first = b.bump;
   for (std::size_t i = 0; i < blocks; ++i) {
     void* block = b.carve(block_bytes);
@@ -167,7 +194,7 @@ void* depot::try_allocate(unsigned index, flushable* own) {
       return s.blocks.pop();
     }
   }
-  const magazine taken = try_take(index, 1, carved, own);
+  const magazine taken = try_take(index, 1, false, carved, own);
   free_block* block = taken.head;
   if (block == nullptr) {
     return nullptr;

@@ -10,6 +10,11 @@ namespace {
 /// How many blocks a thread carves when it first wants a class; doubled each time it carves again.
 constexpr std::uint32_t first_carve_blocks = 4;
 
+/// Whether a block leaves room for others on its cache line.
+bool shares_cache_line(unsigned index) noexcept {
+  return class_block_bytes(index) < cache_line_bytes;
+}
+
 std::uint32_t activity(const cache_slot& slot) noexcept {
   return static_cast<std::uint32_t>(slot.popped + slot.pushed);
 }
@@ -45,8 +50,10 @@ void* thread_cache::try_refill(unsigned index) {
   if (s.capacity == 0 && !activate(index)) {
     return depot_->try_allocate(index, this);
   }
+  // What few blocks lie loose may have neighbours on their cache lines in use by other threads.
+  const bool rather_fresh = s.popped == 0 && shares_cache_line(index);
   bool carved = false;
-  const magazine taken = depot_->try_take(index, s.next_carve_blocks, carved, this);
+  const magazine taken = depot_->try_take(index, s.next_carve_blocks, rather_fresh, carved, this);
   if (taken.head == nullptr) {
     return nullptr;
   }
@@ -62,7 +69,8 @@ void* thread_cache::try_refill(unsigned index) {
 void thread_cache::take_back(unsigned index, void* block) noexcept {
   honour_trim();
   cache_slot& s = slots_[index];
-  if (s.capacity == 0 && !activate(index)) {
+  if (s.capacity == 0 && (!activate(index) || shares_cache_line(index))) {
+    // Freed by a thread that has none of these, so it came from another one, whose blocks lie beside it.
     depot_->deallocate(index, block);
     return;
   }

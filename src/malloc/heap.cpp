@@ -19,6 +19,8 @@ namespace {
 
 /// Larger requests are mapped one by one.
 constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
+/// All of a program's blocks come from here: a thread works with more of them at a time than with one pool's.
+constexpr std::size_t thread_cache_bytes = std::size_t{1} << 20;
 /// What no machine has isn't worth looking for among idle memory.
 constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
@@ -103,7 +105,9 @@ heap::phase heap::begin() noexcept {
 void heap::make_pool() noexcept {
   making_pool = true;
   auto* pool = new (&storage.pool)
-      synchronized_pool_resource({.largest_required_pool_block = largest_pooled_bytes}, pages());
+      synchronized_pool_resource({.largest_required_pool_block = largest_pooled_bytes,
+                                  .thread_cache_bytes = thread_cache_bytes},
+                                 pages());
   pool->depot_.account().use(source);
   making_pool = false;
 }
@@ -161,7 +165,7 @@ void* heap::allocate_zeroed(std::size_t bytes) noexcept {
 void* heap::allocate_zeroed_single(unsigned index) noexcept {
   bool fresh = false;
   depot& shared = storage.pool.depot_;
-  const magazine taken = shared.try_take(index, 1, fresh, storage.pool.cache_after_trims());
+  const magazine taken = shared.try_take(index, 1, false, fresh, storage.pool.cache_after_trims());
   if (taken.head == nullptr) {
     return nullptr;
   }

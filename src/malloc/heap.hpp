@@ -32,6 +32,10 @@ class heap {
       if (cache_slot& slot = heap_slots[small_class_of(last)]; slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
+    } else if (last < medium_limit_bytes) {
+      if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
     }
     return allocate_slow(bytes, least_alignment);
   }

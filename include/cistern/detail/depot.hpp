@@ -49,11 +49,13 @@ class depot {
     return index < cached_class_count ? magazine_blocks_[index] : 0;
   }
 
-  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else up to
+  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else about
   /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
+  /// `rather_fresh`: carve even if there are free blocks, where they are few and that takes no new chunk.
   /// None where `max_bytes` or a `chunk_source` refuses; passes on what upstream throws. `own` is the calling
   /// thread's cache, if it has one: it is flushed before a request is refused.
-  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own);
+  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
+                                  flushable* own);
 
   /// Takes in a magazine, full (O(1)) or not (O(blocks)).
   void put(unsigned index, magazine blocks) noexcept;
@@ -124,7 +126,8 @@ class depot {
   };
 
   [[nodiscard]] bucket_shape shape(unsigned index) const noexcept;
-  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved);
+  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
+                                     bool& carved);
   [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
   [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
   static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
