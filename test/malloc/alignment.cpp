@@ -2,6 +2,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <initializer_list>
 #include <vector>
 
 #include "contract.hpp"
@@ -87,8 +88,8 @@ CONTRACT_CASE(memalign_takes_every_power_of_two) {
 }
 
 CONTRACT_CASE(posix_memalign_refuses_what_is_no_alignment) {
-  for (const std::size_t alignment :
-       {0, 1, 2, 3, 4, 5, 6, 7, 9, 12, 24, 40, 48, 96, 1000, 4095, 4097, 12288}) {
+  for (const std::size_t alignment : std::initializer_list<std::size_t>{0, 1, 2, 3, 4, 5, 6, 7, 9, 12, 24, 40,
+                                                                        48, 96, 1000, 4095, 4097, 12288}) {
     void* block = &block;
     errno = 4711;
     MUST(posix_memalign(&block, hide(alignment), 100) == EINVAL);
@@ -112,7 +113,8 @@ CONTRACT_CASE(posix_memalign_keeps_errno_without_memory) {
 
 CONTRACT_CASE(aligned_alloc_refuses_what_is_no_alignment) {
   if (!contract::is_cistern()) contract::skip("glibc before 2.38 rounds up");
-  for (const std::size_t alignment : {0, 3, 5, 6, 7, 9, 12, 24, 48, 1000, 4095, 4097}) {
+  for (const std::size_t alignment :
+       std::initializer_list<std::size_t>{0, 3, 5, 6, 7, 9, 12, 24, 48, 1000, 4095, 4097}) {
     errno = 0;
     MUST(aligned_alloc(hide(alignment), 96) == nullptr);
     MUST(errno == EINVAL);

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <string>
 
 #include "contract.hpp"
@@ -117,7 +118,7 @@ CONTRACT_CASE(blocks_of_glibc_are_taken) {
   if (contract::is_checked()) contract::skip("a checked build reports them");
   auto* const glibc_malloc = reinterpret_cast<void* (*)(std::size_t)>(dlsym(RTLD_DEFAULT, "__libc_malloc"));
   if (glibc_malloc == nullptr) contract::skip("no __libc_malloc here");
-  for (const std::size_t bytes : {10, 100, 5000, 100'000, 1'000'000}) {
+  for (const std::size_t bytes : std::initializer_list<std::size_t>{10, 100, 5000, 100'000, 1'000'000}) {
     free(glibc_malloc(bytes));
     void* const block = glibc_malloc(bytes);
     fill(block, bytes, 1);

@@ -1,6 +1,7 @@
 // Out of memory: under a limit on the address space malloc says so, and works again when something was freed.
 #include <cerrno>
 #include <cstdlib>
+#include <initializer_list>
 #include <new>
 #include <thread>
 
@@ -67,7 +68,7 @@ CONTRACT_CASE(large_blocks_run_out_and_come_back) {
 CONTRACT_CASE(small_blocks_run_out_and_come_back) {
   allow(256 * mebibyte);
   block_list blocks;
-  for (const std::size_t bytes : {100, 20, 3000, 100}) {
+  for (const std::size_t bytes : std::initializer_list<std::size_t>{100, 20, 3000, 100}) {
     MUST(blocks.take_all(bytes) * bytes > 96 * mebibyte);
     blocks.free_all();
   }
@@ -89,7 +90,7 @@ CONTRACT_CASE(every_function_says_that_memory_ran_out) {
   must_fail(malloc(hide(1024 * mebibyte)));
   must_fail(calloc(hide(1024 * mebibyte), 1));
   must_fail(realloc(kept, hide(1024 * mebibyte)));
-  must_fail(reallocarray(kept, hide(1024), mebibyte));
+  must_fail(reallocarray(kept, hide(std::size_t{1024}), mebibyte));
   must_fail(aligned_alloc(64, hide(1024 * mebibyte)));
   must_fail(aligned_alloc(hide(1024 * mebibyte), 64));
   must_fail(memalign(64, hide(1024 * mebibyte)));

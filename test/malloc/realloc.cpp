@@ -116,7 +116,7 @@ CONTRACT_CASE(realloc_to_nothing_loses_nothing) {
   for (int i = 0; i < 200'000; ++i) {
     void* const block = malloc(1000);
     std::memset(block, 1, 1000);
-    free(realloc(hide(block), hide(0)));
+    free(realloc(hide(block), hide(std::size_t{0})));
   }
   MUST(contract::resident_bytes() < before + (std::size_t{32} << 20U));
 }

@@ -31,16 +31,16 @@ void must_be_distinct(std::vector<void*>& blocks) {
 CONTRACT_CASE(zero_bytes_give_unique_pointers) {
   std::vector<void*> blocks;
   for (int i = 0; i < 500; ++i) {
-    blocks.push_back(malloc(hide(0)));
-    blocks.push_back(calloc(hide(0), 8));
-    blocks.push_back(calloc(8, hide(0)));
-    blocks.push_back(realloc(nullptr, hide(0)));
-    blocks.push_back(reallocarray(nullptr, hide(0), 3));
-    blocks.push_back(aligned_alloc(64, hide(0)));
-    blocks.push_back(memalign(32, hide(0)));
-    blocks.push_back(valloc(hide(0)));
+    blocks.push_back(malloc(hide(std::size_t{0})));
+    blocks.push_back(calloc(hide(std::size_t{0}), 8));
+    blocks.push_back(calloc(8, hide(std::size_t{0})));
+    blocks.push_back(realloc(nullptr, hide(std::size_t{0})));
+    blocks.push_back(reallocarray(nullptr, hide(std::size_t{0}), 3));
+    blocks.push_back(aligned_alloc(64, hide(std::size_t{0})));
+    blocks.push_back(memalign(32, hide(std::size_t{0})));
+    blocks.push_back(valloc(hide(std::size_t{0})));
     void* block = nullptr;
-    MUST(posix_memalign(&block, 128, hide(0)) == 0);
+    MUST(posix_memalign(&block, 128, hide(std::size_t{0})) == 0);
     blocks.push_back(block);
   }
   must_be_distinct(blocks);
