@@ -15,8 +15,8 @@ std::size_t chunk_bytes(std::size_t blocks, std::size_t block_bytes) noexcept {
   return blocks * block_bytes + sizeof(chunk);
 }
 
-// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved yet
-// takes addresses only.
+// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved
+// yet takes addresses only.
 std::size_t fill_pages(std::size_t blocks, std::size_t block_bytes) noexcept {
   constexpr std::size_t least_blocks = 8;
   const std::size_t bytes = chunk_bytes(std::max(blocks, least_blocks), block_bytes);
@@ -56,6 +56,23 @@ void unlink(bucket& b, chunk* c) noexcept {
     c->next->previous = c->previous;
   }
   --b.chunk_count;
+}
+
+// Writes the record of new memory behind its last block, and enters it in the books.
+void take_in(bucket& b, std::byte* base, std::size_t blocks, const bucket_shape& shape,
+             const upstream_account& account) noexcept {
+  link(b, new (base + blocks * shape.block_bytes) chunk{.next = nullptr,
+                                                        .previous = nullptr,
+                                                        .base = base,
+                                                        .blocks = blocks,
+                                                        .left = nullptr,
+                                                        .right = nullptr,
+                                                        .free_head = nullptr,
+                                                        .free_blocks = 0});
+  if (chunk_source* source = account.source(); source != nullptr) {
+    source->assign(base, blocks * shape.block_bytes, shape.index);
+  }
+  b.held_bytes += chunk_bytes(blocks, shape.block_bytes);
 }
 
 // The record lies inside the memory that is given back: it must not be touched afterwards.
@@ -217,6 +234,10 @@ bool are_in_order(const free_block* list) noexcept {
   return near_steps * 4 >= steps * 3;
 }
 
+std::size_t single_chunk_bytes(const bucket_shape& shape) noexcept {
+  return chunk_bytes(1, shape.block_bytes);
+}
+
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
   std::size_t blocks = 0;
   std::size_t bytes = 0;
@@ -230,23 +251,26 @@ bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
   if (base == nullptr) {
     return false;
   }
-  std::byte* end = base + blocks * shape.block_bytes;
-  link(*this, new (end) chunk{.next = nullptr,
-                              .previous = nullptr,
-                              .base = base,
-                              .blocks = blocks,
-                              .left = nullptr,
-                              .right = nullptr,
-                              .free_head = nullptr,
-                              .free_blocks = 0});
+  take_in(*this, base, blocks, shape, account);
   asan_poison(base, blocks * shape.block_bytes);
-  if (chunk_source* source = account.source(); source != nullptr) {
-    source->assign(base, blocks * shape.block_bytes, shape.index);
-  }
-  held_bytes += bytes;
   bump = base;
-  bump_end = end;
+  bump_end = base + blocks * shape.block_bytes;
   return true;
+}
+
+std::size_t bucket::detach(void* block, const bucket_shape& shape) noexcept {
+  const std::size_t bytes = single_chunk_bytes(shape);
+  --carved_blocks;
+  ++discarded;
+  unlink(*this, reinterpret_cast<chunk*>(static_cast<std::byte*>(block) + shape.block_bytes));
+  held_bytes -= bytes;
+  return bytes;
+}
+
+void bucket::attach(void* block, const bucket_shape& shape, upstream_account& account) noexcept {
+  take_in(*this, static_cast<std::byte*>(block), 1, shape, account);
+  ++carved_blocks;
+  ++misses;
 }
 
 void bucket::discard(void* block, const bucket_shape& shape, upstream_account& account) noexcept {

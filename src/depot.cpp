@@ -30,8 +30,8 @@ std::size_t full_magazine_blocks(unsigned index, const pool_options& options) no
   return fits ? blocks : 0;
 }
 
-/// The least number of blocks from `begin`, not below `least_blocks`, after which a cache line ends. Blocks are
-/// multiples of 8 bytes, so there is one within 8 more.
+/// The least number of blocks from `begin`, not below `least_blocks`, after which a cache line ends. Blocks
+/// are multiples of 8 bytes, so there is one within 8 more.
 std::size_t blocks_to_line_end(const std::byte* begin, std::size_t block_bytes,
                                std::size_t least_blocks) noexcept {
   std::size_t blocks = least_blocks;
@@ -126,14 +126,15 @@ magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
   return taken;
 }
 
-// Links the blocks so that they are handed out in order of address. All but the first count as listed. Ends at
-// the end of a cache line where it can, so that the next thread begins on one of its own.
+// Links the blocks so that they are handed out in order of address. All but the first count as listed. Ends
+// at the end of a cache line where it can, so that the next thread begins on one of its own.
 magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
   bucket& b = s.blocks;
   const std::size_t block_bytes = class_block_bytes(index);
   const std::size_t wanted_blocks =
       block_bytes < cache_line_bytes && most_blocks > 1
-          ? std::min<std::size_t>(blocks_to_line_end(b.bump, block_bytes, most_blocks), magazine_blocks(index))
+          ? std::min<std::size_t>(blocks_to_line_end(b.bump, block_bytes, most_blocks),
+                                  magazine_blocks(index))
           : most_blocks;
   const std::size_t blocks =
       std::min(wanted_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
@@ -233,6 +234,15 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   } else {
     s.blocks.discard(block, shape(index), account_);
   }
+}
+
+void* depot::try_move_single(unsigned from, void* block, unsigned to) noexcept {
+  const std::size_t old_bytes = visit(from, [&](bucket& b) { return b.detach(block, shape(from)); });
+  void* moved = account_.try_reallocate(block, old_bytes, single_chunk_bytes(shape(to)));
+  // Where that was refused, the block goes on as what it was.
+  const unsigned index = moved != nullptr ? to : from;
+  visit(index, [&](bucket& b) { b.attach(moved != nullptr ? moved : block, shape(index), account_); });
+  return moved;
 }
 
 void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {

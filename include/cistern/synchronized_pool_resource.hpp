@@ -157,8 +157,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
     if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (detail::cache_slot& slot = entry.cache->slot(index); slot.balance() < slot.limit) [[likely]] {
-        slot.push(block, detail::class_block_bytes(index));
+      if (entry.cache->slot(index).try_push(block, detail::class_block_bytes(index))) [[likely]] {
         return;
       }
     }

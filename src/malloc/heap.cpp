@@ -21,6 +21,9 @@ namespace {
 constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
 /// All of a program's blocks come from here: a thread works with more of them at a time than with one pool's.
 constexpr std::size_t thread_cache_bytes = std::size_t{1} << 20;
+/// From here up it's cheaper to move pages than to copy.
+constexpr std::size_t least_moved_bytes = std::size_t{128} << 10;
+static_assert(comes_singly(least_moved_bytes));
 /// What no machine has isn't worth looking for among idle memory.
 constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
@@ -104,10 +107,9 @@ heap::phase heap::begin() noexcept {
 
 void heap::make_pool() noexcept {
   making_pool = true;
-  auto* pool = new (&storage.pool)
-      synchronized_pool_resource({.largest_required_pool_block = largest_pooled_bytes,
-                                  .thread_cache_bytes = thread_cache_bytes},
-                                 pages());
+  auto* pool = new (&storage.pool) synchronized_pool_resource(
+      {.largest_required_pool_block = largest_pooled_bytes, .thread_cache_bytes = thread_cache_bytes},
+      pages());
   pool->depot_.account().use(source);
   making_pool = false;
 }
@@ -218,7 +220,19 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
     return block;
   }
+  if (!single && old_bytes >= least_moved_bytes && bytes >= least_moved_bytes) {
+    if (void* moved = move_pages(code - 1U, block, bytes); moved != nullptr) {
+      return moved;
+    }
+  }
   return move(block, old_bytes, bytes);
+}
+
+// No copy, no page touched for the first time, and no block of the old size left behind.
+void* heap::move_pages(unsigned from, void* block, std::size_t bytes) noexcept {
+  const std::size_t last = block_last_byte(bytes, least_alignment);
+  return is_pooled(last, least_alignment) ? storage.pool.depot_.try_move_single(from, block, class_of(last))
+                                          : nullptr;
 }
 
 void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {

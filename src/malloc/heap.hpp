@@ -79,11 +79,9 @@ class heap {
 
  private:
   static void deallocate_cached(unsigned index, void* block) noexcept {
-    if (cache_slot& slot = heap_slots[index]; slot.balance() < slot.limit) [[likely]] {
-      slot.push(block, class_block_bytes(index));
-      return;
+    if (!heap_slots[index].try_push(block, class_block_bytes(index))) [[unlikely]] {
+      deallocate_slow(block);
     }
-    deallocate_slow(block);
   }
 
   /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
@@ -98,6 +96,7 @@ class heap {
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_zeroed_single(unsigned index) noexcept;
   static void deallocate_slow(void* block) noexcept;
+  static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
 
   static std::atomic<phase> phase_;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include <sys/mman.h>
+
 namespace cistern::detail {
 namespace {
 
@@ -32,6 +34,25 @@ void* map_covered_pages(std::size_t bytes) noexcept {
   return pages;
 }
 
+void* remap_covered_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
+  if (new_bytes == bytes || ::mremap(pages, bytes, new_bytes, 0) != MAP_FAILED) {
+    return pages;
+  }
+  // Elsewhere: the new place is made sure of first, so that nothing can fail half-way.
+  void* place = map_covered_pages(new_bytes);
+  if (place == nullptr) {
+    return nullptr;
+  }
+  const page_map::code code = heap_map.at(told);
+  heap_map.set(told, 1, 0);  // before others may get these addresses
+  if (::mremap(pages, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+    heap_map.set(told, 1, code);
+    unmap_pages(place, new_bytes);
+    return nullptr;
+  }
+  return place;
+}
+
 void* heap_pages::try_allocate(std::size_t bytes, std::size_t /*alignment*/) noexcept {
   const std::size_t whole_bytes = whole_pages(bytes);
   return whole_bytes < least_mapped_bytes ? cut(whole_bytes) : map_covered_pages(whole_bytes);
@@ -41,6 +62,10 @@ void heap_pages::deallocate(void* memory, std::size_t bytes) noexcept {
   const std::size_t whole_bytes = whole_pages(bytes);
   heap_map.set(memory, whole_bytes, 0);  // before others may get these addresses
   unmap_pages(memory, whole_bytes);
+}
+
+void* heap_pages::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
+  return remap_covered_pages(memory, memory, whole_pages(bytes), whole_pages(new_bytes));
 }
 
 void heap_pages::assign(void* memory, std::size_t bytes, unsigned index) noexcept {

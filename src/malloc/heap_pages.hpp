@@ -17,6 +17,12 @@ extern constinit page_map heap_map;
 /// `bytes`, whole pages, from the system, aligned to a page and covered by `heap_map`; or null. Thread-safe.
 [[nodiscard]] void* map_covered_pages(std::size_t bytes) noexcept;
 
+/// Makes a mapping longer or shorter, and moves it where it must; its new place is covered. `told` is its one
+/// page that `heap_map` tells of, which is forgotten if it moves. Null, and nothing changed, where the system
+/// refuses.
+[[nodiscard]] void* remap_covered_pages(void* pages, void* told, std::size_t bytes,
+                                        std::size_t new_bytes) noexcept;
+
 /// What the pool under `malloc` draws from, and what blocks beyond the pool are made of. Small pieces are cut
 /// one after the other from regions, so that a program's start takes few calls of the system; larger ones are
 /// mappings of their own. What is given back goes to the system at once: the pool has kept what is worth it.
@@ -36,6 +42,8 @@ class heap_pages final : public chunk_source {
 
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment) noexcept override;
   void deallocate(void* memory, std::size_t bytes) noexcept override;
+  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes,
+                                     std::size_t new_bytes) noexcept override;
   void assign(void* memory, std::size_t bytes, unsigned index) noexcept override;
 
  private:

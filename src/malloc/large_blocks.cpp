@@ -8,7 +8,6 @@
 #include <new>
 
 #include "heap_pages.hpp"
-#include <sys/mman.h>
 
 namespace cistern::detail::large_blocks {
 namespace {
@@ -109,23 +108,14 @@ void* reallocate(void* block, std::size_t bytes) noexcept {
   if (new_bytes == old_bytes) {
     return block;
   }
-  if (::mremap(mapping, old_bytes, new_bytes, 0) != MAP_FAILED) {
-    mapping->mapped_bytes = new_bytes;
-    count(0, new_bytes - old_bytes);
-    return block;
-  }
-  // Elsewhere: the new place is made sure of first, so that nothing can fail half-way.
-  void* place = map_covered_pages(new_bytes);
-  if (place == nullptr) {
+  auto* moved = static_cast<record*>(remap_covered_pages(mapping, block, old_bytes, new_bytes));
+  if (moved == nullptr) {
     return nullptr;
   }
-  end(block, old_bytes);
-  if (::mremap(mapping, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
-    unmap_pages(place, new_bytes);
-    begin(mapping, old_bytes);
-    return nullptr;
-  }
-  return begin(place, new_bytes);
+  moved->mapped_bytes = new_bytes;
+  heap_map.set(block_in(moved), 1, heap_pages::single_code);
+  count(0, new_bytes - old_bytes);
+  return block_in(moved);
 }
 
 std::size_t usable_bytes(const void* block) noexcept {

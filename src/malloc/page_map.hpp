@@ -29,12 +29,9 @@ class page_map {
   /// O(1).
   [[nodiscard]] code at(const void* address) const noexcept {
     const auto number = reinterpret_cast<std::uintptr_t>(address);
-    const std::uintptr_t top = number >> leaf_reach_bits;
-    if (top >= root_.size()) [[unlikely]] {
-      return 0;
-    }
-    // Acquire pairs with the release in `leaf_for`: the leaf's zeros are seen. Free of cost on x86.
-    const leaf* found = root_[top].load(std::memory_order_acquire);
+    // No program has addresses beyond the root's reach: what looks like one is taken for the address below.
+    // Acquire pairs with the release in `make_leaf`: the leaf's zeros are seen. Free of cost on x86.
+    const leaf* found = root_[(number >> leaf_reach_bits) % root_size].load(std::memory_order_acquire);
     return found == nullptr ? code{0} : (*found)[page_in_leaf(number)].load(std::memory_order_relaxed);
   }
 
@@ -48,6 +45,7 @@ class page_map {
   static constexpr unsigned leaf_reach_bits = 32;
   static constexpr unsigned address_bits = 48;
   static constexpr std::size_t leaf_pages = std::size_t{1} << (leaf_reach_bits - page_bits);
+  static constexpr std::size_t root_size = std::size_t{1} << (address_bits - leaf_reach_bits);
   using leaf = std::array<std::atomic<code>, leaf_pages>;
 
   [[nodiscard]] static constexpr std::size_t page_in_leaf(std::uintptr_t number) noexcept {
@@ -55,7 +53,7 @@ class page_map {
   }
   [[nodiscard]] bool make_leaf(std::uintptr_t top) noexcept;
 
-  std::array<std::atomic<leaf*>, std::size_t{1} << (address_bits - leaf_reach_bits)> root_{};
+  std::array<std::atomic<leaf*>, root_size> root_{};
 };
 
 }  // namespace cistern::detail

@@ -64,6 +64,10 @@ class depot {
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
   void deallocate(unsigned index, void* block) noexcept;
 
+  /// Makes a live block of a class that comes singly one of another such class, without a copy: its pages
+  /// move. Over a `chunk_source` only. Null, and nothing changed, where there is no memory.
+  [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept;
+
   /// Throws the `bad_allocation` that tells why there is no block of this class.
   [[noreturn]] void refuse(unsigned index) const;
 

@@ -70,6 +70,17 @@ struct alignas(64) cache_slot {
     head = free_block::make(memory, block_bytes, head);
     ++pushed;
   }
+
+  /// The fast path of a free: false, and nothing done, where the limit is reached.
+  [[nodiscard]] bool try_push(void* memory, std::size_t block_bytes) noexcept {
+    const std::int64_t pushed_before = pushed;  // read once: the compiler takes atomics at their word
+    if (pushed_before - popped >= limit) [[unlikely]] {
+      return false;
+    }
+    head = free_block::make(memory, block_bytes, head);
+    pushed = pushed_before + 1;
+    return true;
+  }
 };
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
