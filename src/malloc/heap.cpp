@@ -259,4 +259,8 @@ bool heap::trim(std::size_t keep_bytes) noexcept {
   return current_phase() == phase::working && storage.pool.trim(keep_bytes) != 0;
 }
 
+pool_statistics heap::statistics() {
+  return current_phase() == phase::working ? storage.pool.statistics() : pool_statistics{};
+}
+
 }  // namespace cistern::detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/detail/size_classes.hpp>
+#include <cistern/pool_statistics.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -76,6 +77,10 @@ class heap {
   /// Gives idle memory back to the system until at most `keep_bytes` are idle. Whether anything was given
   /// back.
   static bool trim(std::size_t keep_bytes) noexcept;
+
+  /// The pool's account, without `large_blocks`. Takes memory of the heap itself. Nothing where it passes
+  /// through.
+  [[nodiscard]] static pool_statistics statistics();
 
  private:
   static void deallocate_cached(unsigned index, void* block) noexcept {
