@@ -293,6 +293,9 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     release(shape, account);
     return bytes;
   }
+  if (depth() == carved_blocks && carved_blocks != 0 && !comes_singly(shape.block_bytes)) {
+    rewind();
+  }
   std::size_t given_back_bytes = 0;
   while (fresh != nullptr && surplus_bytes > 0) {
     chunk* c = fresh;

@@ -58,6 +58,12 @@ bucket_shape depot::shape(unsigned index) const noexcept {
 magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
                          flushable* own) {
   shelf& s = shelves_[index];
+  if (over_budget_.load(std::memory_order_relaxed) && wants_chunk(index)) [[unlikely]] {
+    if (own != nullptr) {
+      own->flush();
+    }
+    look_for_idle_chunks();
+  }
   for (bool trimmed = false;; trimmed = true) {
     {
       const std::lock_guard guard(s.lock);
@@ -148,7 +154,7 @@ magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcep
   return {reinterpret_cast<free_block*>(first), blocks};
 }
 
-void depot::put(unsigned index, magazine blocks) noexcept {
+std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   if (comes_singly(class_block_bytes(index))) {
     // Each is a chunk of its own, so each may be refused room.
     for (free_block* block = blocks.head; block != nullptr;) {
@@ -156,10 +162,11 @@ void depot::put(unsigned index, magazine blocks) noexcept {
       deallocate(index, block);
       block = next;
     }
-    return;
+    return unknown_live_blocks;
   }
   shelf& s = shelves_[index];
   bool outgrown = false;
+  std::size_t live_blocks = unknown_live_blocks;
   {
     const std::lock_guard guard(s.lock);
     if (blocks.blocks == magazine_blocks(index)) {
@@ -179,10 +186,14 @@ void depot::put(unsigned index, magazine blocks) noexcept {
     if (!outgrown) {
       rewind_if_free(s, class_block_bytes(index));
     }
+    if (s.blocks.is_large(class_block_bytes(index))) {
+      live_blocks = s.blocks.carved_blocks - s.blocks.depth();
+    }
   }
   if (outgrown) {
     settle(index);
   }
+  return live_blocks;
 }
 
 void* depot::try_allocate(unsigned index, flushable* own) {
@@ -284,6 +295,28 @@ void depot::settle(unsigned index) noexcept {
   idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).settle(index);
 }
 
+bool depot::wants_chunk(unsigned index) const noexcept {
+  const shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  return s.full_magazines == nullptr && s.blocks.head == nullptr && s.blocks.uncarved_bytes() == 0;
+}
+
+void depot::look_for_idle_chunks() noexcept {
+  // Relaxed: a hint. What the budget looks at is guarded by the buckets' locks.
+  if (!over_budget_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  const std::lock_guard guard(budget_lock_);
+  over_budget_.store(false, std::memory_order_relaxed);
+  idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).look_again();
+}
+
+std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
+  // Relaxed: an estimate. A lone cache sees the last free itself.
+  const std::size_t caches = caches_in_use_.load(std::memory_order_relaxed);
+  return caches > 1 ? caches * 2 * magazine_blocks(index) : 0;
+}
+
 bool depot::make_room_for_single(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
   return idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket)
@@ -292,10 +325,14 @@ bool depot::make_room_for_single(unsigned index) noexcept {
 
 void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {
   if (s.blocks.is_worth_rewinding(block_bytes)) {
-    s.full_magazines = nullptr;
-    s.magazine_blocks_total = 0;
+    forget_magazines(s);
     s.blocks.rewind();
   }
+}
+
+void depot::forget_magazines(shelf& s) noexcept {
+  s.full_magazines = nullptr;
+  s.magazine_blocks_total = 0;
 }
 
 // Trimming looks at single blocks.
@@ -322,7 +359,11 @@ bool depot::frees_are_in_order(unsigned index) const noexcept {
 std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
   shelf& s = shelves_[index];
   const std::lock_guard guard(s.lock);
-  dissolve_magazines(s);
+  if (s.blocks.depth() == s.blocks.carved_blocks) {
+    forget_magazines(s);  // nothing is live: the trim looks at no block
+  } else {
+    dissolve_magazines(s);
+  }
   return s.blocks.trim(shape(index), account_, surplus_bytes);
 }
 

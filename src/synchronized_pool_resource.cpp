@@ -164,6 +164,7 @@ thread_cache* synchronized_pool_resource::idle_or_new_cache() noexcept {
   }
   if (cache != nullptr) {
     cache->adopt();
+    depot_.cache_taken();
   }
   return cache;
 }
@@ -193,11 +194,13 @@ thread_cache* synchronized_pool_resource::new_cache() noexcept {
 void synchronized_pool_resource::put_aside(thread_cache& cache) noexcept {
   const std::lock_guard guard(caches_lock_);
   cache.in_use = false;
+  depot_.cache_given_up();
 }
 
 void synchronized_pool_resource::retire(thread_cache& cache) noexcept {
   cache.flush();
   put_aside(cache);
+  depot_.look_for_idle_chunks();
 }
 
 // Gives the caches' own memory back, after taking over their counters.
@@ -211,6 +214,9 @@ void synchronized_pool_resource::free_caches(bool in_use_too) noexcept {
       continue;
     }
     *link = cache->next;
+    if (cache->in_use) {
+      depot_.cache_given_up();
+    }
     for (unsigned i = 0; i < cached_class_count; ++i) {
       const cache_slot& slot = cache->slot(i);
       depot_.abandon(i, static_cast<std::uint64_t>(std::int64_t{slot.popped}), slot.free_blocks());

@@ -214,7 +214,9 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   }
   const bool single = code == heap_pages::single_code;
   if (single && bytes > largest_pooled_bytes / least_used_part) {
-    return or_no_memory(large_blocks::reallocate(block, bytes));
+    if (void* moved = large_blocks::reallocate(block, bytes); moved != nullptr) {
+      return moved;
+    }
   }
   const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : class_block_bytes(code - 1U);
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {

@@ -46,8 +46,9 @@ void* remap_covered_pages(void* pages, void* told, std::size_t bytes, std::size_
   const page_map::code code = heap_map.at(told);
   heap_map.set(told, 1, 0);  // before others may get these addresses
   if (::mremap(pages, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+    // As when somebody's mprotect has split the mapping. The system has cleared the new place before it
+    // looked.
     heap_map.set(told, 1, code);
-    unmap_pages(place, new_bytes);
     return nullptr;
   }
   return place;

@@ -32,6 +32,14 @@ using cistern::test_support::run_threads;
 
 namespace {
 
+// ThreadSanitizer does not support threads in the child of a program with threads, and takes its time.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool thread_sanitizer = true;
+#else
+constexpr bool thread_sanitizer = false;
+#endif
+constexpr int effort = thread_sanitizer ? 1 : 5;
+
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = kib * kib;
 
@@ -267,7 +275,7 @@ BOOST_AUTO_TEST_CASE(a_random_life_agrees_with_its_model) {
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
       std::vector<filled_block> live;
-      for (int i = 0; i < 15'000; ++i) {
+      for (int i = 0; i < effort * 3'000; ++i) {
         random_step(random, live);
         if (live.size() > 300) heap::deallocate(live.back().data), live.pop_back();
       }
@@ -283,7 +291,7 @@ BOOST_AUTO_TEST_CASE(threads_free_and_reallocate_what_others_allocated) {
   run_threads(threads, [&](std::size_t index) {
     std::mt19937_64 random(index + 10);
     std::vector<filled_block> live;
-    for (int i = 0; i < 10'000; ++i) {
+    for (int i = 0; i < effort * 2'000; ++i) {
       random_step(random, live);
       if (i % 10 == 0) {
         const std::lock_guard guard(lock);
@@ -370,12 +378,12 @@ BOOST_AUTO_TEST_CASE(a_child_of_a_fork_can_go_on_whatever_other_threads_do) {
       }
     });
   }
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 4 * effort; ++i) {
     const int seen = laps;
     while (laps == seen) std::this_thread::yield();
     const auto child = run_and_die([] {
       use_heap();
-      run_thread(use_heap);
+      if (!thread_sanitizer) run_thread(use_heap);
       heap::trim(0);
       use_heap();
     });

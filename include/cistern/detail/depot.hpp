@@ -57,8 +57,10 @@ class depot {
   [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
                                   flushable* own);
 
-  /// Takes in a magazine, full (O(1)) or not (O(blocks)).
-  void put(unsigned index, magazine blocks) noexcept;
+  /// Takes in a magazine, full (O(1)) or not (O(blocks)). Returns how many blocks of the class aren't in the
+  /// depot, where it matters when the last of them is freed.
+  std::size_t put(unsigned index, magazine blocks) noexcept;
+  static constexpr std::size_t unknown_live_blocks = SIZE_MAX;
 
   /// One block without a thread cache; null where `try_take` has none.
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
@@ -109,6 +111,13 @@ class depot {
   void lock_all() noexcept;
   void unlock_all() noexcept;
 
+  /// Where more is kept than `max_idle_bytes` allows: looks again for chunks to give back.
+  void look_for_idle_chunks() noexcept;
+
+  /// How many thread caches there are: some blocks may be free in these.
+  void cache_taken() noexcept { caches_in_use_.fetch_add(1, std::memory_order_relaxed); }
+  void cache_given_up() noexcept { caches_in_use_.fetch_sub(1, std::memory_order_relaxed); }
+
   // For `idle_budget`.
   template <class F>
   auto visit(unsigned index, F f) {
@@ -117,6 +126,8 @@ class depot {
     return f(s.blocks);
   }
   [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept;
+  [[nodiscard]] std::size_t blocks_out_of_reach(unsigned index) const noexcept;
+  void note_over_budget() noexcept { over_budget_.store(true, std::memory_order_relaxed); }
   std::size_t trim(unsigned index, std::size_t& surplus_bytes) noexcept;
 
  private:
@@ -137,15 +148,19 @@ class depot {
   static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
   void make_room(flushable* own) noexcept;
   static void dissolve_magazines(shelf& s) noexcept;
+  static void forget_magazines(shelf& s) noexcept;
   void settle(unsigned index) noexcept;
   [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
+  [[nodiscard]] bool wants_chunk(unsigned index) const noexcept;
 
   pool_options options_;
   std::array<std::uint8_t, cached_class_count> magazine_blocks_{};
   upstream_account account_;
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
-  mutex budget_lock_;  // one thread at a time moves grants between buckets
+  std::atomic<std::uint32_t> caches_in_use_{0};
+  std::atomic<bool> over_budget_{false};  ///< More is idle than may be, for want of chunks known to be free.
+  mutex budget_lock_;                     // one thread at a time moves grants between buckets
   std::array<shelf, class_count> shelves_{};
   mutable mutex oversize_lock_;  // guards oversize_
   oversize_list oversize_;

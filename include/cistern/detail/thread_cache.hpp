@@ -38,13 +38,14 @@ class owned_number {
 ///     blocks at `head` == capacity - (true_limit - (pushed - popped))
 ///
 /// Two one-way counters instead of one that goes up and down, for the reasons told at `bucket`; the limit is
-/// shifted whenever magazines change. One cache line.
+/// shifted whenever magazines change, and lowered where the free of a class's last live block is to be seen.
+/// One cache line.
 struct alignas(64) cache_slot {
   free_block* head = nullptr;
   owned_number<std::int64_t> popped;  ///< Allocations served here, ever.
   owned_number<std::int64_t> pushed;  ///< Frees that ended here, ever.
   std::int64_t limit = 0;             ///< A free that finds `pushed - popped >= limit` takes the slow path.
-  owned_number<std::int64_t> true_limit;  ///< `limit`, but for pools that must see every free.
+  owned_number<std::int64_t> true_limit;  ///< Where the magazine is full: `limit`, unless more is to be seen.
   free_block* spare = nullptr;
   owned_number<std::uint32_t> spare_blocks;
   owned_number<std::uint32_t> capacity;  ///< Blocks in a full magazine; 0 while the class isn't cached.
@@ -102,9 +103,7 @@ class thread_cache final : public flushable {
   /// Takes a free block whose slot had no room at the first look.
   void take_back(unsigned index, void* block) noexcept;
 
-  /// Hands every block to the depot.
-  void flush() noexcept;
-
+  void flush() noexcept override;
   void flush_for_trim() noexcept override;
 
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
@@ -122,7 +121,8 @@ class thread_cache final : public flushable {
   [[nodiscard]] bool free_budget() noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
-  void unload_full(unsigned index) noexcept;
+  std::size_t unload_full(unsigned index) noexcept;
+  static void stop_at_last(cache_slot& slot, std::size_t live_blocks) noexcept;
   [[nodiscard]] magazine take_spare(unsigned index) noexcept;
 
   depot* depot_;
