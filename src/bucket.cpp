@@ -382,6 +382,16 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   limit_grant();
 }
 
+bool bucket::holds(const void* block, std::size_t block_bytes) const noexcept {
+  const std::less<const void*> before;
+  for (const chunk* each = chunks; each != nullptr; each = each->next) {
+    if (!before(block, each->base) && before(block, each->base + each->blocks * block_bytes)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void bucket::limit_grant() noexcept {
   granted = std::min(granted, depth());
   limit = std::min(limit, granted);

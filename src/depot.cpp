@@ -290,6 +290,21 @@ void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alig
   oversize_.deallocate(block, bytes, alignment, account_);
 }
 
+std::optional<block_request> depot::find(const void* block) const {
+  if (options_.pass_through) {
+    return passed_.find(block);
+  }
+  for (unsigned i = 0; i < class_count; ++i) {
+    const shelf& s = shelves_[i];
+    const std::lock_guard guard(s.lock);
+    if (s.blocks.holds(block, class_block_bytes(i))) {
+      return block_request{class_block_bytes(i), 1};
+    }
+  }
+  const std::lock_guard guard(oversize_lock_);
+  return oversize_.find(block);
+}
+
 void depot::settle(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
   idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).settle(index);

@@ -20,6 +20,7 @@ namespace cistern {
 
 namespace detail {
 class heap;
+void deallocate_unsized(void* block) noexcept;
 }  // namespace detail
 
 /// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
@@ -132,6 +133,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
  private:
   friend class detail::heap;  // malloc: knows classes, wants no exceptions
+  friend void detail::deallocate_unsized(void* block) noexcept;
 
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 

@@ -177,6 +177,9 @@ struct alignas(64) bucket {
   /// kept. O(chunks).
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
 
+  /// Whether `block` lies in one of the chunks. O(chunks).
+  [[nodiscard]] bool holds(const void* block, std::size_t block_bytes) const noexcept;
+
   /// Lowers the grant to what is free now. What it was given for may have gone: a grant beyond the budget
   /// stands for live blocks that hold chunks, and must not let others stay idle in their place.
   void limit_grant() noexcept;

@@ -1,6 +1,7 @@
 // depot: what the threads of a synchronized pool share: the buckets, each behind a lock of its own.
 #pragma once
 
+#include <cistern/detail/block_request.hpp>
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/effective_options.hpp>
 #include <cistern/detail/magazine.hpp>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <memory_resource>
 #include <mutex>
+#include <optional>
 
 namespace cistern::detail {
 
@@ -76,6 +78,9 @@ class depot {
   /// Requests that no bucket serves.
   [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own);
   void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+
+  /// How `block` can be given back, if it is of this pool: for the rare caller who doesn't know. O(chunks).
+  [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
   /// Gives free chunks back until at most `keep_bytes` are idle in the depot. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;
