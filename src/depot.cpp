@@ -227,6 +227,10 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   const bool single = comes_singly(block_bytes);
   {
     const std::lock_guard guard(s.lock);
+    if (account_.source() != nullptr && index >= cached_class_count && s.blocks.depth() >= earned_blocks(s)) {
+      s.blocks.discard(block, shape(index), account_);
+      return;
+    }
     if (!single || s.blocks.depth() < s.blocks.granted) {
       s.blocks.push(block, block_bytes);
       if (s.blocks.depth() <= s.blocks.granted) {
@@ -254,6 +258,13 @@ void* depot::try_move_single(unsigned from, void* block, unsigned to) noexcept {
   const unsigned index = moved != nullptr ? to : from;
   visit(index, [&](bucket& b) { b.attach(moved != nullptr ? moved : block, shape(index), account_); });
   return moved;
+}
+
+// Under malloc all of a program's large blocks pass here, many of sizes that it never asks for again. So a
+// class keeps free blocks as it has had use for some: one from its second request on, and one more for every
+// two hits.
+std::size_t depot::earned_blocks(const shelf& s) noexcept {
+  return static_cast<std::size_t>(s.hits / 2) + (s.blocks.misses > 1 || s.hits > 0 ? 1 : 0);
 }
 
 void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {

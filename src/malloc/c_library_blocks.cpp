@@ -4,6 +4,7 @@
 #include "foreign_blocks.hpp"
 #include <dlfcn.h>
 
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): names of the C library
 extern "C" {
 // Weak: a C library without them still works, but can't be passed through to, and has no blocks of its own
 // either.
@@ -13,6 +14,7 @@ void* __libc_calloc(std::size_t count, std::size_t bytes) __attribute__((weak));
 void* __libc_realloc(void* block, std::size_t bytes) __attribute__((weak));
 void __libc_free(void* block) __attribute__((weak));
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace cistern::detail {
 

@@ -77,11 +77,11 @@ std::size_t block_last_byte(std::size_t bytes, std::size_t alignment) noexcept {
 
 }  // namespace
 
-constinit std::atomic<heap::phase> heap::phase_{heap::phase::unborn};
+constinit std::atomic<heap::phase> heap::now{heap::phase::unborn};
 
 inline heap::phase heap::current_phase() noexcept {
   // Acquire pairs with the releases in `begin`: the pool is seen as it was made.
-  const phase seen = phase_.load(std::memory_order_acquire);
+  const phase seen = now.load(std::memory_order_acquire);
   return seen == phase::working || seen == phase::passing_through ? seen : begin();
 }
 
@@ -92,14 +92,14 @@ heap::phase heap::begin() noexcept {
     return phase::being_made;
   }
   phase seen = phase::unborn;
-  if (phase_.compare_exchange_strong(seen, phase::being_made, std::memory_order_acquire)) {
+  if (now.compare_exchange_strong(seen, phase::being_made, std::memory_order_acquire)) {
     const bool pass_through = environment_says_pass_through();
     if (!pass_through) {
       make_pool();
     }
-    phase_.store(pass_through ? phase::passing_through : phase::working, std::memory_order_release);
+    now.store(pass_through ? phase::passing_through : phase::working, std::memory_order_release);
   }
-  while ((seen = phase_.load(std::memory_order_acquire)) == phase::being_made) {
+  while ((seen = now.load(std::memory_order_acquire)) == phase::being_made) {
     ::sched_yield();
   }
   return seen;

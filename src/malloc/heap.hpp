@@ -104,7 +104,7 @@ class heap {
   static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
 
-  static std::atomic<phase> phase_;
+  static std::atomic<phase> now;
 };
 
 }  // namespace cistern::detail

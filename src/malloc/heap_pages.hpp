@@ -28,6 +28,7 @@ extern constinit page_map heap_map;
 /// mappings of their own. What is given back goes to the system at once: the pool has kept what is worth it.
 ///
 /// There from before the first constructor, and never destroyed. Thread-safe.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted
 class heap_pages final : public chunk_source {
  public:
   /// Codes of the page map: 0 for memory that isn't the heap's, 1 + class, or this for a block of its own.

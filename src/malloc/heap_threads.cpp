@@ -4,10 +4,10 @@
 
 #include <cistern/detail/thread_registry.hpp>
 
+#include <climits>
 #include <cstdlib>
 #include <utility>
 
-#include <limits.h>
 #include <pthread.h>
 
 namespace cistern::detail {

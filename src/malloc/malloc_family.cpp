@@ -1,4 +1,5 @@
 // The C allocation functions of libcistern-malloc.so: their contracts and their errno, over the heap.
+// Parameters have the names they have in the C library.
 #include <cistern/detail/os_pages.hpp>
 
 #include <bit>
@@ -30,64 +31,64 @@ std::size_t array_bytes(std::size_t count, std::size_t bytes) noexcept {
 
 }  // namespace
 
-CISTERN_EXPORT void* malloc(std::size_t bytes) noexcept {
-  return heap::allocate(bytes);
+CISTERN_EXPORT void* malloc(std::size_t size) noexcept {
+  return heap::allocate(size);
 }
 
-CISTERN_EXPORT void free(void* block) noexcept {
-  heap::deallocate(block);
+CISTERN_EXPORT void free(void* ptr) noexcept {
+  heap::deallocate(ptr);
 }
 
-CISTERN_EXPORT void* calloc(std::size_t count, std::size_t bytes) noexcept {
-  return heap::allocate_zeroed(array_bytes(count, bytes));
+CISTERN_EXPORT void* calloc(std::size_t nmemb, std::size_t size) noexcept {
+  return heap::allocate_zeroed(array_bytes(nmemb, size));
 }
 
 // As in the C library, a size of zero frees.
-CISTERN_EXPORT void* realloc(void* block, std::size_t bytes) noexcept {
-  if (bytes == 0 && block != nullptr) {
-    heap::deallocate(block);
+CISTERN_EXPORT void* realloc(void* ptr, std::size_t size) noexcept {
+  if (size == 0 && ptr != nullptr) {
+    heap::deallocate(ptr);
     return nullptr;
   }
-  return heap::reallocate(block, bytes);
+  return heap::reallocate(ptr, size);
 }
 
-CISTERN_EXPORT void* reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {
-  return realloc(block, array_bytes(count, bytes));
+CISTERN_EXPORT void* reallocarray(void* ptr, std::size_t nmemb, std::size_t size) noexcept {
+  return realloc(ptr, array_bytes(nmemb, size));
 }
 
-CISTERN_EXPORT int posix_memalign(void** result, std::size_t alignment, std::size_t bytes) noexcept {
+CISTERN_EXPORT int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) noexcept {
   if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) {
     return EINVAL;
   }
   const int errno_before = errno;
-  void* block = heap::allocate(bytes, alignment);
+  void* block = heap::allocate(size, alignment);
   if (block == nullptr) {
     errno = errno_before;
     return ENOMEM;
   }
-  *result = block;
+  *memptr = block;
   return 0;
 }
 
-CISTERN_EXPORT void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept {
-  return aligned(bytes, alignment);
+CISTERN_EXPORT void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return aligned(size, alignment);
 }
 
-CISTERN_EXPORT void* memalign(std::size_t alignment, std::size_t bytes) noexcept {
-  return aligned(bytes, alignment);
+CISTERN_EXPORT void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  return aligned(size, alignment);
 }
 
-CISTERN_EXPORT void* valloc(std::size_t bytes) noexcept {
-  return aligned(bytes, cistern::detail::os_page_bytes());
+CISTERN_EXPORT void* valloc(std::size_t size) noexcept {
+  return aligned(size, cistern::detail::os_page_bytes());
 }
 
-CISTERN_EXPORT void* pvalloc(std::size_t bytes) noexcept {
-  const std::size_t whole_bytes = cistern::detail::whole_pages(bytes);
+CISTERN_EXPORT void* pvalloc(std::size_t size) noexcept {
+  const std::size_t whole_bytes = cistern::detail::whole_pages(size);
   return aligned(whole_bytes != 0 ? whole_bytes : SIZE_MAX, cistern::detail::os_page_bytes());
 }
 
-CISTERN_EXPORT std::size_t malloc_usable_size(void* block) noexcept {
-  return heap::usable_bytes(block);
+CISTERN_EXPORT std::size_t malloc_usable_size(void* ptr) noexcept {
+  return heap::usable_bytes(ptr);
 }
 
 CISTERN_EXPORT int malloc_trim(std::size_t keep_bytes) noexcept {
@@ -95,16 +96,15 @@ CISTERN_EXPORT int malloc_trim(std::size_t keep_bytes) noexcept {
 }
 
 // The sizes aren't trusted: a block that `realloc` left in place has another size than was last asked for.
-CISTERN_EXPORT void free_sized(void* block, std::size_t /*bytes*/) noexcept {
-  heap::deallocate(block);
+CISTERN_EXPORT void free_sized(void* ptr, std::size_t /*size*/) noexcept {
+  heap::deallocate(ptr);
 }
 
-CISTERN_EXPORT void free_aligned_sized(void* block, std::size_t /*alignment*/,
-                                       std::size_t /*bytes*/) noexcept {
-  heap::deallocate(block);
+CISTERN_EXPORT void free_aligned_sized(void* ptr, std::size_t /*alignment*/, std::size_t /*size*/) noexcept {
+  heap::deallocate(ptr);
 }
 
 // For programs from before 2018.
-CISTERN_EXPORT void cfree(void* block) noexcept {
-  heap::deallocate(block);
+CISTERN_EXPORT void cfree(void* ptr) noexcept {
+  heap::deallocate(ptr);
 }

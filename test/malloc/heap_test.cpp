@@ -378,7 +378,7 @@ BOOST_AUTO_TEST_CASE(a_child_of_a_fork_can_go_on_whatever_other_threads_do) {
       }
     });
   }
-  for (int i = 0; i < 4 * effort; ++i) {
+  for (int i = 0; i < 2 * effort; ++i) {
     const int seen = laps;
     while (laps == seen) std::this_thread::yield();
     const auto child = run_and_die([] {

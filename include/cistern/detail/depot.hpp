@@ -150,6 +150,7 @@ class depot {
                                      bool& carved);
   [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
   [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
+  [[nodiscard]] static std::size_t earned_blocks(const shelf& s) noexcept;
   static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
   void make_room(flushable* own) noexcept;
   static void dissolve_magazines(shelf& s) noexcept;
