@@ -25,6 +25,9 @@ namespace cistern {
 
 class buffer;
 class chain;
+namespace detail {
+class tail_writer;
+}
 
 /// What `buffer::read_from` takes besides streams and file descriptors: called with room, writes up to that
 /// many bytes there and returns how many; 0 is the end.
@@ -288,6 +291,7 @@ class buffer {
 
  private:
   friend class chain;
+  friend class detail::tail_writer;
   class read_space;
 
   // What may be un-read: nothing, one byte, or (1 to 4) the character of that many bytes.

@@ -1,34 +1,36 @@
-// section: a stretch of code under an object pool's mutex, and what must happen right after it.
+// object_pool_section: a stretch of code under an object pool's mutex, and what must happen right after it.
 #pragma once
 
-#include <cistern/detail/object_pool_core.hpp>
+#include <cistern/detail/object_pool_control.hpp>
+#include <cistern/detail/waiter_queue.hpp>
 
 #include <mutex>
 
 namespace cistern::detail {
 
-class object_pool_core::section {
+class object_pool_control::section {
  public:
-  explicit section(object_pool_core& core) noexcept : core_(core) { enter(); }
+  explicit section(object_pool_control& pool) noexcept : pool_(pool) { enter(); }
   section(const section&) = delete;
   section& operator=(const section&) = delete;
   ~section() { leave(); }
 
   void enter() noexcept {
-    lock_ = std::unique_lock(core_.mutex_);
-    core_.shut();
+    lock_ = std::unique_lock(pool_.mutex_);
+    pool_.locked();
   }
 
-  // Unlocks, resumes the coroutines whose wait is over, and destroys the core if nobody is left to use it.
+  // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
+  // over.
   void leave() noexcept {
     if (!lock_.owns_lock()) {
       return;
     }
-    core_.open_unless_needed();
-    const bool last = core_.orphaned_ && core_.total_ == 0 && core_.pins_ == 0;
+    pool_.unlocking();
+    const bool last = pool_.orphaned_ && pool_.accounts_.total() == 0 && pool_.pins_ == 0;
     lock_.unlock();
     if (last) {
-      core_.destroy_self();
+      pool_.destroy_self();
     }
     ready_.resume_all();
   }
@@ -45,7 +47,7 @@ class object_pool_core::section {
   void resume_later(waiter& one) noexcept { ready_.push_back(one); }
 
  private:
-  object_pool_core& core_;
+  object_pool_control& pool_;
   std::unique_lock<std::mutex> lock_;
   resume_list ready_;
 };

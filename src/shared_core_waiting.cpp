@@ -1,14 +1,11 @@
 // Waiting for an object of a shared pool: who is served next, when a wait ends, and how.
-#include <cistern/detail/object_pool_core.hpp>
+#include <cistern/detail/shared_core.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <optional>
-#include <string>
 #include <thread>
 
-#include "object_pool_common.hpp"
-#include "object_pool_core.hpp"
+#include "object_pool_section.hpp"
 
 namespace cistern::detail {
 
@@ -20,69 +17,37 @@ constexpr duration deadlock_grace = std::chrono::seconds{1};
 
 constexpr int yields_before_waiting = 8;
 
-std::string in_seconds(duration time) {
-  char text[48];
-  std::snprintf(text, sizeof text, "%.3f s", std::chrono::duration<double>(time).count());
-  return text;
-}
-
-std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size,
-                     const std::vector<outstanding_lease>& holders) {
-  std::string what = "object_pool: ";
-  what += make_error_code(code).message();
-  what += "; " + std::to_string(in_use) + " of " +
-          (max_size == npos ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
-  constexpr std::size_t most_named = 3;
-  for (std::size_t i = 0; i < std::min(holders.size(), most_named); ++i) {
-    const auto& [where, age] = holders[i];
-    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age) + " since " +
-            where.file_name() + ":" + std::to_string(where.line()) + " (" + where.function_name() + ")";
-  }
-  return what;
-}
-
 }  // namespace
-
-// Throws `code` with all that the pool knows about it. Needs the mutex.
-void object_pool_core::refuse(pool_errc code) {
-  timed_out_ += code == pool_errc::timeout ? 1 : 0;
-  cancelled_ += code == pool_errc::cancelled ? 1 : 0;
-  constexpr std::size_t most_kept = 16;
-  const bool names_holders = code != pool_errc::closed && code != pool_errc::cancelled;
-  auto held_by = names_holders ? holders(most_kept) : std::vector<outstanding_lease>{};
-  const std::string what = describe(code, total_ - idle_count_ - creating_, max_size_, held_by);
-  throw pool_error(code, what, code == pool_errc::timeout ? last_failure_ : nullptr, std::move(held_by));
-}
 
 // ---- granting ----
 
-std::optional<pool_grant> object_pool_core::grant_now(bool may_wait, pool_errc& why) noexcept {
+std::optional<pool_grant> shared_core::grant_now(bool may_wait, pool_errc& why) noexcept {
   if (closed_) {
     why = pool_errc::closed;
     return std::nullopt;
   }
-  if (pool_slot* const slot = pop_idle()) {
+  if (pool_slot* const slot = idle_.pop()) {
     return pool_grant{slot};
   }
   const bool elastic = options_.empty == when_empty::create;
   // A caller that doesn't wait sees each failure of the factory itself, and sets its own pace.
   const bool paced = may_wait && options_.empty == when_empty::block;
-  const bool room = total_ < max_size_ && waiters_.empty() && (!paced || may_retry_factory(now()));
+  const bool room = accounts_.total() < max_size_ && waiters_.empty() && (!paced || may_retry_factory(now()));
   if (elastic || room) {
-    ++total_;
-    ++creating_;
+    accounts_.begin_creation();
     return pool_grant{};
   }
   why = pool_errc::exhausted;
   return std::nullopt;
 }
 
-std::optional<pool_grant> object_pool_core::try_obtain(pool_errc& why) noexcept {
+std::optional<pool_grant> shared_core::try_obtain() noexcept {
   const section in(*this);
+  pool_errc why{};
   return grant_now(false, why);
 }
 
-void object_pool_core::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
+void shared_core::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
   waiters_.unlink(one);
   one.outcome = outcome;
   one.slot = slot;
@@ -95,16 +60,21 @@ void object_pool_core::settle(section& in, waiter& one, wait_outcome outcome, po
   }
 }
 
+void shared_core::serve_waiters(section& in) noexcept {
+  if (!waiters_.empty()) {
+    serve_waiters(in, now());
+  }
+}
+
 // Gives what there is to those who wait, the oldest first.
-void object_pool_core::serve_waiters(section& in, time_point time) noexcept {
+void shared_core::serve_waiters(section& in, time_point time) noexcept {
   while (waiter* const oldest = waiters_.front()) {
-    if (pool_slot* const slot = pop_idle()) {
+    if (pool_slot* const slot = idle_.pop()) {
       settle(in, *oldest, wait_outcome::object, slot);
-    } else if (total_ >= max_size_) {
+    } else if (accounts_.total() >= max_size_) {
       return;
     } else if (may_retry_factory(time)) {
-      ++total_;
-      ++creating_;
+      accounts_.begin_creation();
       settle(in, *oldest, wait_outcome::creation);
     } else {
       // Let a thread sleep until the factory may be tried again.
@@ -118,7 +88,7 @@ void object_pool_core::serve_waiters(section& in, time_point time) noexcept {
 
 // ---- waiting ----
 
-void object_pool_core::enqueue(waiter& one) noexcept {
+void shared_core::enqueue(waiter& one) noexcept {
   one.since = coarse_now();
   ++waited_;
   ++pins_;
@@ -127,7 +97,7 @@ void object_pool_core::enqueue(waiter& one) noexcept {
 }
 
 // Throws if a caller that found nothing may not wait.
-void object_pool_core::admit_waiter(const acquire_request& request) {
+void shared_core::admit_waiter(const acquire_request& request) {
   const bool waits = options_.empty == when_empty::block && request.may_wait;
   if (!waits || waiters_.size() >= options_.max_waiters) {
     refuse(pool_errc::exhausted);
@@ -138,7 +108,7 @@ void object_pool_core::admit_waiter(const acquire_request& request) {
 }
 
 // What can be had without waiting; null if the caller must wait, and may. Throws if it may not.
-std::optional<pool_grant> object_pool_core::grant_or_admit(const acquire_request& request) {
+std::optional<pool_grant> shared_core::grant_or_admit(const acquire_request& request) {
   pool_errc why{};
   if (!closed_ && request.stop.stop_requested()) {
     refuse(pool_errc::cancelled);
@@ -153,7 +123,7 @@ std::optional<pool_grant> object_pool_core::grant_or_admit(const acquire_request
   return std::nullopt;
 }
 
-pool_grant object_pool_core::obtain(const acquire_request& request) {
+pool_grant shared_core::obtain(const acquire_request& request) {
   {
     const section in(*this);
     if (const auto grant = grant_or_admit(request)) {
@@ -171,9 +141,11 @@ pool_grant object_pool_core::obtain(const acquire_request& request) {
     }
   }
   section in(*this);
-  if (const auto grant = grant_or_admit(request)) {
-    return *grant;
-  }
+  const auto grant = grant_or_admit(request);
+  return grant ? *grant : wait_in_queue(in, request);
+}
+
+pool_grant shared_core::wait_in_queue(section& in, const acquire_request& request) {
   std::condition_variable wake;
   waiter one;
   one.deadline = request.deadline;
@@ -195,25 +167,15 @@ pool_grant object_pool_core::obtain(const acquire_request& request) {
     in.enter();
   }
   --pins_;
-  switch (one.outcome) {
-    case wait_outcome::object:
-    case wait_outcome::creation:
-      return {one.slot};
-    case wait_outcome::closed:
-      refuse(pool_errc::closed);
-    case wait_outcome::cancelled:
-      refuse(pool_errc::cancelled);
-    case wait_outcome::timeout:
-      refuse(pool_errc::timeout);
-    case wait_outcome::waiting:
-      break;
+  if (one.outcome == wait_outcome::waiting) {
+    waiters_.unlink(one);
+    refuse(pool_errc::would_deadlock);
   }
-  waiters_.unlink(one);
-  refuse(pool_errc::would_deadlock);
+  return outcome_of(one);
 }
 
 // Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
-void object_pool_core::block(section& in, waiter& one) {
+void shared_core::block(section& in, waiter& one) {
   time_point check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
   while (one.outcome == wait_outcome::waiting) {
     const time_point wake_at = wake_time(one);
@@ -229,7 +191,7 @@ void object_pool_core::block(section& in, waiter& one) {
     } else {
       one.wake->wait_until(in.lock(), sleep_until);
     }
-    shut();  // somebody may have opened the stack meanwhile, if this wait is settled
+    idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
     if (one.outcome != wait_outcome::waiting) {
       return;
     }
@@ -250,42 +212,39 @@ void object_pool_core::block(section& in, waiter& one) {
 }
 
 // When the thread of `one` has to look at the clock, by the pool's time.
-time_point object_pool_core::wake_time(const waiter& one) const noexcept {
-  const bool watches_factory =
-      failures_ > 0 && creating_ == 0 && total_ < max_size_ && waiters_.first_thread() == &one;
+time_point shared_core::wake_time(const waiter& one) const noexcept {
+  const bool watches_factory = failures_ > 0 && accounts_.creating() == 0 && accounts_.total() < max_size_ &&
+                               waiters_.first_thread() == &one;
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
 }
 
 // Whether every object is held by a thread that waits here without end. A lease that ever came to another
 // thread makes the answer unknowable, and then it is no.
-bool object_pool_core::deadlocked(const waiter& one) const noexcept {
-  if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || total_ == 0) {
+bool shared_core::deadlocked(const waiter& one) const noexcept {
+  if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || accounts_.total() == 0) {
     return false;
   }
   std::size_t held = 0;
-  for (std::uint32_t index = 1; index <= slots_used_; ++index) {
-    const pool_slot& slot = slots_[index];
-    if (!slot.leased()) {
-      continue;
+  bool by_waiters_only = true;
+  accounts_.for_each([&](const pool_slot& slot) {
+    if (slot.leased()) {
+      ++held;
+      const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
+      by_waiters_only = by_waiters_only && holder != 0 && waiters_.waits_endlessly(holder);
     }
-    const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
-    if (holder == 0 || !waiters_.waits_endlessly(holder)) {
-      return false;
-    }
-    ++held;
-  }
-  return held == total_;
+  });
+  return by_waiters_only && held == accounts_.total();
 }
 
 // ---- coroutines ----
 
-std::optional<pool_grant> object_pool_core::grant_at_once(const acquire_request& request) noexcept {
+std::optional<pool_grant> shared_core::grant_at_once(const acquire_request& request) noexcept {
   pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
   return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
 }
 
-bool object_pool_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
-                                       const acquire_request& request) {
+bool shared_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                  const acquire_request& request) {
   const section in(*this);
   if ((grant = grant_or_admit(request))) {
     return false;
@@ -295,17 +254,21 @@ bool object_pool_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& g
   return true;
 }
 
-void object_pool_core::cancel(waiter& one) noexcept {
+void shared_core::cancel(waiter& one) noexcept {
   section in(*this);
   if (one.queued && one.outcome == wait_outcome::waiting) {
     settle(in, one, wait_outcome::cancelled);
   }
 }
 
-pool_grant object_pool_core::collect(waiter& one) {
+pool_grant shared_core::collect(waiter& one) {
   const section in(*this);
   --pins_;
   one.queued = false;
+  return outcome_of(one);
+}
+
+pool_grant shared_core::outcome_of(const waiter& one) {
   switch (one.outcome) {
     case wait_outcome::closed:
       refuse(pool_errc::closed);
@@ -318,7 +281,7 @@ pool_grant object_pool_core::collect(waiter& one) {
   }
 }
 
-void object_pool_core::abandon(waiter& one) noexcept {
+void shared_core::abandon(waiter& one) noexcept {
   std::optional<pool_grant> granted;
   {
     const section in(*this);
@@ -333,17 +296,6 @@ void object_pool_core::abandon(waiter& one) noexcept {
   if (granted) {
     return_grant(*granted);
   }
-}
-
-void object_pool_core::return_grant(pool_grant grant) noexcept {
-  if (grant.slot != nullptr) {
-    put_back(*grant.slot);
-    return;
-  }
-  section in(*this);
-  --total_;
-  --creating_;
-  serve_waiters(in);
 }
 
 }  // namespace cistern::detail
