@@ -42,8 +42,8 @@ void throw_view_too_large() {
 
 namespace {
 
-/// Whether the input has ended, as far as that shows without taking a byte: it does for sockets and for whatever
-/// has a position.
+/// Whether the input has ended, as far as that shows without taking a byte: it does for sockets and for
+/// whatever has a position.
 bool has_ended(int descriptor) {
   char probe = 0;
   const ssize_t of_socket =

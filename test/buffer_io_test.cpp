@@ -284,9 +284,9 @@ BOOST_AUTO_TEST_CASE(files_there_and_back) {
   ::unlink(path);
 }
 
-// Go's ReadFrom doubles a buffer whose input ends exactly at its capacity. Sockets, files and streams are asked
-// whether they have ended before anything is allocated; callables and pipes can't be asked, so a larger block
-// is held ready for them and given back: from a pool that had one before, without a call to upstream.
+// Go's ReadFrom doubles a buffer whose input ends exactly at its capacity. Sockets, files and streams are
+// asked whether they have ended before anything is allocated; callables and pipes can't be asked, so a larger
+// block is held ready for them and given back: from a pool that had one before, without a call to upstream.
 BOOST_AUTO_TEST_CASE(go_quirk_read_from_that_ends_exactly_at_capacity) {
   const std::string text = letters(4'096);
   temporary_file file(text);

@@ -158,11 +158,12 @@ class buffer {
     append(std::string_view(first, static_cast<std::size_t>(last - first)));
   }
   void push_back(char c) {
-    // A loop of these keeps the whole buffer in registers if nothing else in it needs the buffer's address: the
-    // slow path takes the storage by value and hands it back, and char8_t may not alias the members. Whoever
-    // reads the byte does so as char or std::byte, which may alias anything.
+    // A loop of these keeps the whole buffer in registers if nothing else in it needs the buffer's address:
+    // the slow path takes the storage by value and hands it back, and char8_t may not alias the members.
+    // Whoever reads the byte does so as char or std::byte, which may alias anything.
     if (write_ == write_limit_) [[unlikely]] {
-      take_storage(with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
+      take_storage(
+          with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
     }
     detail::unpoison_tail(write_, 1);
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
