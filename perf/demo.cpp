@@ -181,7 +181,10 @@ void explain() {
 bool run(const options& asked) {
   const demo::corpus input = read(asked);
   std::cout << "Word index over " << grouped(input.texts.size()) << " files, "
-            << perf::human_bytes(input.bytes) << ", under " << asked.folder << '\n';
+            << perf::human_bytes(input.bytes) << ", "
+            << (asked.folder == CISTERN_DEMO_FOLDER ? "Cistern's own sources and docs"
+                                                    : "under " + asked.folder)
+            << '\n';
   if (input.cut_off) {
     std::cout << "(Only files that fit into " << asked.max_mib << " MiB together; --max-mib changes that.)\n";
   }

@@ -1,51 +1,44 @@
 // object_pool_bench: acquire and give back under each policy, beside what people build by hand, interleaved.
-#include <cistern/object_pool.hpp>
-
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <coroutine>
-#include <deque>
 #include <exception>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include <boost/lockfree/stack.hpp>
-
-#include "support/keep.hpp"
+#include "object_pools/contestants.hpp"
+#include "object_pools/go_pools.hpp"
 #include "support/measure.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
 #include "support/table.hpp"
-#include "support/thread_team.hpp"
 
 namespace {
+
+using perf::pool_contestant;
+using perf::pool_workload;
 
 constexpr const char* usage =
     R"(Usage: object_pool_bench [options]
 
-Acquires an object, touches it and gives it back, again and again, through object pools of both policies and through
-two pools as people write them, interleaved in one process. Prints wall-clock nanoseconds per acquire + give
-back, all threads together: the median of the rounds, and in brackets the fastest round.
+Acquires an object, touches it and gives it back, again and again, through object pools of every policy and through
+pools as people write them, interleaved in one session. Prints wall-clock nanoseconds per acquire + give back, all
+threads together: the median of the rounds, then the fastest and the slowest; and how many times as fast our
+counterpart of each other pool was (the median over the rounds).
 
-  serial        one thread
-  per_core      one thread per core
-  crowd         64 threads per core, an object for each
-  scarce        64 threads per core, 10 objects: most threads wait, each hand-off wakes one
-  coroutines    64 coroutines per core on one thread per core, 10 objects, each held over a suspension
+)";
 
+constexpr const char* options_usage = R"(
   --filter A,B,...   only these workloads
   --rounds N         rounds (default 9)
-  --run-time MS      aimed at for one run (default 40; with 64 threads per core 10 times that, so that each
-                     thread is interrupted several times)
+  --run-time MS      aimed at for one run (default 40; with 64 threads per core, and with coroutines, 10 times
+                     that, so that each thread is interrupted several times)
   --quick            3 rounds of a quarter of that
+  --go PROGRAM       the pools of perf/go, too, built as PROGRAM
   --csv FILE         write every round of every contestant
   --help             print this
 )";
@@ -54,234 +47,28 @@ struct usage_error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-struct object {
-  std::uint64_t value = 0;
-};
-struct object_lifecycle {
-  object create() { return {}; }
-};
-
-void use(object& one) {
-  ++one.value;
-  perf::keep(&one);
-}
-
-// ---- the contestants ----
-
-template <class Policy>
-class cistern_pool {
- public:
-  explicit cistern_pool(const cistern::object_pool_options& options) : pool_(options) {}
-  void one_use() {
-    auto one = pool_.acquire();
-    use(*one);
-  }
-  auto& pool() { return pool_; }
-
- private:
-  cistern::object_pool<object, object_lifecycle, Policy> pool_;
-};
-
-// A vector under a mutex, with a condition variable for those who find it empty.
-class locked_vector {
- public:
-  explicit locked_vector(std::size_t objects) {
-    for (std::size_t i = 0; i < objects; ++i) {
-      idle_.push_back(std::make_unique<object>());
-    }
-  }
-  void one_use() {
-    std::unique_lock lock(mutex_);
-    given_back_.wait(lock, [&] { return !idle_.empty(); });
-    auto one = std::move(idle_.back());
-    idle_.pop_back();
-    lock.unlock();
-    use(*one);
-    lock.lock();
-    idle_.push_back(std::move(one));
-    lock.unlock();
-    given_back_.notify_one();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable given_back_;
-  std::vector<std::unique_ptr<object>> idle_;
-};
-
-// Boost's lock-free stack; whoever finds it empty gives up the processor and tries again.
-class lockfree_stack {
- public:
-  explicit lockfree_stack(std::size_t objects) : idle_(objects), objects_(objects) {
-    for (object& one : objects_) {
-      idle_.push(&one);
-    }
-  }
-  void one_use() {
-    object* one = nullptr;
-    while (!idle_.pop(one)) {
-      std::this_thread::yield();
-    }
-    use(*one);
-    idle_.push(one);
-  }
-
- private:
-  boost::lockfree::stack<object*> idle_;
-  std::vector<object> objects_;
-};
-
-// ---- the workloads ----
-
-struct workload {
-  std::string name;
-  unsigned threads;
-  std::size_t objects;
-};
-
-// Time of about `uses` uses by all threads together.
-template <class Pool>
-double run_threads(Pool& pool, const workload& what, std::size_t uses) {
-  const std::size_t each = uses / what.threads + 1;
-  const auto time = perf::time_together(
-      what.threads, [&](unsigned) { pool.one_use(); },
-      [&](unsigned) {
-        for (std::size_t i = 0; i < each; ++i) {
-          pool.one_use();
-        }
-      },
-      [](unsigned) {});
-  return static_cast<double>(time.count()) / static_cast<double>(each * what.threads);
-}
-
-class run_queue {
- public:
-  void push(std::coroutine_handle<> one) {
-    const std::scoped_lock lock(mutex_);
-    ready_.push_back(one);
-  }
-  bool run_one() {
-    std::unique_lock lock(mutex_);
-    if (ready_.empty()) {
-      return false;
-    }
-    const auto one = ready_.front();
-    ready_.pop_front();
-    lock.unlock();
-    one.resume();
-    return true;
-  }
-  struct turn {
-    run_queue& queue;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> one) const { queue.push(one); }
-    void await_resume() const noexcept {}
-  };
-  // The others first.
-  turn next_turn() { return {*this}; }
-
- private:
-  std::mutex mutex_;
-  std::deque<std::coroutine_handle<>> ready_;
-};
-
-struct started {
-  struct promise_type {
-    started get_return_object() { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() {}
-    void unhandled_exception() { std::terminate(); }
-  };
-};
-
-template <class Pool>
-started use_in_turns(Pool& pool, run_queue& queue, std::size_t uses, std::atomic<unsigned>& running) {
-  co_await queue.next_turn();
-  for (std::size_t i = 0; i < uses; ++i) {
-    auto one = co_await pool.acquire_async([&](std::coroutine_handle<> self) { queue.push(self); });
-    use(*one);
-    co_await queue.next_turn();
-  }
-  --running;
-}
-
-double run_coroutines(const workload& what, std::size_t uses) {
-  cistern_pool<cistern::shared> pool({.max_size = what.objects, .initial = what.objects});
-  const unsigned coroutines = what.threads * 64;
-  const std::size_t each = uses / coroutines + 1;
-  run_queue queue;
-  std::atomic<unsigned> running{coroutines};
-  for (unsigned i = 0; i < coroutines; ++i) {
-    use_in_turns(pool.pool(), queue, each, running);
-  }
-  const auto time = perf::time_together(
-      what.threads, [](unsigned) {},
-      [&](unsigned) {
-        while (running > 0) {
-          if (!queue.run_one()) {
-            std::this_thread::yield();
-          }
-        }
-      },
-      [](unsigned) {});
-  return static_cast<double>(time.count()) / static_cast<double>(each * coroutines);
-}
-
-// ---- the harness ----
-
-struct contestant {
-  std::string name;
-  std::function<double(const workload&, std::size_t uses)> run;  // ns per use; empty: can't do it
-};
-
-std::vector<contestant> contestants(bool coroutines, bool scarce) {
-  if (coroutines) {
-    return {{"shared lifo", run_coroutines}};
-  }
-  const auto shared_pool = [](cistern::object_pool_options options) {
-    return [options](const workload& what, std::size_t uses) mutable {
-      options.max_size = options.initial = what.objects;
-      cistern_pool<cistern::shared> pool(options);
-      return run_threads(pool, what, uses);
-    };
-  };
-  std::vector<contestant> all{{"shared lifo", shared_pool({})},
-                              {"shared fifo", shared_pool({.order = cistern::reuse_order::fifo})},
-                              {"mutex+vector+cv",
-                               [](const workload& what, std::size_t uses) {
-                                 locked_vector pool(what.objects);
-                                 return run_threads(pool, what, uses);
-                               }},
-                              {"boost lockfree", [](const workload& what, std::size_t uses) {
-                                 lockfree_stack pool(what.objects);
-                                 return run_threads(pool, what, uses);
-                               }}};
-  if (!scarce) {  // these never wait
-    all.push_back({"shared elastic", [](const workload& what, std::size_t uses) {
-                     cistern_pool<cistern::shared> pool({.max_size = cistern::npos,
-                                                         .max_idle = what.objects,
-                                                         .initial = what.objects,
-                                                         .empty = cistern::when_empty::create});
-                     return run_threads(pool, what, uses);
-                   }});
-    all.push_back({"per_thread", [](const workload& what, std::size_t uses) {
-                     cistern_pool<cistern::per_thread> pool({.initial = what.objects});
-                     return run_threads(pool, what, uses);
-                   }});
-  }
-  return all;
-}
-
 struct options {
   std::vector<std::string> filters;
   std::string csv_file;
+  std::string go_program;
   std::size_t rounds = 9;
   std::chrono::duration<double> run_time = std::chrono::milliseconds{40};
 };
 
+std::vector<pool_workload> workloads() {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  return {{"serial", "one thread", 1, 16},
+          {"per_core", "one thread per core", cores, 16},
+          {"crowd", "64 threads per core, an object for each", 64 * cores, 64 * cores},
+          {"scarce", "64 threads per core, 10 objects: most threads wait", 64 * cores, 10, true},
+          {"coroutines", "64 coroutines on one thread, 10 objects, each held over a suspension", 1, 10, true,
+           true},
+          {"coroutines_per_core", "the same with 64 more and a thread for each core", cores, 10, true, true}};
+}
+
 // How many uses take about as long as wanted; also warms everything up.
-std::size_t calibrate(const contestant& who, const workload& what, std::chrono::duration<double> wanted) {
+std::size_t calibrate(const pool_contestant& who, const pool_workload& what,
+                      std::chrono::duration<double> wanted) {
   double uses = 1000;
   for (;;) {
     const double taken = who.run(what, static_cast<std::size_t>(uses)) * 1e-9 * uses;
@@ -293,14 +80,33 @@ std::size_t calibrate(const contestant& who, const workload& what, std::chrono::
   }
 }
 
-void measure(const workload& what, const options& how, perf::table& times, std::ostream* csv,
-             perf::progress& progress) {
-  const auto who = contestants(what.name == "coroutines", what.name == "scarce");
-  const bool crowded = what.threads > 2 * std::thread::hardware_concurrency();
+// Median over the rounds of the other's time divided by our counterpart's.
+std::string gain(const std::vector<pool_contestant>& who, const std::vector<std::vector<double>>& rounds,
+                 std::size_t other) {
+  const auto ours = std::find_if(who.begin(), who.end(),
+                                 [&](const auto& one) { return one.name == who[other].counterpart; });
+  if (ours == who.end()) {
+    return "";
+  }
+  std::vector<double> ratios;
+  for (std::size_t round = 0; round < rounds[other].size(); ++round) {
+    ratios.push_back(rounds[other][round] / rounds[static_cast<std::size_t>(ours - who.begin())][round]);
+  }
+  return perf::significant(perf::median(ratios)) + " x " + ours->name;
+}
+
+void measure(const pool_workload& what, const options& how, perf::go_pools* go, perf::table& times,
+             std::ostream* csv, perf::progress& progress) {
+  auto who = perf::cpp_pools(what);
+  if (go != nullptr) {
+    const auto more = go->contestants(what);
+    who.insert(who.end(), more.begin(), more.end());
+  }
+  const bool long_runs = what.waits || what.threads > 2 * std::thread::hardware_concurrency();
   std::vector<std::size_t> uses;
-  for (const contestant& one : who) {
+  for (const pool_contestant& one : who) {
     progress.step("warming up " + one.name);
-    uses.push_back(calibrate(one, what, how.run_time * (crowded ? 10 : 1)));
+    uses.push_back(calibrate(one, what, how.run_time * (long_runs ? 10 : 1)));
   }
   std::vector<std::vector<double>> rounds(who.size());
   for (std::size_t round = 0; round < how.rounds; ++round) {
@@ -314,9 +120,10 @@ void measure(const workload& what, const options& how, perf::table& times, std::
     }
   }
   for (std::size_t i = 0; i < who.size(); ++i) {
+    const auto [fastest, slowest] = std::minmax_element(rounds[i].begin(), rounds[i].end());
     times.add({i == 0 ? what.name : "", std::to_string(what.threads), std::to_string(what.objects),
-               who[i].name, perf::significant(perf::median(rounds[i])),
-               "(" + perf::significant(*std::min_element(rounds[i].begin(), rounds[i].end())) + ")"});
+               who[i].name, perf::significant(perf::median(rounds[i])), perf::significant(*fastest),
+               perf::significant(*slowest), gain(who, rounds, i)});
   }
 }
 
@@ -338,6 +145,14 @@ unsigned long number(const std::string& option, const std::string& text) {
   return std::stoul(text);
 }
 
+void print_usage(std::ostream& out) {
+  out << usage;
+  for (const pool_workload& what : workloads()) {
+    out << "  " << what.name << std::string(21 - what.name.size(), ' ') << what.help << '\n';
+  }
+  out << options_usage;
+}
+
 // Prints the usage and returns false for --help.
 bool parse(const std::vector<std::string>& arguments, options& how) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -349,7 +164,7 @@ bool parse(const std::vector<std::string>& arguments, options& how) {
       return arguments[++i];
     };
     if (option == "--help") {
-      std::cout << usage;
+      print_usage(std::cout);
       return false;
     } else if (option == "--quick") {
       how.rounds = 3;
@@ -358,6 +173,8 @@ bool parse(const std::vector<std::string>& arguments, options& how) {
       how.rounds = number(option, value());
     } else if (option == "--run-time") {
       how.run_time = std::chrono::milliseconds{number(option, value())};
+    } else if (option == "--go") {
+      how.go_program = value();
     } else if (option == "--csv") {
       how.csv_file = value();
     } else if (option == "--filter") {
@@ -370,35 +187,37 @@ bool parse(const std::vector<std::string>& arguments, options& how) {
 }
 
 int run(const options& how) {
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  const std::vector<workload> workloads{{"serial", 1, 16},
-                                        {"per_core", cores, 16},
-                                        {"crowd", 64 * cores, 64 * cores},
-                                        {"scarce", 64 * cores, 10},
-                                        {"coroutines", cores, 10}};
+  const std::vector<pool_workload> all = workloads();
   for (const std::string& name : how.filters) {
-    if (std::none_of(workloads.begin(), workloads.end(), [&](const auto& one) { return one.name == name; })) {
+    if (std::none_of(all.begin(), all.end(), [&](const auto& one) { return one.name == name; })) {
       throw usage_error("no workload \"" + name + '"');
     }
+  }
+  std::unique_ptr<perf::go_pools> go;
+  if (!how.go_program.empty()) {
+    go = std::make_unique<perf::go_pools>(how.go_program);
   }
   std::ofstream csv;
   if (!how.csv_file.empty()) {
     csv.open(how.csv_file);
     csv << "workload,threads,objects,contestant,round,nanoseconds\n";
   }
-  perf::table times({"workload", "threads", "objects", "pool", "ns", "fastest"});
+  perf::table times({"workload", "threads", "objects", "pool", "ns", "fastest", "slowest", "we gain"});
   {
     perf::progress progress;
-    for (const workload& what : workloads) {
+    for (const pool_workload& what : all) {
       if (how.filters.empty() ||
           std::find(how.filters.begin(), how.filters.end(), what.name) != how.filters.end()) {
         progress.stage(what.name);
-        measure(what, how, times, csv.is_open() ? &csv : nullptr, progress);
+        measure(what, how, go.get(), times, csv.is_open() ? &csv : nullptr, progress);
       }
     }
   }
   for (const std::string& line : perf::environment()) {
     std::cout << line << '\n';
+  }
+  if (go) {
+    std::cout << "Go: " << go->version() << '\n';
   }
   std::cout << perf::build_warning() << '\n';
   times.print(std::cout);
@@ -416,7 +235,8 @@ int main(int count, char** arguments) {
     options how;
     return parse({arguments + 1, arguments + count}, how) ? run(how) : 0;
   } catch (const usage_error& error) {
-    std::cerr << "object_pool_bench: " << error.what() << "\n\n" << usage;
+    std::cerr << "object_pool_bench: " << error.what() << "\n\n";
+    print_usage(std::cerr);
     return 2;
   } catch (const std::exception& error) {
     std::cerr << "object_pool_bench: " << error.what() << '\n';

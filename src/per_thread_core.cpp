@@ -1,36 +1,14 @@
 #include <cistern/detail/per_thread_core.hpp>
 
 #include <algorithm>
-#include <ctime>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "object_pool_common.hpp"
+#include "object_pool_section.hpp"
 #include "per_thread_registry.hpp"
 
 namespace cistern::detail {
-
-// Unlocks, and destroys the core if nobody is left to use it.
-class per_thread_core::section {
- public:
-  explicit section(per_thread_core& core) noexcept : core_(core), lock_(core.mutex_) {}
-  section(const section&) = delete;
-  section& operator=(const section&) = delete;
-  ~section() {
-    const bool last = core_.orphaned_ && core_.total_ == 0;
-    lock_.unlock();
-    if (last) {
-      core_.destroy_self();
-    }
-  }
-  [[nodiscard]] std::unique_lock<std::mutex>& lock() noexcept { return lock_; }
-
- private:
-  per_thread_core& core_;
-  std::unique_lock<std::mutex> lock_;
-};
 
 namespace {
 
@@ -42,21 +20,11 @@ const object_pool_options& validated_for_per_thread(const object_pool_options& o
   object_pool_options unbounded = options;
   unbounded.max_size = npos;  // it means nothing here, so it bounds nothing
   (void)validated(unbounded);
-  const auto reject = [](const char* field) {
-    throw std::invalid_argument(std::string("object_pool_options: ") + field +
-                                " has no meaning for per_thread pools");
-  };
   if (options.order == reuse_order::fifo) {
-    reject("order (fifo)");
-  }
-  if (options.min_idle != 0) {
-    reject("min_idle");
-  }
-  if (options.max_lifetime != off) {
-    reject("max_lifetime");
-  }
-  if (options.validate_after != duration::zero()) {
-    reject("validate_after");
+    throw std::invalid_argument(
+        "object_pool_options: order (fifo) has no meaning for per_thread pools: each thread takes what it "
+        "gave "
+        "back last");
   }
   return options;
 }
@@ -65,14 +33,10 @@ const object_pool_options& validated_for_per_thread(const object_pool_options& o
 
 per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::memory_resource* resource,
                                  slot_table::slot_type type, pool_clock clock)
-    : options_(validated_for_per_thread(options)),
-      resource_(resource),
-      clock_(clock),
+    : object_pool_control(validated_for_per_thread(options), resource, type, clock),
       asymmetric_(asymmetric_fences()),
-      time_mask_(clock == &std::chrono::steady_clock::now ? 15 : 0),
-      cache_limit_(
-          static_cast<std::uint32_t>(std::min<std::size_t>(options.max_idle, object_cache::most_slots))),
-      slots_(resource, type) {
+      time_mask_(is_system_clock(clock) ? 15 : 0) {
+  limit_idle(options.max_idle);
   const pool_identity identity = register_pool(*this);
   number_ = identity.number;
   serial_ = identity.serial;
@@ -80,12 +44,17 @@ per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::m
 
 per_thread_core::~per_thread_core() {
   while (object_cache* const cache = std::exchange(caches_, caches_ != nullptr ? caches_->next : nullptr)) {
-    std::pmr::polymorphic_allocator<>(resource_).delete_object(cache);
+    std::pmr::polymorphic_allocator<>(resource()).delete_object(cache);
   }
 }
 
 duration::rep per_thread_core::read_time() const noexcept {
-  return std::max<duration::rep>(coarse_time(clock_).time_since_epoch().count(), 1);
+  return std::max<duration::rep>(coarse_now().time_since_epoch().count(), 1);
+}
+
+void per_thread_core::limit_idle(std::size_t max_idle) noexcept {
+  max_idle_ = max_idle;
+  cache_limit_ = static_cast<std::uint32_t>(std::min<std::size_t>(max_idle, object_cache::most_slots));
 }
 
 // ---- caches ----
@@ -101,7 +70,7 @@ object_cache* per_thread_core::attach_cache() noexcept {
   object_cache* cache = free_caches_;
   try {
     if (cache == nullptr) {
-      cache = std::pmr::polymorphic_allocator<>(resource_).new_object<object_cache>();
+      cache = std::pmr::polymorphic_allocator<>(resource()).new_object<object_cache>();
       cache->next = std::exchange(caches_, cache);
     } else {
       free_caches_ = cache->next_free;
@@ -183,7 +152,7 @@ void per_thread_core::unclaim_everything() noexcept {
   }
 }
 
-std::size_t per_thread_core::count_idle() const noexcept {
+std::size_t per_thread_core::idle_count() noexcept {
   std::size_t count = depot_count_;
   for (const object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     count += cache->count();
@@ -214,7 +183,7 @@ void per_thread_core::make_room(object_cache& cache) noexcept {
 pool_slot* per_thread_core::take_elsewhere() {
   const section in(*this);
   if (closed_) {
-    throw pool_error(pool_errc::closed, "object_pool: the pool is closed");
+    refuse(pool_errc::closed);
   }
   object_cache* const cache = attach_cache();
   pool_slot* slot = cache != nullptr ? cache->pop() : nullptr;
@@ -230,9 +199,15 @@ pool_slot* per_thread_core::take_elsewhere() {
     }
     return slot;
   }
-  ++total_;
-  ++creating_;
+  accounts_.begin_creation();
   return nullptr;
+}
+
+void per_thread_core::expect_not_stopped(const acquire_request& request) {
+  if (request.stop.stop_requested()) {
+    const section in(*this);
+    refuse(closed_ ? pool_errc::closed : pool_errc::cancelled);
+  }
 }
 
 void per_thread_core::put_back(pool_slot& slot) noexcept {
@@ -240,8 +215,8 @@ void per_thread_core::put_back(pool_slot& slot) noexcept {
   {
     const section in(*this);
     slot.acquired_at.store(-epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    const bool stale = slot.generation != generation_.load(std::memory_order_relaxed);
-    if (!closed_ && !stale && count_idle() < options_.max_idle) {
+    const bool stale = !of_this_generation(slot);
+    if (!closed_ && !stale && idle_count() < max_idle_) {
       if (object_cache* const cache = attach_cache(); cache != nullptr) {
         make_room(*cache);
         if (cache->count() < cache_limit_) {
@@ -257,111 +232,6 @@ void per_thread_core::put_back(pool_slot& slot) noexcept {
   dispose(slot, reason);
 }
 
-void per_thread_core::dispose(pool_slot& slot, destroy_reason reason) noexcept {
-  destroy_object(slot);
-  vacate(slot, reason);
-}
-
-void per_thread_core::vacate(pool_slot& slot, destroy_reason reason) noexcept {
-  const section in(*this);
-  ++destroyed_[static_cast<std::size_t>(reason)];
-  release_slot(slot);
-  --total_;
-  if (total_ == 0) {
-    drained_.notify_all();
-  }
-}
-
-void per_thread_core::dispose_all(pool_slot* first) noexcept {
-  while (first != nullptr) {
-    pool_slot& slot = *std::exchange(first, first->link);
-    dispose(slot, slot.reason);
-  }
-}
-
-// ---- slots and creation ----
-
-pool_slot& per_thread_core::take_vacant() {
-  if (vacant_ == nullptr && slots_used_ == slots_.slots()) {
-    slots_.add_block();
-  }
-  pool_slot* slot = vacant_;
-  if (slot != nullptr) {
-    vacant_ = slot->link;
-  } else {
-    slot = &slots_[++slots_used_];
-  }
-  slot->home = this;
-  slot->generation = generation_.load(std::memory_order_relaxed);
-  slot->retained_bytes = 0;
-  return *slot;
-}
-
-void per_thread_core::release_slot(pool_slot& slot) noexcept {
-  retired_uses_ += slot.uses.load(std::memory_order_relaxed);
-  slot.uses.store(0, std::memory_order_relaxed);
-  slot.acquired_at.store(not_leased, std::memory_order_relaxed);
-  slot.link = std::exchange(vacant_, &slot);
-}
-
-pool_slot& per_thread_core::create_granted() {
-  pool_slot* slot = nullptr;
-  try {
-    {
-      const section in(*this);
-      slot = &take_vacant();
-    }
-    construct_object(*slot);
-  } catch (...) {
-    {
-      const section in(*this);
-      --creating_;
-      --total_;
-      if (slot != nullptr) {
-        ++factory_failures_;
-        release_slot(*slot);
-      }
-    }
-    if (slot == nullptr) {
-      throw;  // no memory for the slot
-    }
-    throw_factory_failed(std::current_exception());
-  }
-  const section in(*this);
-  --creating_;
-  ++created_;
-  slot->created_at = now();
-  return *slot;
-}
-
-pool_slot* per_thread_core::reserve_for_adoption() {
-  const section in(*this);
-  if (closed_ || count_idle() >= options_.max_idle) {
-    return nullptr;
-  }
-  pool_slot& slot = take_vacant();
-  ++total_;
-  ++creating_;
-  return &slot;
-}
-
-void per_thread_core::cancel_adoption(pool_slot& slot) noexcept {
-  const section in(*this);
-  --total_;
-  --creating_;
-  release_slot(slot);
-}
-
-void per_thread_core::finish_adoption(pool_slot& slot) noexcept {
-  {
-    const section in(*this);
-    --creating_;
-    ++adopted_;
-    slot.created_at = now();
-  }
-  put_back(slot);
-}
-
 // ---- the whole pool ----
 
 pool_slot* per_thread_core::take_all_idle() noexcept {
@@ -373,19 +243,31 @@ pool_slot* per_thread_core::take_all_idle() noexcept {
   return all;
 }
 
-void per_thread_core::warm(std::size_t idle_objects) {
-  for (;;) {
-    {
-      const section in(*this);
-      const std::size_t have = count_idle() + creating_;
-      if (closed_ || have >= idle_objects || have >= options_.max_idle) {
-        return;
-      }
-      ++total_;
-      ++creating_;
-    }
-    put_back(create_granted());
+void per_thread_core::put_all_back(pool_slot* first) noexcept {
+  while (first != nullptr) {
+    put_back(*std::exchange(first, first->link));
   }
+}
+
+// There is no bound on the objects in use, so it is the idle ones that are bounded.
+void per_thread_core::resize(std::size_t max_size) {
+  object_pool_options changed;
+  changed.max_size = max_size;
+  (void)validated(changed);
+  pool_slot* surplus = nullptr;
+  {
+    const section in(*this);
+    if (closed_) {
+      return;
+    }
+    surplus = claim_everything();
+    limit_idle(max_size);
+    for (std::size_t kept = 0; kept < max_size && surplus != nullptr; ++kept) {
+      push_depot(*std::exchange(surplus, surplus->link));
+    }
+    unclaim_everything();
+  }
+  dispose_all(surplus, destroy_reason::surplus);
 }
 
 void per_thread_core::invalidate_all() noexcept {
@@ -399,13 +281,40 @@ void per_thread_core::invalidate_all() noexcept {
       unclaim_everything();
     }
   }
-  for (pool_slot* slot = gone; slot != nullptr; slot = slot->link) {
-    slot->reason = destroy_reason::invalidated;
-  }
-  dispose_all(gone);
+  dispose_all(gone, destroy_reason::invalidated);
 }
 
-std::size_t per_thread_core::trim() noexcept {
+template <class Condition>
+pool_slot* per_thread_core::take_if(Condition goes) noexcept {
+  pool_slot* gone = nullptr;
+  const auto sort_out = [&](pool_slot& slot, pool_slot*& kept) {
+    pool_slot*& list = goes(slot) ? gone : kept;
+    slot.link = std::exchange(list, &slot);
+  };
+  pool_slot* kept = nullptr;
+  while (pool_slot* const slot = pop_depot()) {
+    sort_out(*slot, kept);
+  }
+  while (kept != nullptr) {
+    push_depot(*std::exchange(kept, kept->link));
+  }
+  for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    if (cache->count() == 0) {
+      continue;  // what it gets from now on is fresh
+    }
+    cache->claim(asymmetric_);
+    while (pool_slot* const slot = cache->pop()) {
+      sort_out(*slot, kept);
+    }
+    while (kept != nullptr) {
+      cache->push(*std::exchange(kept, kept->link));
+    }
+    cache->unclaim();
+  }
+  return gone;
+}
+
+std::size_t per_thread_core::trim(std::size_t keep_idle) noexcept {
   pool_slot* gone = nullptr;
   std::size_t count = 0;
   {
@@ -414,49 +323,51 @@ std::size_t per_thread_core::trim() noexcept {
       return 0;
     }
     const duration::rep epoch = epoch_.fetch_add(1, std::memory_order_relaxed) + 1;
-    const auto faded = [&](pool_slot& slot) {
-      const bool gone_now = epoch + slot.acquired_at.load(std::memory_order_relaxed) >= 2;
-      if (gone_now) {
-        slot.reason = destroy_reason::idle;
-        slot.link = std::exchange(gone, &slot);
-        ++count;
-      }
-      return gone_now;
-    };
-    pool_slot* depot = std::exchange(depot_, nullptr);
-    depot_count_ = 0;
-    while (depot != nullptr) {
-      pool_slot& slot = *std::exchange(depot, depot->link);
-      if (!faded(slot)) {
-        push_depot(slot);
-      }
-    }
-    for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
-      if (cache->count() == 0) {
-        continue;  // what it gets from now on is fresh
-      }
-      cache->claim(asymmetric_);
-      pool_slot* kept = nullptr;
-      while (pool_slot* const slot = cache->pop()) {
-        if (!faded(*slot)) {
-          slot->link = std::exchange(kept, slot);
-        }
-      }
-      while (kept != nullptr) {
-        cache->push(*std::exchange(kept, kept->link));
-      }
-      cache->unclaim();
-    }
+    const std::size_t idle = idle_count();
+    gone = take_if([&](const pool_slot& slot) {
+      const bool faded = epoch + slot.acquired_at.load(std::memory_order_relaxed) >= 2;
+      const bool goes = faded && count + keep_idle < idle;
+      count += goes ? 1 : 0;
+      return goes;
+    });
   }
-  dispose_all(gone);
+  dispose_all(gone, destroy_reason::idle);
   return count;
 }
 
-time_point per_thread_core::maintain(time_point time) noexcept {
-  trim();
+// With an `idle_timeout`, what is too old by the clock; without one, a tick of `trim`. What is past its
+// lifetime in any case.
+time_point per_thread_core::maintain(time_point time) {
+  const bool by_clock = options_.idle_timeout != off;
+  if (!by_clock) {
+    trim(options_.min_idle);
+  }
+  time_point next = time_point::max();
+  pool_slot* gone = nullptr;
+  {
+    const section in(*this);
+    std::size_t left = idle_count();
+    const auto goes = [&](pool_slot& slot) {
+      const time_point fades = by_clock ? later(slot.idle_since, options_.idle_timeout) : time_point::max();
+      const bool expired = slot.expires_at <= time;
+      slot.reason = expired ? destroy_reason::expired : destroy_reason::idle;
+      if (expired || (fades <= time && left > options_.min_idle)) {
+        --left;
+        return true;
+      }
+      next = std::min(next, fades <= time ? slot.expires_at : std::min(fades, slot.expires_at));
+      return false;
+    };
+    gone = closed_ ? nullptr : take_if(goes);
+  }
+  dispose_all(gone);
+  refill(std::max(time, now()));
   const section in(*this);
-  const duration period = options_.idle_timeout != off ? options_.idle_timeout / 2 : trim_period;
-  return count_idle() > 0 ? later(time, period) : time_point::max();
+  if (failures_ > 0 && idle_count() < options_.min_idle) {
+    next = std::min(next, retry_at_);
+  }
+  const bool may_fade = !by_clock && idle_count() > options_.min_idle;
+  return may_fade ? std::min(next, later(time, trim_period)) : next;
 }
 
 void per_thread_core::close() noexcept {
@@ -466,87 +377,39 @@ void per_thread_core::close() noexcept {
     closed_ = true;
     gone = claim_everything();  // for good: from now on every thread takes the slow path, and finds it closed
   }
-  for (pool_slot* slot = gone; slot != nullptr; slot = slot->link) {
-    slot->reason = destroy_reason::closed;
-  }
-  dispose_all(gone);
-}
-
-drain_report per_thread_core::drain(time_point deadline) {
-  close();
-  section in(*this);
-  while (total_ > 0) {
-    const time_point current = now();
-    if (current >= deadline) {
-      break;
-    }
-    if (deadline == time_point::max()) {
-      drained_.wait(in.lock());
-    } else {
-      drained_.wait_until(in.lock(), later(std::chrono::steady_clock::now(), deadline - current));
-    }
-  }
-  return {holders()};
+  dispose_all(gone, destroy_reason::closed);
 }
 
 void per_thread_core::orphan() noexcept {
   unregister_pool({number_, serial_});
-  close();
-  const section in(*this);
-  orphaned_ = true;
+  object_pool_control::orphan();
 }
 
 // ---- reports ----
 
-std::vector<outstanding_lease> per_thread_core::holders() const {
-  return collect_holders(slots_, slots_used_, now(), npos);
-}
-
-object_pool_statistics per_thread_core::statistics() {
-  const section in(*this);
-  object_pool_statistics s;
-  s.total = total_;
-  s.idle = count_idle();
-  s.creating = creating_;
-  s.in_use = total_ - std::min(total_, s.idle + creating_);
-  s.max = npos;
-  s.acquired = retired_uses_;
-  std::uint64_t leased = 0;
-  for (std::uint32_t index = 1; index <= slots_used_; ++index) {
-    const pool_slot& slot = slots_[index];
-    s.acquired += slot.uses.load(std::memory_order_relaxed);
-    leased += slot.leased() ? 1 : 0;
-  }
+void per_thread_core::report(object_pool_statistics& s) noexcept {
+  const auto add = [&](const pool_slot& slot) { s.retained_bytes += slot.retained_bytes; };
   for (const pool_slot* slot = depot_; slot != nullptr; slot = slot->link) {
-    s.retained_bytes += slot->retained_bytes;
+    add(*slot);
   }
-  s.created = created_;
-  s.adopted = adopted_;
-  s.factory_failures = factory_failures_;
-  s.destroyed = destroyed_;
-  const std::uint64_t gone =
-      leased + s.destroyed_for(destroy_reason::discarded) + s.destroyed_for(destroy_reason::detached);
-  s.returned = s.acquired > gone ? s.acquired - gone : 0;
-  return s;
+  if (closed_) {
+    return;  // the caches are empty, and claimed for good
+  }
+  for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    if (cache->count() > 0) {
+      cache->claim(asymmetric_);
+      cache->for_each(add);
+      cache->unclaim();
+    }
+  }
 }
 
-std::size_t per_thread_core::idle() noexcept {
-  const section in(*this);
-  return count_idle();
-}
-
-bool per_thread_core::check_invariants() noexcept {
-  const section in(*this);
+bool per_thread_core::policy_invariants() noexcept {
   std::size_t in_depot = 0;
   for (const pool_slot* slot = depot_; slot != nullptr; slot = slot->link) {
     ++in_depot;
   }
-  std::uint64_t gone = 0;
-  for (const std::uint64_t count : destroyed_) {
-    gone += count;
-  }
-  return in_depot == depot_count_ && count_idle() + creating_ <= total_ &&
-         created_ + adopted_ + creating_ - gone == total_ && (!closed_ || count_idle() == 0);
+  return in_depot == depot_count_ && (!closed_ || idle_count() == 0);
 }
 
 }  // namespace cistern::detail

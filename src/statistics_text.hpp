@@ -81,6 +81,12 @@ class openmetrics_text {
   /// gauges.
   void counter(std::string_view name, std::string_view help, std::string_view unit = {});
 
+  /// Starts a family of histograms, and adds one: `buckets` are upper bounds, in order, each with the number
+  /// of observations up to it (not above the bound before); all observations, and the sum of their values.
+  void histogram(std::string_view name, std::string_view unit, std::string_view help,
+                 const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets, std::uint64_t count,
+                 std::uint64_t sum);
+
   /// Adds a sample to the family started last; `more_labels` as written, for example `block_bytes="64"`.
   void sample(std::uint64_t value, std::string_view more_labels = {});
   /// The same with a number that isn't whole, as written.

@@ -120,6 +120,30 @@ BOOST_AUTO_TEST_CASE(a_stop_token_ends_the_wait) {
   BOOST_TEST(pool.statistics().cancelled == 1U);
 }
 
+BOOST_AUTO_TEST_CASE(a_waiter_that_was_cancelled_gets_no_object) {
+  tally counts;
+  thing_pool pool({.max_size = 1}, {&counts});
+  auto held = pool.acquire();
+  std::stop_source source;
+  std::atomic<bool> cancelled{false};
+  std::atomic<int> got{-1};
+  {
+    std::jthread first([&] {
+      cancelled = error_of([&] { return pool.acquire_for(1h, source.get_token()); }) == pool_errc::cancelled;
+    });
+    yield_until_waiting(pool, 1);
+    std::jthread second([&] { got = pool.acquire()->id; });
+    yield_until_waiting(pool, 2);
+    source.request_stop();
+    yield_until([&] { return pool.statistics().waiting == 1; });
+    held.give_back();
+  }
+  BOOST_TEST(cancelled);
+  BOOST_TEST(got == 0);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(pool.statistics().cancelled == 1U);
+}
+
 BOOST_AUTO_TEST_CASE(a_jthread_that_waits_can_be_joined) {
   tally counts;
   thing_pool pool({.max_size = 1}, {&counts});
@@ -141,6 +165,25 @@ BOOST_AUTO_TEST_CASE(no_more_than_max_waiters_may_wait) {
   yield_until_waiting(pool, 1);
   BOOST_TEST((error_of([&] { return pool.acquire(); }) == pool_errc::exhausted));
   one.give_back();
+}
+
+BOOST_AUTO_TEST_CASE(a_creation_that_fails_is_the_end_of_a_drain_too) {
+  tally counts;
+  std::atomic<bool> creating{false};
+  std::atomic<bool> closed{false};
+  thing_pool pool({}, {&counts, nullptr, nullptr, [&] {
+                         creating = true;
+                         yield_until([&] { return closed.load(); });
+                         throw std::runtime_error("no connection");
+                       }});
+  std::error_code seen;
+  std::jthread creator([&] { seen = error_of([&] { return pool.acquire(); }); });
+  yield_until([&] { return creating.load(); });
+  pool.close();
+  closed = true;
+  BOOST_TEST(pool.drain(forever).drained());
+  creator.join();
+  BOOST_TEST(seen == pool_errc::factory_failed);
 }
 
 BOOST_AUTO_TEST_CASE(drain_waits_for_the_last_lease) {

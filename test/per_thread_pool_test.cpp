@@ -1,17 +1,20 @@
 // The per-thread policy: caches, stealing, fading, threads that end, and the books.
-#include <cistern/per_thread_pool.hpp>
+#include <cistern/object_pool.hpp>
 
 #include <atomic>
+#include <coroutine>
 #include <latch>
 #include <memory>
 #include <optional>
 #include <random>
 #include <stdexcept>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
 
+#include "support/coroutine.hpp"
 #include "support/object_pool_support.hpp"
 
 using namespace cistern;
@@ -112,15 +115,188 @@ BOOST_AUTO_TEST_CASE(idle_objects_fade_after_two_trims) {
   check_quiet(pool, counts);
 }
 
+BOOST_AUTO_TEST_CASE(trim_spares_as_many_as_it_is_told) {
+  tally counts;
+  caching_pool pool({.initial = 5}, {&counts});
+  pool.trim();
+  BOOST_TEST(pool.trim(2) == 3U);
+  BOOST_TEST(pool.idle() == 2U);
+  check_quiet(pool, counts);
+}
+
 BOOST_AUTO_TEST_CASE(maintain_is_a_tick) {
   manual_clock::reset();
   tally counts;
-  caching_pool pool({.idle_timeout = 10s}, {&counts}, nullptr, &manual_clock::now);
+  caching_pool pool({}, {&counts}, nullptr, &manual_clock::now);
   BOOST_TEST((pool.maintain(manual_clock::now()) == time_point::max()));
   pool.acquire().give_back();
-  BOOST_TEST((pool.maintain(manual_clock::now()) == manual_clock::now() + 5s));
+  BOOST_TEST((pool.maintain(manual_clock::now()) == manual_clock::now() + 1min));
   BOOST_TEST((pool.maintain(manual_clock::now()) == time_point::max()));
   BOOST_TEST(pool.idle() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(with_an_idle_timeout_maintain_goes_by_the_clock) {
+  manual_clock::reset();
+  tally counts;
+  caching_pool pool({.idle_timeout = 10s}, {&counts}, nullptr, &manual_clock::now);
+  pool.acquire().give_back();
+  const time_point returned = manual_clock::now();
+  for (int i = 0; i < 5; ++i) {
+    BOOST_TEST((pool.maintain(manual_clock::now()) == returned + 10s));
+  }
+  BOOST_TEST(pool.idle() == 1U);
+  manual_clock::advance(10s);
+  BOOST_TEST((pool.maintain(manual_clock::now()) == time_point::max()));
+  BOOST_TEST(pool.idle() == 0U);
+  BOOST_TEST(pool.statistics().destroyed_for(destroy_reason::idle) == 1U);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(min_idle_is_kept_up_and_spared) {
+  manual_clock::reset();
+  tally counts;
+  std::atomic<int> failing_creates{0};
+  caching_pool pool({.min_idle = 3, .idle_timeout = 10s}, {&counts, &failing_creates}, nullptr,
+                    &manual_clock::now);
+  pool.maintain();
+  BOOST_TEST(pool.idle() == 3U);
+  pool.warm(5);
+  manual_clock::advance(1h);
+  pool.maintain();
+  BOOST_TEST(pool.idle() == 3U);
+  pool.invalidate_all();
+  failing_creates = 1;
+  BOOST_TEST((pool.maintain() == manual_clock::now() + 10ms));  // the factory is left in peace for a while
+  BOOST_TEST(pool.idle() == 0U);
+  pool.maintain();
+  BOOST_TEST(counts.created == 5);
+  manual_clock::advance(10ms);
+  pool.maintain();
+  BOOST_TEST(pool.idle() == 3U);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(objects_do_not_outlive_max_lifetime) {
+  manual_clock::reset();
+  tally counts;
+  caching_pool pool({.max_lifetime = 10s, .lifetime_jitter = 0}, {&counts}, nullptr, &manual_clock::now);
+  auto held = pool.acquire();
+  pool.acquire().give_back();
+  BOOST_TEST((pool.maintain() == manual_clock::now() + 10s));
+  manual_clock::advance(10s);
+  BOOST_TEST(pool.acquire()->id == 2);  // found too old on acquire
+  held.give_back();                     // and on return
+  BOOST_TEST(pool.idle() == 1U);
+  manual_clock::advance(10s);
+  pool.maintain();
+  BOOST_TEST(pool.idle() == 0U);
+  BOOST_TEST(pool.statistics().destroyed_for(destroy_reason::expired) == 3U);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(recently_used_objects_are_not_validated) {
+  manual_clock::reset();
+  tally counts;
+  caching_pool pool({.validate_after = 1s}, {&counts}, nullptr, &manual_clock::now);
+  pool.acquire().give_back();
+  pool.acquire().give_back();
+  BOOST_TEST(counts.validated == 0);
+  manual_clock::advance(1s);
+  pool.acquire().give_back();
+  BOOST_TEST(counts.validated == 1);
+}
+
+BOOST_AUTO_TEST_CASE(deadlines_and_stop_tokens_are_heeded_without_waiting) {
+  manual_clock::reset();
+  tally counts;
+  thing_lifecycle slow{&counts};
+  slow.on_create = [] { manual_clock::advance(5s); };
+  caching_pool pool({.acquire_timeout = 2s}, std::move(slow), nullptr, &manual_clock::now);
+  // A create that outlives its caller's deadline finishes and lands in the pool.
+  BOOST_TEST(error_of([&] { return pool.acquire_for(1s); }) == pool_errc::timeout);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(pool.acquire_until(manual_clock::now() - 1s)->id == 0);  // what is idle is given at once
+  const auto held = pool.acquire();
+  BOOST_TEST(error_of([&] { return pool.acquire(); }) == pool_errc::timeout);
+  BOOST_TEST(pool.acquire_for(forever)->id == 1);
+  std::stop_source source;
+  source.request_stop();
+  BOOST_TEST(error_of([&] { return pool.acquire_for(forever, source.get_token()); }) == pool_errc::cancelled);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(pool.statistics().timed_out == 2U);
+  BOOST_TEST(pool.statistics().cancelled == 1U);
+  pool.close();
+  BOOST_TEST(error_of([&] { return pool.acquire_for(forever, source.get_token()); }) == pool_errc::closed);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(coroutines_never_suspend) {
+  tally counts;
+  caching_pool pool({}, {&counts});
+  bool executor_called = false;
+  int acquired = 0;
+  bool closed = false;
+  const auto use = [&]() -> started {
+    try {
+      auto one = co_await pool.acquire_async([&](std::coroutine_handle<>) { executor_called = true; });
+      auto other = co_await pool.acquire_async_until(time_point::max());
+      acquired += one->id != other->id ? 2 : 0;
+    } catch (const pool_error& error) {
+      closed = error.code() == pool_errc::closed;
+    }
+  };
+  use();
+  use();
+  BOOST_TEST(acquired == 4);
+  BOOST_TEST(!executor_called);
+  pool.close();
+  use();
+  BOOST_TEST(closed);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(resize_bounds_what_lies_idle) {
+  tally counts;
+  caching_pool pool({}, {&counts});
+  {
+    std::vector<lease<thing>> many;
+    for (int i = 0; i < 40; ++i) {
+      many.push_back(pool.acquire());
+    }
+  }
+  BOOST_TEST(pool.idle() == 40U);
+  pool.resize(5);
+  BOOST_TEST(pool.idle() == 5U);
+  {
+    std::vector<lease<thing>> many;
+    for (int i = 0; i < 8; ++i) {
+      many.push_back(pool.acquire());  // it still never says no
+    }
+  }
+  BOOST_TEST(pool.idle() == 5U);
+  BOOST_CHECK_THROW(pool.resize(0), std::invalid_argument);
+  pool.resize(npos);
+  pool.warm(50);
+  BOOST_TEST(pool.idle() == 50U);
+  check_quiet(pool, counts);
+  pool.close();
+  pool.resize(1);
+  check_quiet(pool, counts);
+}
+
+BOOST_AUTO_TEST_CASE(statistics_reach_into_every_cache) {
+  struct buffers {
+    std::vector<char> create() { return std::vector<char>(100); }
+    std::size_t retained_bytes(const std::vector<char>& one) noexcept { return one.capacity(); }
+  };
+  object_pool<std::vector<char>, buffers, per_thread> pool;
+  {
+    std::vector<lease<std::vector<char>>> held;
+    for (int i = 0; i < 40; ++i) {  // more than a cache holds
+      held.push_back(pool.acquire());
+    }
+  }
+  BOOST_TEST(pool.statistics().retained_bytes == 4000U);
 }
 
 BOOST_AUTO_TEST_CASE(trim_reaches_the_caches_of_other_threads_and_the_depot) {
@@ -280,17 +456,16 @@ BOOST_AUTO_TEST_CASE(options_without_a_meaning_are_refused) {
   const auto refused = [&](const object_pool_options& options) {
     BOOST_CHECK_THROW(caching_pool(options, {&counts}), std::invalid_argument);
   };
-  refused({.min_idle = 1});
   refused({.order = reuse_order::fifo});
-  refused({.max_lifetime = 1s});
-  refused({.validate_after = 1s});
   refused({.max_idle = 3, .initial = 4});
+  refused({.max_idle = 3, .min_idle = 4});
+  refused({.idle_timeout = -1s});
   BOOST_TEST(caching_pool({.max_size = 1, .initial = 4}, {&counts}).idle() == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(many_threads_and_everything_at_once) {
   tally counts;
-  caching_pool pool({}, {&counts});
+  caching_pool pool({.min_idle = 2, .max_lifetime = 5ms}, {&counts});
   std::atomic<int> shared_objects{0};
   std::vector<lease<thing>> handed_over(64);
   for (int round = 0; round < 3; ++round) {
@@ -320,6 +495,12 @@ BOOST_AUTO_TEST_CASE(many_threads_and_everything_at_once) {
               pool.invalidate_all();
             } else if (t == 3) {
               pool.evict_if([](const thing& one) { return one.id % 7 == 0; });
+            } else if (t == 4) {
+              pool.resize(1 + random() % 100);
+            } else if (t == 5) {
+              pool.maintain();
+            } else if (t == 6) {
+              (void)pool.statistics();
             }
           }
           handed_over[static_cast<std::size_t>(t)] = pool.acquire();
@@ -331,7 +512,7 @@ BOOST_AUTO_TEST_CASE(many_threads_and_everything_at_once) {
   }
   handed_over.clear();
   pool.trim();
-  pool.trim();
+  pool.trim(0);
   BOOST_TEST(pool.idle() == 0U);
   check_quiet(pool, counts);
 }

@@ -1,7 +1,7 @@
 // async_acquire: waiting for a pooled object in a coroutine, in the same queue as blocked threads.
 #pragma once
 
-#include <cistern/detail/object_pool_core.hpp>
+#include <cistern/detail/shared_core.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/pool_error.hpp>
 
@@ -82,6 +82,25 @@ class acquire_awaiter : private waiter {
   std::coroutine_handle<> coroutine_{};
   std::optional<pool_grant> grant_;
   std::optional<std::stop_callback<cancel>> on_stop_;
+};
+
+// The same for pools that never wait: what `Core::acquire` gives or throws.
+template <class Core, class T>
+class immediate_acquire {
+ public:
+  immediate_acquire(Core& core, acquire_request request, const source_location& where)
+      : core_(core), request_(std::move(request)), where_(where) {}
+  immediate_acquire(const immediate_acquire&) = delete;
+  immediate_acquire& operator=(const immediate_acquire&) = delete;
+
+  [[nodiscard]] bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  lease<T> await_resume() { return core_.acquire(request_, where_); }
+
+ private:
+  Core& core_;
+  acquire_request request_;
+  source_location where_;
 };
 
 }  // namespace detail

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cistern/async_acquire.hpp>
+#include <cistern/detail/per_thread_pool_core.hpp>
 #include <cistern/detail/shared_pool_core.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/object_lifecycle.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/object_pool_policy.hpp>
 #include <cistern/object_pool_statistics.hpp>
-#include <cistern/per_thread_pool.hpp>
 #include <cistern/pool_error.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -24,18 +24,26 @@
 
 namespace cistern {
 
-/// A pool of objects of type T, made by `Lifecycle` and given out one user at a time.
+namespace detail {
+template <class T, class Lifecycle, class Policy>
+struct pool_core;
+template <class T, class Lifecycle>
+struct pool_core<T, Lifecycle, shared> : std::type_identity<shared_pool_core<T, Lifecycle>> {};
+template <class T, class Lifecycle>
+struct pool_core<T, Lifecycle, per_thread> : std::type_identity<per_thread_pool_core<T, Lifecycle>> {};
+}  // namespace detail
+
+/// A pool of objects of type T, made by `Lifecycle` and given out one user at a time. `Policy` is `shared` or
+/// `per_thread`: see object_pool_policy.hpp for what they promise and cost.
 ///
 /// All member functions may be called from any thread at any time, except construction and destruction. The
 /// functions of the lifecycle run outside any lock, on the thread whose call needs them; there is no hidden
 /// thread. Destruction closes the pool; leases may outlive it, and so must the memory resource and whatever
 /// the lifecycle refers to. T needs no default, copy or move constructor.
-///
-/// Acquiring and giving back are O(1), lock-free while an object is idle, unless the pool is FIFO, has
-/// `max_idle < max_size`, or has more than `max_size` objects: then they take a mutex.
 template <class T, class Lifecycle, class Policy>
 class object_pool {
-  static_assert(std::same_as<Policy, shared>, "the policies are shared and per_thread");
+  static_assert(std::same_as<Policy, shared> || std::same_as<Policy, per_thread>,
+                "the policies are shared and per_thread");
   static_assert(object_lifecycle<Lifecycle, T>, "the lifecycle needs a member T create()");
 
   static constexpr bool create_is_noexcept = noexcept(std::declval<Lifecycle&>().create());
@@ -52,7 +60,8 @@ class object_pool {
   explicit object_pool(const object_pool_options& options = {}, Lifecycle lifecycle = Lifecycle{},
                        std::pmr::memory_resource* resource = nullptr,
                        pool_clock clock = &std::chrono::steady_clock::now)
-      : core_(core::make(options, std::move(lifecycle), resource_or_new_delete(resource), clock)) {}
+      : core_(detail::make_core<core>(options, std::move(lifecycle), resource_or_new_delete(resource),
+                                      clock)) {}
   object_pool(const object_pool&) = delete;
   object_pool& operator=(const object_pool&) = delete;
   /// Closes the pool.
@@ -113,8 +122,7 @@ class object_pool {
   [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {},
                                          Executor executor = {},
                                          source_location where = source_location::current()) {
-    return detail::acquire_awaiter<core, T, Executor>(*core_, {deadline, std::move(stop), true},
-                                                      std::move(executor), where);
+    return core_->acquire_async({deadline, std::move(stop), true}, std::move(executor), where);
   }
 
   /// Takes in an object made elsewhere and returns true, if there is room for it; otherwise leaves it alone
@@ -134,8 +142,8 @@ class object_pool {
   }
   /// Destroys every object that exists now: the idle ones at once, the others when they come back.
   void invalidate_all() noexcept { core_->invalidate_all(); }
-  /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; returns how many.
-  /// O(idle).
+  /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; a per-thread pool
+  /// only those that were idle before its last trim, too. Returns how many. O(idle).
   std::size_t trim(std::size_t keep_idle = 0) noexcept { return core_->trim(keep_idle); }
   /// Does what time demands: ends waits whose deadline has passed, destroys objects idle too long or too old,
   /// lets a failing factory try again, keeps up `min_idle`. Returns when it next has work
@@ -152,13 +160,13 @@ class object_pool {
 
   /// O(objects).
   [[nodiscard]] object_pool_statistics statistics() const { return core_->statistics(); }
-  /// Objects ready to be given out. O(idle).
+  /// Objects ready to be given out. O(1); O(threads) with `per_thread`.
   [[nodiscard]] std::size_t idle() const noexcept { return core_->idle(); }
   /// Whether the accounts and lists agree with each other: for tests.
   [[nodiscard]] bool check_invariants() const noexcept { return core_->check_invariants(); }
 
  private:
-  using core = detail::shared_pool_core<T, Lifecycle>;
+  using core = typename detail::pool_core<T, Lifecycle, Policy>::type;
   core* core_;
 };
 

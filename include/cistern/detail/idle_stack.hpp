@@ -1,4 +1,4 @@
-// idle_stack: the idle objects of a pool as a lock-free stack that can be switched off.
+// idle_stack: idle objects as a lock-free stack that can be switched off.
 //
 //   head:  | tag: 35 bits | shut: 1 bit | index of the top slot: 28 bits |
 //
@@ -33,34 +33,28 @@ class idle_stack {
 
   // The top slot, or null if the stack is empty or shut.
   [[nodiscard]] pool_slot* try_pop() noexcept {
-    // Acquire pairs with the release of the push: the object is as the last user left it.
-    std::uint64_t head = head_.load(std::memory_order_acquire);
-    for (unsigned pauses = first_pauses;; pauses = retreat(pauses)) {
-      const std::uint32_t index = index_of(head);
-      if (index == 0 || is_shut(head)) {
-        return nullptr;
-      }
-      pool_slot& slot = slots_[index];
-      // May be stale if another thread pops first; the tag makes the exchange fail then.
-      const std::uint32_t next = slot.next_index.load(std::memory_order_relaxed);
-      if (head_.compare_exchange_weak(head, changed(head, next), std::memory_order_acquire)) {
-        return &slot;
-      }
-    }
+    return try_pop_if([](std::uint32_t) { return true; });
   }
 
-  // Puts `slot` on top and returns true, unless the stack is shut or `still_valid()`, called after loading
-  // the head, returns false.
+  // The only slot; null if there are none or several, or if `older` has some, or either is shut. With
+  // `older` filled only by those who shut this stack meanwhile, what it returns was the oldest of both: the
+  // tag says that `older`, found empty, was so still.
+  [[nodiscard]] pool_slot* try_pop_only(const idle_stack& older) noexcept {
+    return try_pop_if([&](std::uint32_t next) { return next == 0 && older.open_and_empty(); });
+  }
+
+  // Puts `slot` on top and returns true, unless the stack is shut, or `may_push(index of the top slot)`,
+  // called after loading the head, returns false. Once it is pushed, somebody else may have it.
   template <class Check>
-  [[nodiscard]] bool try_push(pool_slot& slot, Check still_valid) noexcept {
-    // Acquire pairs with the release of reopening: what was changed under the mutex is seen by `still_valid`.
+  [[nodiscard]] bool try_push(pool_slot& slot, Check may_push) noexcept {
+    // Acquire pairs with the release of reopening: what was changed under the mutex is seen by `may_push`.
     std::uint64_t head = head_.load(std::memory_order_acquire);
     for (unsigned pauses = first_pauses;; pauses = retreat(pauses)) {
-      if (is_shut(head) || !still_valid()) {
+      if (is_shut(head) || !may_push(index_of(head))) {
         return false;
       }
       slot.next_index.store(index_of(head), std::memory_order_relaxed);
-      // Release pairs with the acquire of the pop and of shut().
+      // Release pairs with the acquire of the pop and of close().
       if (head_.compare_exchange_weak(head, changed(head, slot.index), std::memory_order_acq_rel,
                                       std::memory_order_acquire)) {
         return true;
@@ -68,6 +62,8 @@ class idle_stack {
     }
   }
 
+  // The index of the top slot, 0 if there is none: out of date at once, unless a tag vouches for it.
+  [[nodiscard]] std::uint32_t top() const noexcept { return index_of(head_.load(std::memory_order_acquire)); }
   [[nodiscard]] bool shut() const noexcept { return is_shut(head_.load(std::memory_order_relaxed)); }
 
   // Shuts the stack; returns the index of its top slot, from which `next_index` leads down. Needs the mutex.
@@ -91,7 +87,7 @@ class idle_stack {
   static constexpr unsigned index_bits = 28;
   static constexpr std::uint64_t shut_bit = std::uint64_t{1} << index_bits;
   static constexpr std::uint64_t tag_step = shut_bit << 1;
-  static constexpr unsigned first_pauses = 4;
+  static constexpr unsigned first_pauses = 32;
   static constexpr unsigned most_pauses = 256;
 
   static std::uint32_t index_of(std::uint64_t head) noexcept {
@@ -100,6 +96,31 @@ class idle_stack {
   static bool is_shut(std::uint64_t head) noexcept { return (head & shut_bit) != 0; }
   static std::uint64_t changed(std::uint64_t head, std::uint32_t index) noexcept {
     return ((head | (tag_step - 1)) + 1) | index;
+  }
+  // Acquire: in try_pop_only this load must not move before that of its own head.
+  [[nodiscard]] bool open_and_empty() const noexcept {
+    return (head_.load(std::memory_order_acquire) & (tag_step - 1)) == 0;
+  }
+
+  template <class Check>
+  [[nodiscard]] pool_slot* try_pop_if(Check may_pop) noexcept {
+    // Acquire pairs with the release of the push: the object is as the last user left it.
+    std::uint64_t head = head_.load(std::memory_order_acquire);
+    for (unsigned pauses = first_pauses;; pauses = retreat(pauses)) {
+      const std::uint32_t index = index_of(head);
+      if (index == 0 || is_shut(head)) {
+        return nullptr;
+      }
+      pool_slot& slot = slots_[index];
+      // May be stale if another thread pops first; the tag makes the exchange fail then.
+      const std::uint32_t next = slot.next_index.load(std::memory_order_relaxed);
+      if (!may_pop(next)) {
+        return nullptr;
+      }
+      if (head_.compare_exchange_weak(head, changed(head, next), std::memory_order_acquire)) {
+        return &slot;
+      }
+    }
   }
 
   // After a lost race: lets the winner do several operations in its own cache before the line moves again.

@@ -1,4 +1,4 @@
-// lifecycle_calls: the user's functions, called on objects in slots; what the policies of object pools share.
+// lifecycle_calls: the user's functions, called on objects in slots.
 #pragma once
 
 #include <cistern/detail/assert.hpp>
@@ -64,40 +64,5 @@ struct lifecycle_calls {
   static constexpr slot_table::slot_type slot_type{sizeof(typed_slot<T>), alignof(typed_slot<T>),
                                                    &construct_slot};
 };
-
-// Destroys the idle objects of `core` that `condemned` picks, outside any lock; returns how many.
-template <class Core, class T, class Lifecycle, class Predicate>
-std::size_t evict_from(Core& core, lifecycle_calls<T, Lifecycle>& calls, Predicate& condemned) {
-  pool_slot* rest = core.take_all_idle();
-  pool_slot* kept = nullptr;
-  pool_slot** kept_end = &kept;
-  pool_slot* gone = nullptr;
-  std::size_t count = 0;
-  const auto finish = [&]() noexcept {
-    *kept_end = rest;
-    core.put_all_back(kept);
-    core.dispose_all(gone);
-  };
-  try {
-    while (rest != nullptr) {
-      const bool evict = condemned(std::as_const(calls.object(*rest)));
-      pool_slot* const slot = std::exchange(rest, rest->link);
-      slot->link = nullptr;
-      if (evict) {
-        slot->reason = destroy_reason::evicted;
-        slot->link = std::exchange(gone, slot);
-        ++count;
-      } else {
-        *kept_end = slot;
-        kept_end = &slot->link;
-      }
-    }
-  } catch (...) {
-    finish();
-    throw;
-  }
-  finish();
-  return count;
-}
 
 }  // namespace cistern::detail

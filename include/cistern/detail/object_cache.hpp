@@ -71,6 +71,13 @@ class alignas(64) object_cache {
     slots_[have] = &slot;
     set_count(have + 1);
   }
+  // Calls `visit(const pool_slot&)` for each.
+  template <class Function>
+  void for_each(Function&& visit) const {
+    for (std::uint32_t i = 0; i < count(); ++i) {
+      visit(static_cast<const pool_slot&>(*slots_[i]));
+    }
+  }
   // Relaxed: others only use it as a hint.
   [[nodiscard]] std::uint32_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 

@@ -47,8 +47,11 @@ inline constexpr duration::rep not_leased = 0;
 // atomic members, which reports and failing pops read at any time; those reads need no order, only untorn
 // values.
 struct pool_slot {
-  std::atomic<std::uint32_t> next_index{0};  // link in the idle stack
-  std::uint32_t index = 0;                   // this slot's name in the idle stack
+  // What every acquire and return touches comes first, in one cache line.
+  std::atomic<std::uint32_t> next_index{0};  // link in an idle stack
+  std::atomic<std::uint32_t> depth{0};       // idle objects from here down that stack
+  std::uint32_t index = 0;                   // this slot's name in an idle stack
+  destroy_reason reason{};                   // of an object that is about to be destroyed
   lease_home* home = nullptr;
   std::atomic<std::uint64_t> uses{0};  // times this object was acquired
   std::atomic<duration::rep> acquired_at{not_leased};
@@ -60,7 +63,6 @@ struct pool_slot {
   time_point idle_since{};
   std::size_t retained_bytes = 0;
   pool_slot* link = nullptr;  // in lists private to the pool
-  destroy_reason reason{};    // of an object that is about to be destroyed
 
   [[nodiscard]] bool leased() const noexcept {
     return acquired_at.load(std::memory_order_relaxed) > not_leased;

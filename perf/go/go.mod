@@ -1,0 +1,3 @@
+module cistern/perf/go
+
+go 1.19

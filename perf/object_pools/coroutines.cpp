@@ -1,0 +1,99 @@
+// Coroutines that wait for the objects of a shared pool, on an executor of one thread or of several.
+#include <cistern/object_pool.hpp>
+
+#include <atomic>
+#include <coroutine>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "object_pools/contestants.hpp"
+#include "object_pools/object.hpp"
+#include "support/thread_team.hpp"
+
+namespace perf {
+
+namespace {
+
+constexpr unsigned coroutines_per_thread = 64;
+
+class run_queue {
+ public:
+  void push(std::coroutine_handle<> one) {
+    const std::scoped_lock lock(mutex_);
+    ready_.push_back(one);
+  }
+  bool run_one() {
+    std::unique_lock lock(mutex_);
+    if (ready_.empty()) {
+      return false;
+    }
+    const auto one = ready_.front();
+    ready_.pop_front();
+    lock.unlock();
+    one.resume();
+    return true;
+  }
+  struct turn {
+    run_queue& queue;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> one) const { queue.push(one); }
+    void await_resume() const noexcept {}
+  };
+  // The others first.
+  turn next_turn() { return {*this}; }
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::coroutine_handle<>> ready_;
+};
+
+struct started {
+  struct promise_type {
+    started get_return_object() { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
+using coroutine_pool = cistern::object_pool<pooled_object, pooled_object_lifecycle>;
+
+started use_in_turns(coroutine_pool& pool, run_queue& queue, std::size_t uses,
+                     std::atomic<unsigned>& running) {
+  co_await queue.next_turn();
+  for (std::size_t i = 0; i < uses; ++i) {
+    auto one = co_await pool.acquire_async([&](std::coroutine_handle<> self) { queue.push(self); });
+    use(*one);
+    co_await queue.next_turn();
+  }
+  --running;
+}
+
+}  // namespace
+
+double run_coroutines(const pool_workload& what, std::size_t uses) {
+  coroutine_pool pool({.max_size = what.objects, .initial = what.objects});
+  const unsigned coroutines = what.threads * coroutines_per_thread;
+  const std::size_t each = uses / coroutines + 1;
+  run_queue queue;
+  std::atomic<unsigned> running{coroutines};
+  for (unsigned i = 0; i < coroutines; ++i) {
+    use_in_turns(pool, queue, each, running);
+  }
+  const auto time = time_together(
+      what.threads, [](unsigned) {},
+      [&](unsigned) {
+        while (running > 0) {
+          if (!queue.run_one()) {
+            std::this_thread::yield();
+          }
+        }
+      },
+      [](unsigned) {});
+  return static_cast<double>(time.count()) / static_cast<double>(each * coroutines);
+}
+
+}  // namespace perf
