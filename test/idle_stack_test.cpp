@@ -26,7 +26,7 @@ BOOST_AUTO_TEST_CASE(the_last_one_pushed_is_popped_first) {
   BOOST_TEST(stack.try_pop() == nullptr);
   for (std::uint32_t index : {1U, 2U, 3U}) {
     BOOST_TEST(stack.try_push(slots[index], always));
-    BOOST_TEST(stack.top() == index);
+    BOOST_TEST(stack.read_top([](std::uint32_t top) { return top; }) == index);
   }
   for (std::uint32_t index : {3U, 2U, 1U}) {
     BOOST_TEST(stack.try_pop() == &slots[index]);

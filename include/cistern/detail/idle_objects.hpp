@@ -41,7 +41,7 @@ class idle_objects {
   [[nodiscard]] bool try_keep(pool_slot& slot, Check still_valid) noexcept {
     return (fifo_ ? in_ : out_).try_push(slot, [&](std::uint32_t top) {
       const std::uint32_t below = depth_at(top);
-      slot.depth.store(below + 1, std::memory_order_relaxed);
+      slot.depth.store(below + 1, std::memory_order_release);
       return still_valid() && (max_idle_ == npos || below + elsewhere() < max_idle_);
     });
   }
@@ -79,13 +79,16 @@ class idle_objects {
 
  private:
   // Each object knows how many lie on its stack from itself down, so that a push learns how many there are
-  // from the one word that it changes. Relaxed: if the top slot was not the top any more, the push fails.
+  // from the one word that it changes: if the slot it read was not the top any more, the push fails. Acquire
+  // pairs with the release in try_keep: see read_top.
   [[nodiscard]] std::uint32_t depth_at(std::uint32_t top) const noexcept {
-    return top != 0 ? slots_[top].depth.load(std::memory_order_relaxed) : 0;
+    return top != 0 ? slots_[top].depth.load(std::memory_order_acquire) : 0;
   }
-  // How many a push to `in` doesn't see. They can only get fewer meanwhile, so it may find too many, and
-  // takes the mutex to be sure, but never too few.
-  [[nodiscard]] std::size_t elsewhere() const noexcept { return fifo_ ? depth_at(out_.top()) : 0; }
+  // How many a push to `in` doesn't see. They can only get fewer until it is done, so it may find too many,
+  // and then takes the mutex to be sure, but never too few.
+  [[nodiscard]] std::size_t elsewhere() const noexcept {
+    return fifo_ ? out_.read_top([&](std::uint32_t top) { return depth_at(top); }) : 0;
+  }
   void put_on(std::uint32_t& top, pool_slot& slot) noexcept;
   void turn_over() noexcept;
 

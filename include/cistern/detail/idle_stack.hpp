@@ -62,8 +62,21 @@ class idle_stack {
     }
   }
 
-  // The index of the top slot, 0 if there is none: out of date at once, unless a tag vouches for it.
-  [[nodiscard]] std::uint32_t top() const noexcept { return index_of(head_.load(std::memory_order_acquire)); }
+  // What `read(index of the top slot, or 0)` returned while that slot was the top. `read` ends with an
+  // acquire load of what is only stored, with release, by who has popped the slot: then the tag has changed
+  // for us, too.
+  template <class Read>
+  [[nodiscard]] auto read_top(Read read) const noexcept {
+    std::uint64_t head = head_.load(std::memory_order_acquire);
+    for (;;) {
+      const auto result = read(index_of(head));
+      const std::uint64_t again = head_.load(std::memory_order_acquire);
+      if (again == head) {
+        return result;
+      }
+      head = again;
+    }
+  }
   [[nodiscard]] bool shut() const noexcept { return is_shut(head_.load(std::memory_order_relaxed)); }
 
   // Shuts the stack; returns the index of its top slot, from which `next_index` leads down. Needs the mutex.

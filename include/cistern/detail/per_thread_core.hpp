@@ -63,7 +63,7 @@ class per_thread_core : public object_pool_control, public object_cache_home {
   void resize(std::size_t max_size);
   void invalidate_all() noexcept;
   std::size_t trim(std::size_t keep_idle) noexcept;
-  time_point maintain(time_point now);
+  time_point maintain(time_point time);
   void close() noexcept final;
   // Hides that of the base: an orphan is no longer found by threads that end.
   void orphan() noexcept;

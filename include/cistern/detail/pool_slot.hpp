@@ -76,8 +76,8 @@ struct alignas(alignof(T) > 64 ? alignof(T) : 64) typed_slot : pool_slot {
     T object;
   };
   // The object's life is managed by the pool: it is there exactly while the slot is idle or leased.
-  typed_slot() noexcept {}
-  ~typed_slot() {}
+  typed_slot() noexcept {}  // NOLINT(modernize-use-equals-default): would be deleted, for T's sake
+  ~typed_slot() {}          // NOLINT(modernize-use-equals-default)
 };
 
 }  // namespace cistern::detail

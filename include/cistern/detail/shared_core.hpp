@@ -60,7 +60,7 @@ class shared_core : public object_pool_control {
   void resize(std::size_t max_size);
   std::size_t trim(std::size_t keep_idle) noexcept;
   void invalidate_all() noexcept;
-  time_point maintain(time_point now);
+  time_point maintain(time_point time);
   void close() noexcept final;
   // Takes all idle objects, as a list through `link`, the next to be given out first; and puts them back so.
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
@@ -110,7 +110,7 @@ class shared_core : public object_pool_control {
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept;
   [[nodiscard]] bool deadlocked(const waiter& one) const noexcept;
   [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept;
-  [[nodiscard]] pool_slot* expire_idle(time_point now) noexcept;
+  [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept;
   [[nodiscard]] time_point next_work() noexcept;
 
   idle_objects idle_;
