@@ -9,6 +9,7 @@
 
 #if !CISTERN_ASAN
 // A plain library in an instrumented program: see asan_tail.hpp.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's
 extern "C" [[gnu::weak]] void __asan_poison_memory_region(const volatile void* begin, std::size_t bytes);
 #endif
 

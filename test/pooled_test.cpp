@@ -281,13 +281,17 @@ BOOST_AUTO_TEST_CASE(a_throwing_nothrow_new_finds_its_block_among_many) {
 
 BOOST_AUTO_TEST_CASE(sizes_out_of_reach) {
   const usage used;
-  const volatile std::size_t too_many = PTRDIFF_MAX / sizeof(order);
-  BOOST_CHECK_THROW(static_cast<void>(new order[too_many]), std::bad_alloc);
-  BOOST_CHECK_THROW(static_cast<void>(new order[too_many * 8]),
-                    std::bad_alloc);  // of which kind is the compiler's
-  BOOST_TEST((new (std::nothrow) order[too_many] == nullptr));
-  const volatile std::size_t too_many_wide = PTRDIFF_MAX / sizeof(wide);
-  BOOST_TEST((new (std::nothrow) wide[too_many_wide] == nullptr));
+  const volatile std::size_t most = PTRDIFF_MAX / sizeof(order);
+  // Of which kind the exception is where the size overflows is the compiler's.
+  BOOST_CHECK_THROW(static_cast<void>(new order[most * 8]), std::bad_alloc);
+  BOOST_CHECK_THROW(static_cast<void>(new order[most + most / 2]), std::bad_alloc);
+  BOOST_TEST((new (std::nothrow) order[most + most / 2] == nullptr));
+  if constexpr (!cistern::detail::asan_build) {  // which aborts where upstream is asked for that much
+    BOOST_CHECK_THROW(static_cast<void>(new order[most]), std::bad_alloc);
+    BOOST_TEST((new (std::nothrow) order[most] == nullptr));
+    const volatile std::size_t most_wide = PTRDIFF_MAX / sizeof(wide);
+    BOOST_TEST((new (std::nothrow) wide[most_wide] == nullptr));
+  }
   BOOST_TEST(used.bytes() == 0U);
 }
 

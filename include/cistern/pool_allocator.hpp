@@ -84,9 +84,8 @@ class pool_allocator {
 
   /// The same pool, for another type.
   template <class U>
-  constexpr pool_allocator(
-      const pool_allocator<U, Resource>& other) noexcept  // NOLINT(google-explicit-constructor)
-      : pool_(other.resource()) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr pool_allocator(const pool_allocator<U, Resource>& other) noexcept : pool_(other.resource()) {}
 
   /// Room for `count` objects. Throws `std::bad_array_new_length` where their size overflows,
   /// `bad_allocation` where it is more than any object can have, and what the pool throws. O(1) but for what

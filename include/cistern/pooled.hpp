@@ -49,6 +49,7 @@ void deallocate_unsized(void* block) noexcept;
 /// `new` throws `std::bad_alloc` (see `bad_allocation`) and doesn't call the new-handler. Thread-safe.
 template <class T>
 struct pooled {
+  // NOLINTBEGIN(misc-new-delete-overloads): each has its delete, the sized one
   [[nodiscard]] static void* operator new(std::size_t bytes) {
     return process_pool()->allocate(bytes, detail::natural_alignment);
   }
@@ -76,6 +77,7 @@ struct pooled {
                                             const std::nothrow_t&) noexcept {
     return detail::allocate_or_null(bytes, static_cast<std::size_t>(alignment));
   }
+  // NOLINTEND(misc-new-delete-overloads)
 
   // Sized forms only: where a class has both, the language takes the one without a size.
   static void operator delete(void* object, std::size_t bytes) noexcept {
