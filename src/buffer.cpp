@@ -154,6 +154,24 @@ void buffer::make_room(std::size_t n) {
   end_unread();
 }
 
+/// What `from` becomes when a byte is to be appended: it begins and grows as by `append`.
+buffer::storage buffer::with_room_for_one(std::pmr::memory_resource* resource, storage from,
+                                          std::size_t max_size) {
+  buffer grown(resource);
+  grown.take_storage(from);
+  grown.max_size_ = max_size;
+  try {
+    grown.check_growth(1);
+    grown.make_room(from.block == nullptr ? std::min(smallest_appended_block_bytes, max_size) : 1);
+  } catch (...) {
+    grown.forget_block();  // it stays the caller's
+    throw;
+  }
+  const storage result{grown.block_, grown.read_, grown.write_, grown.write_limit_, grown.block_end_};
+  grown.forget_block();
+  return result;
+}
+
 bool buffer::owns(const char* data) const noexcept {
   const std::less<const char*> before;  // a total order, where < on unrelated pointers promises nothing
   return block_ != nullptr && !before(data, block_) && before(data, block_end_);
@@ -166,10 +184,6 @@ void buffer::append_in_room(const char* data, std::size_t n) noexcept {
     std::memmove(write_, data, n);
     write_ += n;
   }
-}
-
-void buffer::push_back_slow(char c) {
-  append_slow(&c, 1);
 }
 
 void buffer::append_slow(const char* data, std::size_t n) {

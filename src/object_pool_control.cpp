@@ -1,3 +1,5 @@
+#include "object_pool_control.hpp"
+
 #include <cistern/detail/object_pool_control.hpp>
 
 #include <algorithm>
@@ -5,8 +7,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "object_pool_section.hpp"
 
 namespace cistern::detail {
 

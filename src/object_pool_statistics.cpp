@@ -25,13 +25,7 @@ constexpr std::string_view reason_names[destroy_reason_count] = {
   return {text, end};
 }
 
-// A field that is one number, as it is called in each of the three texts.
-struct figure {
-  const char* key;   // in JSON, and behind the prefix in OpenMetrics
-  const char* name;  // in the table
-  const char* help;
-  std::uint64_t value;
-};
+using detail::figure;
 
 [[nodiscard]] std::vector<figure> gauges(const object_pool_statistics& s) {
   return {{"total", "total", "Objects that exist or are being created.", s.total},
@@ -90,14 +84,10 @@ std::ostream& operator<<(std::ostream& out, const object_pool_statistics& s) {
 
 std::string to_json(const object_pool_statistics& s) {
   detail::json_object json;
-  for (const figure& one : gauges(s)) {
-    json.add(one.key, one.value);
-  }
+  json.add(gauges(s));
   json.add_raw("max", s.max == npos ? "null" : std::to_string(s.max));
   json.add("retained_bytes", s.retained_bytes);
-  for (const figure& one : counters(s)) {
-    json.add(one.key, one.value);
-  }
+  json.add(counters(s));
   json.add_raw("wait_time_seconds", in_seconds(s.wait_time));
   detail::json_object destroyed;
   for (std::size_t i = 0; i < destroy_reason_count; ++i) {
@@ -109,20 +99,14 @@ std::string to_json(const object_pool_statistics& s) {
 std::string to_openmetrics(const object_pool_statistics& s, std::string_view pool_name) {
   detail::openmetrics_text text("pool", pool_name);
   const std::string prefix = "cistern_object_pool_";
-  for (const figure& one : gauges(s)) {
-    text.gauge(prefix + one.key + "_objects", "objects", one.help);
-    text.sample(one.value);
-  }
+  text.gauges(prefix, "objects", gauges(s));
   if (s.max != npos) {
     text.gauge(prefix + "max_objects", "objects", "Objects that may exist at once.");
     text.sample(s.max);
   }
   text.gauge(prefix + "retained_bytes", "bytes", "What the idle objects hold.");
   text.sample(s.retained_bytes);
-  for (const figure& one : counters(s)) {
-    text.counter(prefix + one.key, one.help);
-    text.sample(one.value);
-  }
+  text.counters(prefix, counters(s));
   text.counter(prefix + "wait_time_seconds", "Time spent in the queue, by all callers together.", "seconds");
   text.sample_raw(in_seconds(s.wait_time));
   text.counter(prefix + "destroyed", "Objects that left the pool, by reason.");

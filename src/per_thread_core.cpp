@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "object_pool_section.hpp"
+#include "object_pool_control.hpp"
 #include "per_thread_registry.hpp"
 
 namespace cistern::detail {

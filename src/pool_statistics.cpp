@@ -9,10 +9,26 @@ namespace cistern {
 
 namespace {
 
+using detail::figure;
 using detail::in_binary_units;
 using detail::percentage;
 using detail::text_table;
 using detail::with_thousands;
+
+[[nodiscard]] std::vector<figure> byte_gauges(const pool_statistics& s) {
+  return {{"in_use_bytes", "in use", "Blocks in the hands of users, at their block size.", s.in_use_bytes},
+          {"idle_bytes", "idle", "Free blocks and parts of chunks not yet carved.", s.idle_bytes},
+          {"overhead_bytes", "overhead", "The pool's own records.", s.overhead_bytes},
+          {"upstream_bytes", "held from upstream", "All bytes held from upstream.", s.upstream_bytes},
+          {"peak_upstream_bytes", "peak", "The most bytes ever held from upstream.", s.peak_upstream_bytes}};
+}
+
+[[nodiscard]] std::vector<figure> upstream_counters(const pool_statistics& s) {
+  return {{"upstream_allocations", "upstream allocations", "Successful allocations from upstream.",
+           s.upstream_allocations},
+          {"upstream_deallocations", "upstream deallocations", "Deallocations to upstream.",
+           s.upstream_deallocations}};
+}
 
 [[nodiscard]] bool was_used(const oversize_statistics& oversize) {
   return oversize.allocations != 0 || oversize.deallocations != 0;
@@ -23,14 +39,13 @@ using detail::with_thousands;
   const auto add_bytes = [&](const char* name, std::size_t bytes) {
     table.add_row({name, with_thousands(bytes), "B", bytes < 1024 ? "" : "(" + in_binary_units(bytes) + ")"});
   };
-  add_bytes("in use", s.in_use_bytes);
-  if (was_used(s.oversize)) add_bytes("  of which oversize", s.oversize.live_bytes);
-  add_bytes("idle", s.idle_bytes);
-  add_bytes("overhead", s.overhead_bytes);
-  add_bytes("held from upstream", s.upstream_bytes);
-  add_bytes("peak", s.peak_upstream_bytes);
-  table.add_row({"upstream allocations", with_thousands(s.upstream_allocations)});
-  table.add_row({"upstream deallocations", with_thousands(s.upstream_deallocations)});
+  for (const figure& one : byte_gauges(s)) {
+    add_bytes(one.name, one.value);
+    if (one.key == std::string_view("in_use_bytes") && was_used(s.oversize)) {
+      add_bytes("  of which oversize", s.oversize.live_bytes);
+    }
+  }
+  for (const figure& one : upstream_counters(s)) table.add_row({one.name, with_thousands(one.value)});
   return table.text();
 }
 
@@ -76,27 +91,6 @@ void add_oversize_row(text_table& table, const oversize_statistics& oversize) {
       .add("live_blocks", oversize.live_blocks)
       .add("live_bytes", oversize.live_bytes)
       .text();
-}
-
-void add_total_metrics(detail::openmetrics_text& text, const pool_statistics& s) {
-  const auto gauge_bytes = [&](const char* name, const char* help, std::size_t bytes) {
-    text.gauge(name, "bytes", help);
-    text.sample(bytes);
-  };
-  const auto counter = [&](const char* name, const char* help, std::uint64_t count) {
-    text.counter(name, help);
-    text.sample(count);
-  };
-  gauge_bytes("cistern_pool_in_use_bytes", "Blocks in the hands of users, at their block size.",
-              s.in_use_bytes);
-  gauge_bytes("cistern_pool_idle_bytes", "Free blocks and parts of chunks not yet carved.", s.idle_bytes);
-  gauge_bytes("cistern_pool_overhead_bytes", "The pool's own records.", s.overhead_bytes);
-  gauge_bytes("cistern_pool_upstream_bytes", "All bytes held from upstream.", s.upstream_bytes);
-  gauge_bytes("cistern_pool_peak_upstream_bytes", "The most bytes ever held from upstream.",
-              s.peak_upstream_bytes);
-  counter("cistern_pool_upstream_allocations", "Successful allocations from upstream.",
-          s.upstream_allocations);
-  counter("cistern_pool_upstream_deallocations", "Deallocations to upstream.", s.upstream_deallocations);
 }
 
 void add_oversize_metrics(detail::openmetrics_text& text, const oversize_statistics& oversize) {
@@ -151,13 +145,8 @@ std::string to_json(const pool_statistics& statistics) {
   buckets.reserve(statistics.buckets.size());
   for (const bucket_statistics& bucket : statistics.buckets) buckets.push_back(bucket_json(bucket));
   return detail::json_object()
-      .add("in_use_bytes", statistics.in_use_bytes)
-      .add("idle_bytes", statistics.idle_bytes)
-      .add("overhead_bytes", statistics.overhead_bytes)
-      .add("upstream_bytes", statistics.upstream_bytes)
-      .add("peak_upstream_bytes", statistics.peak_upstream_bytes)
-      .add("upstream_allocations", statistics.upstream_allocations)
-      .add("upstream_deallocations", statistics.upstream_deallocations)
+      .add(byte_gauges(statistics))
+      .add(upstream_counters(statistics))
       .add_raw("buckets", detail::json_array(buckets))
       .add_raw("oversize", oversize_json(statistics.oversize))
       .text();
@@ -165,7 +154,8 @@ std::string to_json(const pool_statistics& statistics) {
 
 std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name) {
   detail::openmetrics_text text("pool", pool_name);
-  add_total_metrics(text, statistics);
+  text.gauges("cistern_pool_", "bytes", byte_gauges(statistics));
+  text.counters("cistern_pool_", upstream_counters(statistics));
   add_oversize_metrics(text, statistics.oversize);
   add_bucket_metrics(text, statistics.buckets);
   return std::move(text).finish();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "object_pool_section.hpp"
+#include "object_pool_control.hpp"
 
 namespace cistern::detail {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <thread>
 
-#include "object_pool_section.hpp"
+#include "object_pool_control.hpp"
 
 namespace cistern::detail {
 

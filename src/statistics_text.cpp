@@ -95,6 +95,11 @@ json_object& json_object::add_raw(std::string_view key, std::string_view json) {
   return *this;
 }
 
+json_object& json_object::add(const std::vector<figure>& figures) {
+  for (const figure& one : figures) add(one.key, one.value);
+  return *this;
+}
+
 std::string json_array(const std::vector<std::string>& values) {
   std::string text = "[";
   for (const std::string& value : values) {
@@ -151,6 +156,22 @@ void openmetrics_text::histogram(std::string_view name, std::string_view unit, s
   sample(count);
   sample_name_ = family + "_sum";
   sample(sum);
+}
+
+void openmetrics_text::gauges(std::string_view prefix, std::string_view unit,
+                              const std::vector<figure>& figures) {
+  for (const figure& one : figures) {
+    const std::string name = std::string(prefix) + one.key;
+    gauge(name.ends_with(unit) ? name : name + "_" + std::string(unit), unit, one.help);
+    sample(one.value);
+  }
+}
+
+void openmetrics_text::counters(std::string_view prefix, const std::vector<figure>& figures) {
+  for (const figure& one : figures) {
+    counter(std::string(prefix) + one.key, one.help);
+    sample(one.value);
+  }
 }
 
 void openmetrics_text::sample(std::uint64_t value, std::string_view more_labels) {

@@ -21,6 +21,14 @@ namespace cistern::detail {
 /// when `whole` is 0.
 [[nodiscard]] std::string percentage(std::uint64_t part, std::uint64_t whole);
 
+/// One number of a report, as each of the three texts calls it.
+struct figure {
+  const char* key;   ///< In JSON, and behind a prefix in OpenMetrics.
+  const char* name;  ///< In the table.
+  const char* help;  ///< In OpenMetrics.
+  std::uint64_t value;
+};
+
 /// Right-aligned columns as wide as their widest cell, two spaces apart; the first column is left-aligned
 /// when asked.
 class text_table {
@@ -53,6 +61,7 @@ class json_object {
   json_object& add(std::string_view key, std::uint64_t number) {
     return add_raw(key, std::to_string(number));
   }
+  json_object& add(const std::vector<figure>& figures);
   /// `json` is a JSON value already.
   json_object& add_raw(std::string_view key, std::string_view json);
 
@@ -86,6 +95,10 @@ class openmetrics_text {
   void histogram(std::string_view name, std::string_view unit, std::string_view help,
                  const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets, std::uint64_t count,
                  std::uint64_t sum);
+  /// A family with one sample for each figure, named by `prefix`, its key, and the unit if the key doesn't
+  /// say it.
+  void gauges(std::string_view prefix, std::string_view unit, const std::vector<figure>& figures);
+  void counters(std::string_view prefix, const std::vector<figure>& figures);
 
   /// Adds a sample to the family started last; `more_labels` as written, for example `block_bytes="64"`.
   void sample(std::uint64_t value, std::string_view more_labels = {});

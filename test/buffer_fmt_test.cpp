@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(other_fields_are_left_to_fmt) {
   check_fmt("{1} {0}", 1, 2);
   check_fmt("{} {:{}}", 1, 2, 9);
   check_fmt("{x}", fmt::arg("x", 1));
-  check_fmt("{}", own_type{});  // a text too, but formatted by a rule of its own
+  check_fmt("{}", own_type{});          // a text too, but formatted by a rule of its own
   check_fmt(fmt::runtime("{}"), 1, 2);  // an argument too many
   BOOST_CHECK_THROW(cistern::fmt_print(b, fmt::runtime("{} {"), 1, 2), fmt::format_error);
   BOOST_CHECK_THROW(cistern::fmt_print(b, fmt::runtime("{} }"), 1), fmt::format_error);
@@ -136,7 +136,8 @@ BOOST_AUTO_TEST_CASE(no_memory_in_the_middle_of_a_text_appends_nothing) {
   const std::string text(300, 't');
   const auto print_all = [&](buffer& out) { cistern::fmt_print(out, "{} {:>400} {}", 1, "wide", text); };
   const auto print_plain = [&](buffer& out) { cistern::fmt_print(out, "{} {} {}", 1, text, text); };
-  for (const auto& print : {std::function<void(buffer&)>(print_all), std::function<void(buffer&)>(print_plain)}) {
+  for (const auto& print :
+       {std::function<void(buffer&)>(print_all), std::function<void(buffer&)>(print_plain)}) {
     cistern::testing::failing_resource failing{&memory};
     buffer target("before", &failing);
     target.consume(2);

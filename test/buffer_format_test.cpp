@@ -1,4 +1,5 @@
-// Formatted output into cistern::buffer: what writes as snprintf does, and std::format where the library has it.
+// Formatted output into cistern::buffer: what writes as snprintf does, and std::format where the library has
+// it.
 #include <cistern/buffer_format.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>

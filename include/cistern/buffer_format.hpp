@@ -38,8 +38,8 @@ requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& 
 
 #if defined(__cpp_lib_format)
 
-/// Appends the formatted arguments. Nothing is appended if formatting throws. Precondition: no argument refers
-/// to bytes of `out`.
+/// Appends the formatted arguments. Nothing is appended if formatting throws. Precondition: no argument
+/// refers to bytes of `out`.
 template <class... Arguments>
 buffer& print(buffer& out, std::format_string<Arguments...> format, Arguments&&... arguments) {
   return print_with(out, [&](char* room, std::size_t room_bytes) {

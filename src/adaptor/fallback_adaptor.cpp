@@ -36,6 +36,8 @@ struct fallback_adaptor::record {
 
 namespace {
 
+constexpr std::size_t bucket_bytes = sizeof(void*);
+
 /// AddressSanitizer goes on finding what is written or read behind a block: padding and record.
 void poison_behind(void* block, std::size_t bytes, std::size_t whole_bytes) noexcept {
   detail::poison_tail(static_cast<std::byte*>(block) + bytes, whole_bytes - bytes);
@@ -89,7 +91,7 @@ void fallback_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t
   fallback_->deallocate(block, whole_bytes, record::whole_alignment_for(known.alignment));
 }
 
-bool fallback_adaptor::is_from_fallback(const void* block) const noexcept {
+CISTERN_TOUCHES_RECORDS bool fallback_adaptor::is_from_fallback(const void* block) const noexcept {
   if (fallback_live_blocks() == 0) return false;
   const std::lock_guard guard(lock_);
   return *link_to(block) != nullptr;
@@ -141,7 +143,7 @@ CISTERN_TOUCHES_RECORDS void fallback_adaptor::grow() noexcept {
   record** const old = buckets_;
   record** wider = nullptr;
   try {
-    wider = static_cast<record**>(fallback_->allocate(4 * old_count * sizeof(record*), alignof(record*)));
+    wider = static_cast<record**>(fallback_->allocate(4 * old_count * bucket_bytes, alignof(void*)));
   } catch (...) {
     return;
   }
@@ -159,13 +161,13 @@ CISTERN_TOUCHES_RECORDS void fallback_adaptor::grow() noexcept {
     old[i] = nullptr;
   }
   if (old != own_buckets_.data()) {
-    fallback_->deallocate(old, old_count * sizeof(record*), alignof(record*));
+    fallback_->deallocate(old, old_count * bucket_bytes, alignof(void*));
   }
 }
 
 void fallback_adaptor::give_buckets_back() noexcept {
   if (buckets_ == own_buckets_.data()) return;
-  fallback_->deallocate(buckets_, bucket_count_ * sizeof(record*), alignof(record*));
+  fallback_->deallocate(buckets_, bucket_count_ * bucket_bytes, alignof(void*));
   buckets_ = own_buckets_.data();
   bucket_count_ = own_buckets_.size();
 }

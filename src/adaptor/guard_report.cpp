@@ -15,6 +15,7 @@ class line {
   [[gnu::format(printf, 2, 3)]] void add(const char* format, ...) noexcept {
     std::va_list arguments;
     va_start(arguments, format);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the analyzer loses it on the second call of `add`.
     const int wanted = std::vsnprintf(text_.data() + used_, text_.size() - used_, format, arguments);
     va_end(arguments);
     if (wanted > 0) {

@@ -1,4 +1,5 @@
-// Adaptors over adaptors over pools: every order conforms, and each of a stack goes on doing its own part.
+// Adaptors over adaptors over pools: stacks conform in whatever order, and each of a stack goes on doing its
+// own part.
 #include <cistern/adaptor/failure_adaptor.hpp>
 #include <cistern/adaptor/fallback_adaptor.hpp>
 #include <cistern/adaptor/guarding_adaptor.hpp>
@@ -96,17 +97,15 @@ struct subject : cistern::testing::conformance_subject {
   }
 };
 
+// The suite takes long, so each adaptor stands in three of the six places here, and in one over each pool.
 template <class Pool>
-void stacks_conform() {
-  order each = {kind::limit,    kind::statistics, kind::recording,
-                kind::fallback, kind::failure,    kind::guarding};
-  // Each adaptor stands once in each place.
-  for (std::size_t i = 0; i < each.size(); ++i) {
-    order_in_use = each;
+void stacks_conform(order from_the_bottom, int rotations) {
+  for (int i = 0; i < rotations; ++i) {
+    order_in_use = from_the_bottom;
     BOOST_TEST_CONTEXT("rotation " << i) {
       require_conformance<subject<Pool>>();
     }
-    std::rotate(each.begin(), each.begin() + 1, each.end());
+    std::rotate(from_the_bottom.begin(), from_the_bottom.begin() + 2, from_the_bottom.end());
   }
 }
 
@@ -126,13 +125,16 @@ static_assert(stays_where_it_is<cistern::guarding_adaptor>);
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(over_new_and_delete) {
-  stacks_conform<void>();
+  stacks_conform<void>(
+      {kind::limit, kind::statistics, kind::recording, kind::fallback, kind::failure, kind::guarding}, 3);
 }
 BOOST_AUTO_TEST_CASE(over_the_unsynchronized_pool) {
-  stacks_conform<cistern::unsynchronized_pool_resource>();
+  stacks_conform<cistern::unsynchronized_pool_resource>(
+      {kind::guarding, kind::limit, kind::failure, kind::fallback, kind::statistics, kind::recording}, 1);
 }
 BOOST_AUTO_TEST_CASE(over_the_synchronized_pool) {
-  stacks_conform<cistern::synchronized_pool_resource>();
+  stacks_conform<cistern::synchronized_pool_resource>(
+      {kind::recording, kind::statistics, kind::guarding, kind::failure, kind::limit, kind::fallback}, 1);
 }
 
 // The stack that a service might have: a bounded pool, caches that make room, a reserve, accounts on top.

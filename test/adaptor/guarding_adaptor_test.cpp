@@ -414,7 +414,8 @@ BOOST_AUTO_TEST_CASE(sizes_near_the_largest_number_are_refused) {
   for (std::size_t below = 0; below < 200; ++below) {
     BOOST_CHECK_THROW((void)g.memory.allocate(SIZE_MAX - below), std::bad_alloc);
   }
-  BOOST_CHECK_THROW((void)g.memory.allocate(8, std::size_t{1} << 63), std::bad_alloc);
+  const volatile std::size_t largest_alignment = std::size_t{1} << 63;  // More than compilers believe in.
+  BOOST_CHECK_THROW((void)g.memory.allocate(8, largest_alignment), std::bad_alloc);
   BOOST_TEST(g.memory.outstanding_blocks() == 0u);
   g.require_none();
 }

@@ -6,11 +6,11 @@
 #include <cstddef>
 
 // A block's unused tail is poisoned and unpoisoned both by inline functions, compiled with the user's flags,
-// and by the library's own sources, compiled with other flags perhaps. So that the two always agree, those that
-// aren't instrumented themselves ask at run time whether the program has AddressSanitizer: the library's sources
-// (which define CISTERN_LIBRARY_SOURCE) in any build, its users where the library is instrumented (its CMake
-// target then defines CISTERN_LIBRARY_HAS_ASAN for them). An instrumented user and a plain library work together,
-// and so do an instrumented library and a plain user.
+// and by the library's own sources, compiled with other flags perhaps. So that the two always agree, those
+// that aren't instrumented themselves ask at run time whether the program has AddressSanitizer: the library's
+// sources (which define CISTERN_LIBRARY_SOURCE) in any build, its users where the library is instrumented
+// (its CMake target then defines CISTERN_LIBRARY_HAS_ASAN for them). An instrumented user and a plain library
+// work together, and so do an instrumented library and a plain user.
 #if !CISTERN_ASAN && (defined(CISTERN_LIBRARY_SOURCE) || defined(CISTERN_LIBRARY_HAS_ASAN))
 #define CISTERN_ASKS_FOR_ASAN 1
 #else

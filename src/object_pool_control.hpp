@@ -1,4 +1,4 @@
-// object_pool_section: a stretch of code under an object pool's mutex, and what must happen right after it.
+// object_pool_control: a stretch of code under an object pool's mutex, and what must happen right after it.
 #pragma once
 
 #include <cistern/detail/object_pool_control.hpp>
