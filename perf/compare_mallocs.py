@@ -372,7 +372,8 @@ def report(arguments, mallocs, samples):
     shapes = [row for row in SHAPES if any(s.row == row for s in samples)]
     programs = list(dict.fromkeys(s.row for s in samples if s.row not in SHAPES))
     rounds = 1 + max(s.round for s in samples)
-    lines = [f"{processor()}, {os.cpu_count()} hardware threads, Linux {".".join(platform.release().split(".")[:2])}; {rounds} rounds, "
+    kernel = ".".join(platform.release().split(".")[:2])
+    lines = [f"{processor()}, {os.cpu_count()} hardware threads, Linux {kernel}; {rounds} rounds, "
              f"{arguments.threads} threads in the benchmarks. Medians; in brackets the median of the ratios within each round.", ""]
     reference = "mimalloc" if "mimalloc" in mallocs else next(iter(mallocs))
     if shapes:
