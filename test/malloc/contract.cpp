@@ -19,7 +19,7 @@ namespace contract {
 namespace {
 
 constexpr int skipped = 77;
-constexpr unsigned most_seconds_per_case = 60;
+constexpr unsigned most_seconds_per_case = 120;
 
 test_case* first_case = nullptr;
 bool cistern = false;

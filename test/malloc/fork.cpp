@@ -89,7 +89,7 @@ void live_as_child(void* inherited) {
 
 CONTRACT_CASE(fork_while_threads_allocate) {
   const busy_threads others(3);
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 25; ++round) {
     void* const inherited = malloc(5000);
     fill(inherited, 5000, 1);
     const pid_t child = fork();
@@ -153,7 +153,7 @@ CONTRACT_CASE(fork_handlers_allocate) {
   };
   MUST(pthread_atfork(prepare, in_parent, in_child) == 0);
   const busy_threads others(2);
-  for (unsigned round = 1; round <= 40; ++round) {
+  for (unsigned round = 1; round <= 20; ++round) {
     const pid_t child = fork();
     if (child == 0) {
       alarm(20);
@@ -171,7 +171,7 @@ CONTRACT_CASE(fork_handlers_allocate) {
 CONTRACT_CASE(fork_handlers_registered_before_malloc_was_used_allocate) {
   early_library_allocate_in_fork_handlers = true;
   const busy_threads others(2);
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 20; ++round) {
     const pid_t child = fork();
     if (child == 0) {
       alarm(20);
@@ -180,7 +180,7 @@ CONTRACT_CASE(fork_handlers_registered_before_malloc_was_used_allocate) {
     }
     must_end_well(child);
   }
-  MUST(early_library_fork_handler_calls() == 80);
+  MUST(early_library_fork_handler_calls() == 40);
 }
 
 // vfork and posix_spawn share the parent's memory until exec; system() is what programs call.

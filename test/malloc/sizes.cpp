@@ -159,8 +159,8 @@ CONTRACT_CASE(live_blocks_never_overlap) {
 }
 
 CONTRACT_CASE(calloc_zeroes_dirty_memory) {
-  for (int round = 0; round < 3; ++round) {
-    for (std::size_t bytes = 1; bytes <= 40 * mebibyte; bytes += 1 + bytes / 3) {
+  for (int round = 0; round < 2; ++round) {
+    for (std::size_t bytes = 1; bytes <= 20 * mebibyte; bytes += 1 + bytes / 3) {
       std::array<void*, 4> blocks{};
       for (void*& block : blocks) {
         block = malloc(bytes);
