@@ -103,10 +103,6 @@ std::size_t buffer::wanted_capacity(std::size_t n) const noexcept {
   return detail::good_size(std::max(2 * size(), size() + n));
 }
 
-void buffer::update_limit() noexcept {
-  write_limit_ = write_ + available();
-}
-
 /// Moves the unread part to `front` bytes behind the start of the block.
 void buffer::rewind(std::size_t front) noexcept {
   const std::size_t live = size();

@@ -162,8 +162,13 @@ class buffer {
     // the slow path takes the storage by value and hands it back, and char8_t may not alias the members.
     // Whoever reads the byte does so as char or std::byte, which may alias anything.
     if (write_ == write_limit_) [[unlikely]] {
-      take_storage(
-          with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
+      if (available() != 0 && !empty()) {
+        update_limit();  // bytes were read since it was computed
+        end_unread();
+      } else {
+        take_storage(
+            with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
+      }
     }
     detail::unpoison_tail(write_, 1);
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
@@ -347,7 +352,7 @@ class buffer {
   [[nodiscard]] bool reading_takes_larger_block() const noexcept;
   [[nodiscard]] std::size_t wanted_capacity(std::size_t n) const noexcept;
   [[nodiscard]] bool owns(const char* data) const noexcept;
-  void update_limit() noexcept;
+  void update_limit() noexcept { write_limit_ = write_ + available(); }
   void rewind(std::size_t front = 0) noexcept;
   void move_unread(char* block, std::size_t capacity, std::size_t front) noexcept;
   [[nodiscard]] char* allocate_block(std::size_t bytes) {
