@@ -15,6 +15,15 @@ std::size_t chunk_bytes(std::size_t blocks, std::size_t block_bytes) noexcept {
   return blocks * block_bytes + sizeof(chunk);
 }
 
+// Whole pages, filled; and not so few of them that the record would take one for itself. What isn't carved
+// yet takes addresses only.
+std::size_t fill_pages(std::size_t blocks, std::size_t block_bytes) noexcept {
+  constexpr std::size_t least_blocks = 8;
+  const std::size_t bytes = chunk_bytes(std::max(blocks, least_blocks), block_bytes);
+  const std::size_t whole_bytes = (bytes + (page_bytes - 1)) & ~(page_bytes - 1);
+  return (whole_bytes - sizeof(chunk)) / block_bytes;
+}
+
 // Small pools stay small and large ones make few calls: a new chunk is about half of what the bucket holds.
 std::size_t next_chunk_blocks(const bucket& b, const bucket_shape& shape,
                               const upstream_account& account) noexcept {
@@ -26,7 +35,9 @@ std::size_t next_chunk_blocks(const bucket& b, const bucket_shape& shape,
   const std::size_t room_bytes = std::min(target_bytes, account.available_bytes());
   const std::size_t blocks =
       room_bytes > sizeof(chunk) ? (room_bytes - sizeof(chunk)) / shape.block_bytes : 0;
-  return std::clamp(blocks, std::size_t{1}, shape.max_blocks_per_chunk);
+  const bool whole_pages = account.source() != nullptr;
+  return std::clamp(whole_pages ? fill_pages(blocks, shape.block_bytes) : blocks, std::size_t{1},
+                    shape.max_blocks_per_chunk);
 }
 
 void link(bucket& b, chunk* c) noexcept {
@@ -45,6 +56,23 @@ void unlink(bucket& b, chunk* c) noexcept {
     c->next->previous = c->previous;
   }
   --b.chunk_count;
+}
+
+// Writes the record of new memory behind its last block, and enters it in the books.
+void take_in(bucket& b, std::byte* base, std::size_t blocks, const bucket_shape& shape,
+             const upstream_account& account) noexcept {
+  link(b, new (base + blocks * shape.block_bytes) chunk{.next = nullptr,
+                                                        .previous = nullptr,
+                                                        .base = base,
+                                                        .blocks = blocks,
+                                                        .left = nullptr,
+                                                        .right = nullptr,
+                                                        .free_head = nullptr,
+                                                        .free_blocks = 0});
+  if (chunk_source* source = account.source(); source != nullptr) {
+    source->assign(base, blocks * shape.block_bytes, shape.index);
+  }
+  b.held_bytes += chunk_bytes(blocks, shape.block_bytes);
 }
 
 // The record lies inside the memory that is given back: it must not be touched afterwards.
@@ -206,6 +234,10 @@ bool are_in_order(const free_block* list) noexcept {
   return near_steps * 4 >= steps * 3;
 }
 
+std::size_t single_chunk_bytes(const bucket_shape& shape) noexcept {
+  return chunk_bytes(1, shape.block_bytes);
+}
+
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
   std::size_t blocks = 0;
   std::size_t bytes = 0;
@@ -215,24 +247,30 @@ bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
     blocks = next_chunk_blocks(*this, shape, account);
     bytes = chunk_bytes(blocks, shape.block_bytes);
     base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
-  } while (base == nullptr && blocks > 1);
+  } while (base == nullptr && blocks > 1 && account.source() == nullptr);
   if (base == nullptr) {
     return false;
   }
-  std::byte* end = base + blocks * shape.block_bytes;
-  link(*this, new (end) chunk{.next = nullptr,
-                              .previous = nullptr,
-                              .base = base,
-                              .blocks = blocks,
-                              .left = nullptr,
-                              .right = nullptr,
-                              .free_head = nullptr,
-                              .free_blocks = 0});
+  take_in(*this, base, blocks, shape, account);
   asan_poison(base, blocks * shape.block_bytes);
-  held_bytes += bytes;
   bump = base;
-  bump_end = end;
+  bump_end = base + blocks * shape.block_bytes;
   return true;
+}
+
+std::size_t bucket::detach(void* block, const bucket_shape& shape) noexcept {
+  const std::size_t bytes = single_chunk_bytes(shape);
+  --carved_blocks;
+  ++discarded;
+  unlink(*this, reinterpret_cast<chunk*>(static_cast<std::byte*>(block) + shape.block_bytes));
+  held_bytes -= bytes;
+  return bytes;
+}
+
+void bucket::attach(void* block, const bucket_shape& shape, upstream_account& account) noexcept {
+  take_in(*this, static_cast<std::byte*>(block), 1, shape, account);
+  ++carved_blocks;
+  ++misses;
 }
 
 void bucket::discard(void* block, const bucket_shape& shape, upstream_account& account) noexcept {
@@ -254,6 +292,9 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     surplus_bytes -= idle_bytes_of_free(*this);
     release(shape, account);
     return bytes;
+  }
+  if (depth() == carved_blocks && carved_blocks != 0 && !comes_singly(shape.block_bytes)) {
+    rewind();
   }
   std::size_t given_back_bytes = 0;
   while (fresh != nullptr && surplus_bytes > 0) {
@@ -339,6 +380,16 @@ void bucket::release(const bucket_shape& shape, upstream_account& account) noexc
   depth_after_trim = 0;
   forget_uncarved(*this);
   limit_grant();
+}
+
+bool bucket::holds(const void* block, std::size_t block_bytes) const noexcept {
+  const std::less<const void*> before;
+  for (const chunk* each = chunks; each != nullptr; each = each->next) {
+    if (!before(block, each->base) && before(block, each->base + each->blocks * block_bytes)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void bucket::limit_grant() noexcept {

@@ -1,5 +1,6 @@
 #include <cistern/buffer.hpp>
 #include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/tail_writer.hpp>
 #include <cistern/detail/utf8.hpp>
 
 #include <functional>
@@ -153,6 +154,24 @@ void buffer::make_room(std::size_t n) {
   end_unread();
 }
 
+/// What `from` becomes when a byte is to be appended: it begins and grows as by `append`.
+buffer::storage buffer::with_room_for_one(std::pmr::memory_resource* resource, storage from,
+                                          std::size_t max_size) {
+  buffer grown(resource);
+  grown.take_storage(from);
+  grown.max_size_ = max_size;
+  try {
+    grown.check_growth(1);
+    grown.make_room(from.block == nullptr ? std::min(smallest_appended_block_bytes, max_size) : 1);
+  } catch (...) {
+    grown.forget_block();  // it stays the caller's
+    throw;
+  }
+  const storage result{grown.block_, grown.read_, grown.write_, grown.write_limit_, grown.block_end_};
+  grown.forget_block();
+  return result;
+}
+
 bool buffer::owns(const char* data) const noexcept {
   const std::less<const char*> before;  // a total order, where < on unrelated pointers promises nothing
   return block_ != nullptr && !before(data, block_) && before(data, block_end_);
@@ -165,10 +184,6 @@ void buffer::append_in_room(const char* data, std::size_t n) noexcept {
     std::memmove(write_, data, n);
     write_ += n;
   }
-}
-
-void buffer::push_back_slow(char c) {
-  append_slow(&c, 1);
 }
 
 void buffer::append_slow(const char* data, std::size_t n) {
@@ -238,6 +253,28 @@ void buffer::prepend(std::string_view text) {
   update_limit();
   end_unread();
 }
+
+namespace detail {
+
+void tail_writer::start() {
+  const std::size_t wanted = owner_.block_ == nullptr ? smallest_block_bytes : likely_enough_bytes;
+  owner_.make_room(std::min(wanted, owner_.size_headroom()));
+}
+
+void tail_writer::grow(std::size_t written_bytes, std::size_t wanted_bytes) {
+  owner_.check_growth(wanted_bytes);
+  owner_.write_ += written_bytes;  // for as long as they may be moved
+  try {
+    owner_.make_room(wanted_bytes - written_bytes);
+  } catch (...) {
+    owner_.write_ -= written_bytes;
+    throw;
+  }
+  owner_.write_ -= written_bytes;
+  unpoison_tail(owner_.write_, owner_.room());
+}
+
+}  // namespace detail
 
 // --- text ---
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "posix_call.hpp"
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace cistern {
@@ -39,7 +40,31 @@ void throw_view_too_large() {
 
 }  // namespace detail
 
+namespace {
+
+/// Whether the input has ended, as far as that shows without taking a byte: it does for sockets and for
+/// whatever has a position.
+bool has_ended(int descriptor) {
+  char probe = 0;
+  const ssize_t of_socket =
+      detail::without_interruption([&] { return ::recv(descriptor, &probe, 1, MSG_PEEK); });
+  if (of_socket >= 0 || errno != ENOTSOCK) {
+    return of_socket == 0;  // an error is for the read to meet again
+  }
+  const off_t position = ::lseek(descriptor, 0, SEEK_CUR);
+  return position >= 0 &&
+         detail::without_interruption([&] { return ::pread(descriptor, &probe, 1, position); }) == 0;
+}
+
+}  // namespace
+
 // --- room to read into ---
+
+bool buffer::reading_takes_larger_block() const noexcept {
+  const std::size_t needed = std::min(smallest_read_bytes, size_headroom());
+  const bool in_place = needed != 0 && needed <= available() && !empty();
+  return block_ != nullptr && !in_place && (needed == 0 || wanted_capacity(needed) > capacity());
+}
 
 buffer::read_space::read_space(buffer& owner) : owner_(owner) {
   const std::size_t needed = std::min(smallest_read_bytes, owner.size_headroom());
@@ -141,15 +166,25 @@ std::size_t buffer::write_to(std::ostream& out) {
 
 std::size_t buffer::read_from(int descriptor, std::error_code& error) {
   error.clear();
-  return read_from([&](std::span<std::byte> room) -> std::size_t {
+  std::size_t total = 0;
+  for (;;) {
+    if (reading_takes_larger_block() && has_ended(descriptor)) {
+      end_unread();
+      return total;
+    }
+    read_space space(*this);
+    const std::span<std::byte> room = space.bytes();
     const ssize_t count =
         detail::without_interruption([&] { return ::read(descriptor, room.data(), room.size()); });
     if (count < 0) {
       error.assign(errno, std::generic_category());
-      return 0;
     }
-    return static_cast<std::size_t>(count);
-  });
+    if (count <= 0) {
+      return total;
+    }
+    space.commit(static_cast<std::size_t>(count));
+    total += static_cast<std::size_t>(count);
+  }
 }
 
 std::size_t buffer::read_from(int descriptor) {

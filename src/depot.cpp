@@ -10,6 +10,8 @@ namespace {
 
 /// Blocks moved at a time; more would hold the line of a lock longer than it saves visits.
 constexpr std::size_t most_magazine_blocks = 64;
+/// Fewer free blocks than this may be left alone for the sake of cache lines.
+constexpr std::size_t few_blocks = 8;
 /// A full magazine takes this part of a thread's cache: with less, classes push each other out; with more,
 /// large blocks visit the depot too often.
 constexpr std::size_t magazines_per_cache = 64;
@@ -28,6 +30,18 @@ std::size_t full_magazine_blocks(unsigned index, const pool_options& options) no
   return fits ? blocks : 0;
 }
 
+/// The least number of blocks from `begin`, not below `least_blocks`, after which a cache line ends. Blocks
+/// are multiples of 8 bytes, so there is one within 8 more.
+std::size_t blocks_to_line_end(const std::byte* begin, std::size_t block_bytes,
+                               std::size_t least_blocks) noexcept {
+  std::size_t blocks = least_blocks;
+  while ((reinterpret_cast<std::uintptr_t>(begin) + blocks * block_bytes) % cache_line_bytes != 0 &&
+         blocks < least_blocks + cache_line_bytes / 8) {
+    ++blocks;
+  }
+  return blocks;
+}
+
 }  // namespace
 
 depot::depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
@@ -41,23 +55,30 @@ bucket_shape depot::shape(unsigned index) const noexcept {
   return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
 }
 
-magazine depot::take(unsigned index, std::size_t carve_blocks, bool& carved, flushable* own) {
+magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
+                         flushable* own) {
   shelf& s = shelves_[index];
+  if (over_budget_.load(std::memory_order_relaxed) && wants_chunk(index)) [[unlikely]] {
+    if (own != nullptr) {
+      own->flush();
+    }
+    look_for_idle_chunks();
+  }
   for (bool trimmed = false;; trimmed = true) {
     {
       const std::lock_guard guard(s.lock);
-      const magazine taken = take_locked(s, index, carve_blocks, carved);
-      if (taken.head != nullptr) {
+      const magazine taken = take_locked(s, index, carve_blocks, rather_fresh, carved);
+      if (taken.head != nullptr || trimmed) {
         return taken;
       }
     }
     // The limit refuses a chunk. Trimming needs the other buckets' locks, so ours had to go.
-    if (trimmed) {
-      throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(),
-                           account_.bytes());
-    }
     make_room(own);
   }
+}
+
+void depot::refuse(unsigned index) const {
+  throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(), account_.bytes());
 }
 
 // Everything idle that this thread can reach, its own cache included, goes back to upstream.
@@ -69,7 +90,14 @@ void depot::make_room(flushable* own) noexcept {
   trim(0);
 }
 
-magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool& carved) {
+magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
+                            bool& carved) {
+  const bool has_uncarved = s.blocks.bump != s.blocks.bump_end;
+  if (rather_fresh && has_uncarved && s.blocks.depth() < few_blocks) {
+    carved = true;
+    ++s.blocks.misses;
+    return carve(s, index, carve_blocks);
+  }
   if (free_block* full = s.full_magazines; full != nullptr) {
     const std::size_t blocks = magazine_blocks(index);
     s.full_magazines = full->next_list();
@@ -104,12 +132,18 @@ magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
   return taken;
 }
 
-// Links the blocks so that they are handed out in order of address. All but the first count as listed.
+// Links the blocks so that they are handed out in order of address. All but the first count as listed. Ends
+// at the end of a cache line where it can, so that the next thread begins on one of its own.
 magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
   bucket& b = s.blocks;
   const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t wanted_blocks =
+      block_bytes < cache_line_bytes && most_blocks > 1
+          ? std::min<std::size_t>(blocks_to_line_end(b.bump, block_bytes, most_blocks),
+                                  magazine_blocks(index))
+          : most_blocks;
   const std::size_t blocks =
-      std::min(most_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
+      std::min(wanted_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
   std::byte* const first = b.bump;
   for (std::size_t i = 0; i < blocks; ++i) {
     void* block = b.carve(block_bytes);
@@ -120,7 +154,7 @@ magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcep
   return {reinterpret_cast<free_block*>(first), blocks};
 }
 
-void depot::put(unsigned index, magazine blocks) noexcept {
+std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   if (comes_singly(class_block_bytes(index))) {
     // Each is a chunk of its own, so each may be refused room.
     for (free_block* block = blocks.head; block != nullptr;) {
@@ -128,10 +162,11 @@ void depot::put(unsigned index, magazine blocks) noexcept {
       deallocate(index, block);
       block = next;
     }
-    return;
+    return unknown_live_blocks;
   }
   shelf& s = shelves_[index];
   bool outgrown = false;
+  std::size_t live_blocks = unknown_live_blocks;
   {
     const std::lock_guard guard(s.lock);
     if (blocks.blocks == magazine_blocks(index)) {
@@ -151,13 +186,17 @@ void depot::put(unsigned index, magazine blocks) noexcept {
     if (!outgrown) {
       rewind_if_free(s, class_block_bytes(index));
     }
+    if (s.blocks.is_large(class_block_bytes(index))) {
+      live_blocks = s.blocks.carved_blocks - s.blocks.depth();
+    }
   }
   if (outgrown) {
     settle(index);
   }
+  return live_blocks;
 }
 
-void* depot::allocate(unsigned index, flushable* own) {
+void* depot::try_allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
@@ -167,8 +206,11 @@ void* depot::allocate(unsigned index, flushable* own) {
       return s.blocks.pop();
     }
   }
-  const magazine taken = take(index, 1, carved, own);
+  const magazine taken = try_take(index, 1, false, carved, own);
   free_block* block = taken.head;
+  if (block == nullptr) {
+    return nullptr;
+  }
   free_block* rest = block->next();
   if (!carved) {
     add_hits(index, 1);
@@ -185,6 +227,10 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   const bool single = comes_singly(block_bytes);
   {
     const std::lock_guard guard(s.lock);
+    if (account_.source() != nullptr && index >= cached_class_count && s.blocks.depth() >= earned_blocks(s)) {
+      s.blocks.discard(block, shape(index), account_);
+      return;
+    }
     if (!single || s.blocks.depth() < s.blocks.granted) {
       s.blocks.push(block, block_bytes);
       if (s.blocks.depth() <= s.blocks.granted) {
@@ -203,6 +249,22 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   } else {
     s.blocks.discard(block, shape(index), account_);
   }
+}
+
+void* depot::try_move_single(unsigned from, void* block, unsigned to) noexcept {
+  const std::size_t old_bytes = visit(from, [&](bucket& b) { return b.detach(block, shape(from)); });
+  void* moved = account_.try_reallocate(block, old_bytes, single_chunk_bytes(shape(to)));
+  // Where that was refused, the block goes on as what it was.
+  const unsigned index = moved != nullptr ? to : from;
+  visit(index, [&](bucket& b) { b.attach(moved != nullptr ? moved : block, shape(index), account_); });
+  return moved;
+}
+
+// Under malloc all of a program's large blocks pass here, many of sizes that it never asks for again. So a
+// class keeps free blocks as it has had use for some: one from its second request on, and one more for every
+// two hits.
+std::size_t depot::earned_blocks(const shelf& s) noexcept {
+  return static_cast<std::size_t>(s.hits / 2) + (s.blocks.misses > 1 || s.hits > 0 ? 1 : 0);
 }
 
 void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {
@@ -239,9 +301,46 @@ void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alig
   oversize_.deallocate(block, bytes, alignment, account_);
 }
 
+std::optional<block_request> depot::find(const void* block) const {
+  if (options_.pass_through) {
+    return passed_.find(block);
+  }
+  for (unsigned i = 0; i < class_count; ++i) {
+    const shelf& s = shelves_[i];
+    const std::lock_guard guard(s.lock);
+    if (s.blocks.holds(block, class_block_bytes(i))) {
+      return block_request{class_block_bytes(i), 1};
+    }
+  }
+  const std::lock_guard guard(oversize_lock_);
+  return oversize_.find(block);
+}
+
 void depot::settle(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
   idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).settle(index);
+}
+
+bool depot::wants_chunk(unsigned index) const noexcept {
+  const shelf& s = shelves_[index];
+  const std::lock_guard guard(s.lock);
+  return s.full_magazines == nullptr && s.blocks.head == nullptr && s.blocks.uncarved_bytes() == 0;
+}
+
+void depot::look_for_idle_chunks() noexcept {
+  // Relaxed: a hint. What the budget looks at is guarded by the buckets' locks.
+  if (!over_budget_.load(std::memory_order_relaxed)) {
+    return;
+  }
+  const std::lock_guard guard(budget_lock_);
+  over_budget_.store(false, std::memory_order_relaxed);
+  idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).look_again();
+}
+
+std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
+  // Relaxed: an estimate. A lone cache sees the last free itself.
+  const std::size_t caches = caches_in_use_.load(std::memory_order_relaxed);
+  return caches > 1 ? caches * 2 * magazine_blocks(index) : 0;
 }
 
 bool depot::make_room_for_single(unsigned index) noexcept {
@@ -252,10 +351,14 @@ bool depot::make_room_for_single(unsigned index) noexcept {
 
 void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {
   if (s.blocks.is_worth_rewinding(block_bytes)) {
-    s.full_magazines = nullptr;
-    s.magazine_blocks_total = 0;
+    forget_magazines(s);
     s.blocks.rewind();
   }
+}
+
+void depot::forget_magazines(shelf& s) noexcept {
+  s.full_magazines = nullptr;
+  s.magazine_blocks_total = 0;
 }
 
 // Trimming looks at single blocks.
@@ -282,7 +385,11 @@ bool depot::frees_are_in_order(unsigned index) const noexcept {
 std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
   shelf& s = shelves_[index];
   const std::lock_guard guard(s.lock);
-  dissolve_magazines(s);
+  if (s.blocks.depth() == s.blocks.carved_blocks) {
+    forget_magazines(s);  // nothing is live: the trim looks at no block
+  } else {
+    dissolve_magazines(s);
+  }
   return s.blocks.trim(shape(index), account_, surplus_bytes);
 }
 

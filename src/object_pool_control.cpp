@@ -117,7 +117,7 @@ pool_slot& object_pool_control::create_granted() {
   section in(*this);
   accounts_.finish_creation(true);
   failures_ = 0;
-  dropped.swap(last_failure_);
+  std::swap(dropped, last_failure_);
   begin_life(*slot);
   serve_waiters(in);
   return *slot;
@@ -132,7 +132,7 @@ void object_pool_control::creation_failed(pool_slot* slot, const std::exception_
   failures_ = std::min(failures_ + 1, 30U);
   const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
   retry_at_ = later(now(), std::min(pause, options_.backoff_max));
-  last_failure_.swap(recorded);
+  std::swap(last_failure_, recorded);
   note_vacancy();
   serve_waiters(in);
 }

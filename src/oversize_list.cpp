@@ -38,6 +38,15 @@ void oversize_list::deallocate(void* block, std::size_t bytes, std::size_t align
   account.deallocate(block, granted + sizeof(record), std::max(alignment, record_alignment));
 }
 
+std::optional<block_request> oversize_list::find(const void* block) const noexcept {
+  for (const record* each = head_; each != nullptr; each = each->next) {
+    if (reinterpret_cast<const std::byte*>(each) - each->bytes == block) {
+      return block_request{each->bytes, each->alignment};
+    }
+  }
+  return std::nullopt;
+}
+
 void oversize_list::release(upstream_account& account) noexcept {
   while (head_ != nullptr) {
     record* const last = head_;

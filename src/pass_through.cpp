@@ -43,6 +43,15 @@ void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t 
   account.deallocate_as(block, bytes, alignment, counted_bytes);
 }
 
+std::optional<block_request> pass_through_table::find(const void* block) const {
+  const std::lock_guard guard(mutex_);
+  const auto found = blocks_.find(const_cast<void*>(block));
+  if (found == blocks_.end()) {
+    return std::nullopt;
+  }
+  return block_request{found->second.bytes, found->second.alignment};
+}
+
 void pass_through_table::release(upstream_account& account) noexcept {
   const std::lock_guard guard(mutex_);
   for (const auto& [block, asked] : blocks_) {

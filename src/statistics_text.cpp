@@ -140,6 +140,24 @@ void openmetrics_text::counter(std::string_view name, std::string_view help, std
   sample_name_ += "_total";
 }
 
+void openmetrics_text::histogram(std::string_view name, std::string_view unit, std::string_view help,
+                                 const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets,
+                                 std::uint64_t count, std::uint64_t sum) {
+  start_family(name, "histogram", unit, help);
+  const std::string family = sample_name_;
+  sample_name_ = family + "_bucket";
+  std::uint64_t up_to_here = 0;  // The format counts from the start: each bucket holds those before it.
+  for (const auto& [bound, observations] : buckets) {
+    up_to_here += observations;
+    sample(up_to_here, "le=\"" + std::to_string(bound) + ".0\"");
+  }
+  sample(count, "le=\"+Inf\"");
+  sample_name_ = family + "_count";
+  sample(count);
+  sample_name_ = family + "_sum";
+  sample(sum);
+}
+
 void openmetrics_text::gauges(std::string_view prefix, std::string_view unit,
                               const std::vector<figure>& figures) {
   for (const figure& one : figures) {

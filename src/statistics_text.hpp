@@ -90,6 +90,11 @@ class openmetrics_text {
   /// gauges.
   void counter(std::string_view name, std::string_view help, std::string_view unit = {});
 
+  /// Starts a family of histograms, and adds one: `buckets` are upper bounds, in order, each with the number
+  /// of observations up to it (not above the bound before); all observations, and the sum of their values.
+  void histogram(std::string_view name, std::string_view unit, std::string_view help,
+                 const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets, std::uint64_t count,
+                 std::uint64_t sum);
   /// A family with one sample for each figure, named by `prefix`, its key, and the unit if the key doesn't
   /// say it.
   void gauges(std::string_view prefix, std::string_view unit, const std::vector<figure>& figures);

@@ -80,12 +80,20 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
     return depot_.allocate_unpooled(bytes, alignment, cache_after_trims());
   }
   const unsigned index = class_of(last);
+  void* block = try_allocate_pooled(index);
+  if (block == nullptr) {
+    depot_.refuse(index);
+  }
+  return block;
+}
+
+void* synchronized_pool_resource::try_allocate_pooled(unsigned index) {
   if (depot_.magazine_blocks(index) != 0) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
-      return cache->refill(index);
+      return cache->try_refill(index);
     }
   }
-  return depot_.allocate(index, cache_after_trims());
+  return depot_.try_allocate(index, cache_after_trims());
 }
 
 void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
@@ -105,6 +113,10 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
+  deallocate_pooled(index, block);
+}
+
+void synchronized_pool_resource::deallocate_pooled(unsigned index, void* block) noexcept {
   if (depot_.magazine_blocks(index) != 0) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
       cache->take_back(index, block);
@@ -152,6 +164,7 @@ thread_cache* synchronized_pool_resource::idle_or_new_cache() noexcept {
   }
   if (cache != nullptr) {
     cache->adopt();
+    depot_.cache_taken();
   }
   return cache;
 }
@@ -181,11 +194,13 @@ thread_cache* synchronized_pool_resource::new_cache() noexcept {
 void synchronized_pool_resource::put_aside(thread_cache& cache) noexcept {
   const std::lock_guard guard(caches_lock_);
   cache.in_use = false;
+  depot_.cache_given_up();
 }
 
 void synchronized_pool_resource::retire(thread_cache& cache) noexcept {
   cache.flush();
   put_aside(cache);
+  depot_.look_for_idle_chunks();
 }
 
 // Gives the caches' own memory back, after taking over their counters.
@@ -199,6 +214,9 @@ void synchronized_pool_resource::free_caches(bool in_use_too) noexcept {
       continue;
     }
     *link = cache->next;
+    if (cache->in_use) {
+      depot_.cache_given_up();
+    }
     for (unsigned i = 0; i < cached_class_count; ++i) {
       const cache_slot& slot = cache->slot(i);
       depot_.abandon(i, static_cast<std::uint64_t>(std::int64_t{slot.popped}), slot.free_blocks());

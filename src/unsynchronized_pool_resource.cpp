@@ -36,6 +36,9 @@ struct unsynchronized_pool_resource::budget_view {
   void trim(unsigned index, std::size_t& surplus_bytes) {
     pool.buckets_[index].trim(pool.shape(index), pool.account_, surplus_bytes);
   }
+
+  [[nodiscard]] static std::size_t blocks_out_of_reach(unsigned /*index*/) noexcept { return 0; }
+  void note_over_budget() const noexcept { pool.over_budget_ = true; }
 };
 
 unsynchronized_pool_resource::unsynchronized_pool_resource(const pool_options& options,
@@ -123,6 +126,11 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
 
 void unsynchronized_pool_resource::add_chunk(unsigned index) {
   bucket& b = buckets_[index];
+  if (over_budget_) {
+    over_budget_ = false;
+    budget_view view{*this};
+    idle_budget(view, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).look_again();
+  }
   if (b.add_chunk(shape(index), account_)) {
     return;
   }

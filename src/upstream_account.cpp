@@ -1,5 +1,7 @@
 #include <cistern/detail/upstream_account.hpp>
 
+#include <algorithm>
+
 namespace cistern::detail {
 
 // A compare-and-swap loop rather than an addition taken back: two threads near the limit must not make each
@@ -28,19 +30,40 @@ void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
   }
   void* memory = nullptr;
   try {
-    memory = upstream_->allocate(bytes, alignment);
+    memory =
+        source_ != nullptr ? source_->try_allocate(bytes, alignment) : upstream_->allocate(bytes, alignment);
   } catch (...) {
     bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     throw;
+  }
+  if (memory == nullptr) {
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return nullptr;
   }
   allocations_.fetch_add(1, std::memory_order_relaxed);
   note_peak();
   return memory;
 }
 
+void* upstream_account::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
+  const std::size_t more_bytes = new_bytes - std::min(bytes, new_bytes);
+  if (!reserve(more_bytes)) {
+    return nullptr;
+  }
+  void* moved = source_->try_reallocate(memory, bytes, new_bytes);
+  const std::size_t too_many_bytes = moved == nullptr ? more_bytes : bytes - std::min(bytes, new_bytes);
+  bytes_.fetch_sub(too_many_bytes, std::memory_order_relaxed);
+  note_peak();
+  return moved;
+}
+
 void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                                      std::size_t counted_bytes) noexcept {
-  upstream_->deallocate(memory, bytes, alignment);
+  if (source_ != nullptr) {
+    source_->deallocate(memory, bytes);
+  } else {
+    upstream_->deallocate(memory, bytes, alignment);
+  }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
   deallocations_.fetch_add(1, std::memory_order_relaxed);
 }

@@ -1,17 +1,23 @@
-// Formatted output into cistern::buffer: snprintf, {fmt}, and std::format where the library has it.
-#include <cistern/buffer_fmt.hpp>
+// Formatted output into cistern::buffer: what writes as snprintf does, and std::format where the library has
+// it.
 #include <cistern/buffer_format.hpp>
 #include <cistern/testing/checking_resource.hpp>
+#include <cistern/testing/fail_every_allocation.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <iterator>
+#include <limits>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include <boost/test/unit_test.hpp>
-#include <fmt/format.h>
 
 using cistern::buffer;
+using cistern::testing::fail_every_allocation;
+using cistern::testing::failing_resource;
 
 namespace {
 
@@ -19,6 +25,14 @@ struct fixture {
   cistern::testing::checking_resource memory;
   buffer b{&memory};
 };
+
+/// Writes `text` as snprintf writes its text: what fits, and the length of all of it.
+auto writes(std::string_view text) {
+  return [text](char* out, std::size_t room_bytes) {
+    text.copy(out, room_bytes);
+    return text.size();
+  };
+}
 
 }  // namespace
 
@@ -38,44 +52,92 @@ BOOST_AUTO_TEST_CASE(with_snprintf) {
   BOOST_TEST(b.view().substr(b.size() - 6) == "98;99;");
 }
 
-BOOST_AUTO_TEST_CASE(with_fmt) {
-  std::string expected;
-  for (int i = 0; i < 200; ++i) {
-    cistern::fmt_print(b, "{} {:>5} {:.3f}\n", i, "name", i * 0.5);
-    expected += fmt::format("{} {:>5} {:.3f}\n", i, "name", i * 0.5);
-  }
-  BOOST_TEST((b.view() == expected));
-  cistern::fmt_print(b, "{:>10000}", 'x');  // longer than any room that is there
-  BOOST_TEST(b.size() == expected.size() + 10'000);
-  BOOST_TEST(b.view().back() == 'x');
+BOOST_AUTO_TEST_CASE(a_text_longer_than_the_room_is_written_again) {
+  const std::string text(10'000, 't');
+  b.append("before ");
+  cistern::print_with(b, writes(text));
+  BOOST_TEST((b.view() == "before " + text));
 }
 
-BOOST_AUTO_TEST_CASE(with_fmt_by_back_inserter) {
-  fmt::format_to(std::back_inserter(b), "{}-{}-{}", 1, "two", 3.5);
-  BOOST_TEST(b.view() == "1-two-3.5");
-}
-
-BOOST_AUTO_TEST_CASE(nothing_is_appended_when_formatting_throws) {
+BOOST_AUTO_TEST_CASE(nothing_is_appended_when_writing_fails) {
   b.append("before");
-  BOOST_CHECK_THROW(cistern::fmt_print(b, fmt::runtime("{} {}"), 1), fmt::format_error);
-  BOOST_CHECK_THROW(
-      cistern::print_with(b, [](char*, std::size_t) -> std::size_t { throw std::runtime_error("x"); }),
-      std::runtime_error);
-  BOOST_TEST(b.view() == "before");
+  const auto broken = [](char*, std::size_t) -> std::size_t { throw std::runtime_error("x"); };
+  BOOST_CHECK_THROW(cistern::print_with(b, broken), std::runtime_error);
   b.max_size(10);
-  BOOST_CHECK_THROW(cistern::fmt_print(b, "{}", "longer than that"), std::length_error);
+  BOOST_CHECK_THROW(cistern::print_with(b, writes("too long")), std::length_error);
+  const auto endless = [](char*, std::size_t) { return std::numeric_limits<std::size_t>::max(); };
+  BOOST_CHECK_THROW(cistern::print_with(b, endless), std::length_error);
   BOOST_TEST(b.view() == "before");
+  cistern::print_with(b, writes("fits"));
+  BOOST_TEST(b.view() == "beforefits");
 }
-
-#if defined(__cpp_lib_format)
-BOOST_AUTO_TEST_CASE(with_std_format) {
-  cistern::print(b, "{} {:>5} {:.3f}", 1, "name", 0.5);
-  BOOST_TEST(b.view() == "1  name 0.500");
-  cistern::print(b, "{:>10000}", 'x');
-  BOOST_TEST(b.size() == 10'013U);
-  std::format_to(std::back_inserter(b), "{}", 7);
-  BOOST_TEST(b.view().back() == '7');
-}
-#endif
 
 BOOST_AUTO_TEST_SUITE_END()
+
+#if defined(__cpp_lib_format)
+
+namespace {
+
+/// Fails in the middle of its text.
+struct breaks_off {};
+
+}  // namespace
+
+template <>
+struct std::formatter<breaks_off> : std::formatter<std::string_view> {
+  template <class Context>
+  auto format(const breaks_off& /*unused*/, Context& context) const -> decltype(context.out()) {
+    std::formatter<std::string_view>::format("some of it", context);
+    throw std::format_error("broken off");
+  }
+};
+
+BOOST_FIXTURE_TEST_SUITE(printing_with_std_format, fixture)
+
+BOOST_AUTO_TEST_CASE(the_same_text_as_std_format) {
+  cistern::print(b, "{} {:>5} {:.3f}", 1, "name", 0.5);
+  BOOST_TEST(b.view() == std::format("{} {:>5} {:.3f}", 1, "name", 0.5));
+  cistern::print(b, "{:>10000}", 'x');  // longer than any room that is there
+  BOOST_TEST(b.size() == 10'013U);
+  BOOST_TEST(b.view().back() == 'x');
+  cistern::print(b, "no field");
+  BOOST_TEST(b.view().ends_with("xno field"));
+}
+
+BOOST_AUTO_TEST_CASE(by_back_inserter) {
+  std::format_to(std::back_inserter(b), "{}-{}", 1, "two");
+  BOOST_TEST(b.view() == "1-two");
+}
+
+BOOST_AUTO_TEST_CASE(an_error_in_the_middle_of_a_text_appends_nothing) {
+  b.append("before");
+  b.consume(2);
+  BOOST_CHECK_THROW(cistern::print(b, "{} {}", 1, breaks_off{}), std::format_error);
+  BOOST_CHECK_THROW(cistern::print(b, "{:>1000} {}", 1, breaks_off{}), std::format_error);
+  BOOST_TEST(b.view() == "fore");
+  BOOST_TEST(b.check_invariants());
+}
+
+BOOST_AUTO_TEST_CASE(a_text_beyond_max_size_is_a_length_error) {
+  b.max_size(1'000);
+  cistern::print(b, "{:>999}", 'x');
+  cistern::print(b, "{}", 'y');
+  BOOST_TEST(b.size() == 1'000U);
+  BOOST_CHECK_THROW(cistern::print(b, "{}", 'z'), std::length_error);
+  BOOST_CHECK_THROW(cistern::print(b, "{:>1000000}", 'z'), std::length_error);
+  BOOST_TEST(b.size() == 1'000U);
+  BOOST_TEST(b.view().ends_with("xy"));
+}
+
+BOOST_AUTO_TEST_CASE(no_memory_appends_nothing) {
+  failing_resource failing(&memory);
+  buffer target("before", &failing);
+  fail_every_allocation(
+      failing, [&] { cistern::print(target, "{:>400} {:>400}", 1, "wide"); },
+      [&](std::uint64_t) { BOOST_TEST(target.view() == "before"); });
+  BOOST_TEST(target.size() == 807U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+#endif

@@ -95,6 +95,21 @@ BOOST_AUTO_TEST_CASE(messages_of_all_sizes_move_little_on_average) {
   BOOST_TEST(static_cast<double>(moved) <= 1.45 * static_cast<double>(appended));  // doubling: 1 / ln 2
 }
 
+BOOST_AUTO_TEST_CASE(a_first_small_append_takes_256_bytes_and_a_stated_size_just_that) {
+  checking_resource memory;
+  watched_buffer small(&memory);
+  small.append(1);
+  BOOST_TEST(small.watched().capacity() == 256U);
+  while (small.size() < 103) small.push_back();
+  small.check();  // from here on the capacity is within 2.5 times the largest unread part
+  buffer stated(&memory);
+  stated.reserve_more(1);
+  BOOST_TEST(stated.capacity() == 16U);
+  stated.append(std::string(16, 'x'));
+  stated.push_back('x');
+  BOOST_TEST(stated.capacity() == 32U);
+}
+
 BOOST_AUTO_TEST_CASE(queue_traces_of_every_fill) {
   checking_resource memory;
   for (std::size_t live = 128; live < 100'000; live += live / 5 + 1) {

@@ -1,12 +1,14 @@
 // Input and output of cistern::buffer: streams, POSIX file descriptors and callables, and their failures.
 #include <cistern/buffer.hpp>
 #include <cistern/testing/checking_resource.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <array>
 #include <atomic>
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -19,6 +21,7 @@
 #include "support/threads.hpp"
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 using cistern::buffer;
@@ -43,6 +46,26 @@ struct pipe_ends {
     end = -1;
   }
   int ends[2];
+};
+
+/// Two connected sockets.
+struct socket_ends {
+  socket_ends() { BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0); }
+  ~socket_ends() { ::close(ends[0]), ::close(ends[1]); }
+  int ends[2];
+};
+
+/// A file that holds `text` and is read from its start.
+struct temporary_file {
+  explicit temporary_file(const std::string& text) : descriptor(::mkstemp(path)) {
+    BOOST_REQUIRE(descriptor >= 0);
+    ::unlink(path);
+    BOOST_REQUIRE(::write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    ::lseek(descriptor, 0, SEEK_SET);
+  }
+  ~temporary_file() { ::close(descriptor); }
+  char path[28] = "/tmp/cistern_buffer_XXXXXX";
+  int descriptor;
 };
 
 /// Hands out `text` in pieces and counts the calls.
@@ -259,6 +282,58 @@ BOOST_AUTO_TEST_CASE(files_there_and_back) {
   BOOST_TEST((b.view() == letters(300'000)));
   ::close(file);
   ::unlink(path);
+}
+
+// Go's ReadFrom doubles a buffer whose input ends exactly at its capacity. Sockets, files and streams are
+// asked whether they have ended before anything is allocated; callables and pipes can't be asked, so a larger
+// block is held ready for them and given back: from a pool that had one before, without a call to upstream.
+BOOST_AUTO_TEST_CASE(go_quirk_read_from_that_ends_exactly_at_capacity) {
+  const std::string text = letters(4'096);
+  temporary_file file(text);
+  socket_ends sockets;
+  pipe_ends pipe;
+  BOOST_REQUIRE(::write(sockets.ends[1], text.data(), text.size()) == 4'096);
+  BOOST_REQUIRE(::write(pipe.ends[1], text.data(), text.size()) == 4'096);
+  ::shutdown(sockets.ends[1], SHUT_WR);
+  pipe.close_write();
+  std::istringstream stream(text);
+  using read_all = std::function<std::size_t(buffer&)>;
+  const read_all asked[] = {[&](buffer& in) { return in.read_from(file.descriptor); },
+                            [&](buffer& in) { return in.read_from(sockets.ends[0]); },
+                            [&](buffer& in) { return in.read_from(stream); }};
+  const read_all not_asked[] = {[&](buffer& in) { return in.read_from(pipe.ends[0]); },
+                                [&](buffer& in) { return in.read_from(pieces{text}); }};
+  for (const read_all& read : asked) {
+    buffer exact(&memory);
+    exact.reserve_more(4'096);
+    const auto allocations = memory.allocations();
+    BOOST_TEST(read(exact) == 4'096U);
+    BOOST_TEST(exact.capacity() == 4'096U);
+    BOOST_TEST((exact.view() == text));
+    BOOST_TEST(memory.allocations() == allocations);
+  }
+  cistern::unsynchronized_pool_resource pool(&memory);
+  pool.deallocate(pool.allocate(8'192), 8'192);
+  for (const read_all& read : not_asked) {
+    buffer exact(&pool);
+    exact.reserve_more(4'096);
+    const auto allocations = memory.allocations();
+    BOOST_TEST(read(exact) == 4'096U);
+    BOOST_TEST(exact.capacity() == 4'096U);
+    BOOST_TEST((exact.view() == text));
+    BOOST_TEST(memory.allocations() == allocations);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(input_that_ends_exactly_at_max_size_is_no_error_where_its_end_shows) {
+  temporary_file file(letters(1'000));
+  b.max_size(1'000);
+  BOOST_TEST(b.read_from(file.descriptor) == 1'000U);
+  BOOST_TEST(b.read_from(file.descriptor) == 0U);
+  ::lseek(file.descriptor, 999, SEEK_SET);
+  BOOST_CHECK_THROW(b.read_from(file.descriptor), std::length_error);
+  BOOST_TEST(::lseek(file.descriptor, 0, SEEK_CUR) == 999);  // the byte is still in the file
+  BOOST_TEST((b.view() == letters(1'000)));
 }
 
 BOOST_AUTO_TEST_CASE(partial_writes_to_a_pipe_are_continued) {

@@ -250,6 +250,44 @@ BOOST_AUTO_TEST_CASE(appending_what_was_just_read) {
   BOOST_TEST(b.view() == expected);
 }
 
+BOOST_AUTO_TEST_CASE(appending_a_part_of_itself_across_a_slide_and_a_reallocation) {
+  const std::string text = letters(1'000);
+  buffer slid(text + letters(24), &memory);  // a full block of 1,024
+  slid.consume(700);
+  const std::size_t block = slid.capacity();
+  const std::string_view last = slid.view().substr(slid.size() - 100);
+  const std::string expected = std::string(slid.view()) + std::string(last);
+  slid.append(last);
+  BOOST_TEST(slid.capacity() == block);  // it moved to the front, its own source with it
+  BOOST_TEST((slid.view() == expected));
+  buffer grown(text + letters(24), &memory);
+  grown.append(grown.view().substr(3, 500));
+  BOOST_TEST(grown.capacity() > block);
+  BOOST_TEST((grown.view() == text + letters(24) + (text + letters(24)).substr(3, 500)));
+}
+
+BOOST_AUTO_TEST_CASE(push_back_begins_grows_and_refuses_as_append_does) {
+  for (std::size_t i = 0; i < 5'000; ++i) {
+    b.push_back(static_cast<char>('a' + i % 26));
+    BOOST_TEST(b.check_invariants());
+  }
+  BOOST_TEST((b.view() == letters(5'000)));
+  buffer appended(&memory);
+  for (std::size_t i = 0; i < 5'000; ++i) appended.append("x");
+  BOOST_TEST(b.capacity() == appended.capacity());
+  for (const std::size_t limit : {0U, 1U, 100U, 300U}) {
+    buffer limited(&memory);
+    limited.max_size(limit);
+    for (std::size_t i = 0; i < limit; ++i) limited.push_back('x');
+    BOOST_CHECK_THROW(limited.push_back('y'), std::length_error);
+    BOOST_TEST(limited.size() == limit);
+    limited.consume(1);
+    if (limit != 0) limited.push_back('y');
+    BOOST_TEST(limited.size() == limit);
+    BOOST_TEST(limited.check_invariants());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(appending_across_what_was_read_and_what_was_not) {
   b.reserve_more(112);
   b.append(letters(112));
@@ -462,6 +500,26 @@ BOOST_AUTO_TEST_CASE(writes_moves_and_failed_reads_end_the_right_to_un_read) {
     BOOST_TEST(!b.unread_utf8());
     BOOST_TEST(b.view() == before);
   }
+}
+
+BOOST_AUTO_TEST_CASE(go_quirk_unread_byte_after_a_grow_that_reallocated_loses_the_byte) {
+  b.append("abcd");
+  b.consume(1);
+  const std::size_t capacity = b.capacity();
+  b.reserve_more(10 * capacity);
+  BOOST_TEST(b.capacity() > capacity);
+  BOOST_TEST(!b.unread_byte());
+  BOOST_TEST(b.view() == "bcd");
+}
+
+BOOST_AUTO_TEST_CASE(go_quirk_reading_to_a_delimiter_in_a_drained_buffer_lets_an_older_byte_be_un_read) {
+  b.append("abcd");
+  b.consume(4);
+  const buffer::line line = b.read_until('x');
+  BOOST_TEST(!line.found);
+  BOOST_TEST(line.view.empty());
+  BOOST_TEST(!b.unread_byte());
+  BOOST_TEST(b.empty());
 }
 
 BOOST_AUTO_TEST_CASE(looking_does_not_end_the_right_to_un_read) {

@@ -25,6 +25,9 @@ namespace cistern {
 
 class buffer;
 class chain;
+namespace detail {
+class tail_writer;
+}
 
 /// What `buffer::read_from` takes besides streams and file descriptors: called with room, writes up to that
 /// many bytes there and returns how many; 0 is the end.
@@ -155,13 +158,14 @@ class buffer {
     append(std::string_view(first, static_cast<std::size_t>(last - first)));
   }
   void push_back(char c) {
+    // A loop of these keeps the whole buffer in registers if nothing else in it needs the buffer's address:
+    // the slow path takes the storage by value and hands it back, and char8_t may not alias the members.
+    // Whoever reads the byte does so as char or std::byte, which may alias anything.
     if (write_ == write_limit_) [[unlikely]] {
-      push_back_slow(c);
-      return;
+      take_storage(
+          with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
     }
     detail::unpoison_tail(write_, 1);
-    // char8_t may not alias the members, so a loop of these keeps the position in a register. Whoever reads
-    // the byte does so as char or std::byte, which may alias anything.
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
     ++write_;
   }
@@ -262,13 +266,13 @@ class buffer {
   /// fits is read before that.
   std::size_t read_from(std::istream& in);
   std::size_t read_from(std::istream& in, std::error_code& error);
-  /// The same from a POSIX file descriptor, until `read` returns 0; interrupted calls are repeated. A
-  /// descriptor can't tell whether its input has ended without reading, so `std::length_error` is also thrown
-  /// when the input ends exactly at `max_size()`.
+  /// The same from a POSIX file descriptor, until `read` returns 0; interrupted calls are repeated. Pipes and
+  /// terminals can't tell without reading whether their input has ended, so for these `std::length_error` is
+  /// also thrown when it ends exactly at `max_size()`.
   std::size_t read_from(int descriptor);
   std::size_t read_from(int descriptor, std::error_code& error);
   /// The same from a callable. What it throws passes through; a count larger than the room it was given is a
-  /// `std::logic_error`.
+  /// `std::logic_error`. At `max_size()` as for a pipe.
   template <byte_reader Reader>
   std::size_t read_from(Reader&& reader);
 
@@ -288,6 +292,7 @@ class buffer {
 
  private:
   friend class chain;
+  friend class detail::tail_writer;
   class read_space;
 
   // What may be un-read: nothing, one byte, or (1 to 4) the character of that many bytes.
@@ -318,11 +323,28 @@ class buffer {
   }
 
   void make_room(std::size_t n);
-  void push_back_slow(char c);
+  struct storage {
+    char* block;
+    char* read;
+    char* write;
+    char* write_limit;
+    char* block_end;
+  };
+  [[nodiscard]] static storage with_room_for_one(std::pmr::memory_resource* resource, storage from,
+                                                 std::size_t max_size);
+  void take_storage(const storage& from) noexcept {
+    block_ = from.block;
+    read_ = from.read;
+    write_ = from.write;
+    write_limit_ = from.write_limit;
+    block_end_ = from.block_end;
+    end_unread();
+  }
   void append_slow(const char* data, std::size_t n);
   void append_in_new_block(std::size_t capacity, const char* data, std::size_t n);
   void append_in_room(const char* data, std::size_t n) noexcept;
   void check_growth(std::size_t n) const;
+  [[nodiscard]] bool reading_takes_larger_block() const noexcept;
   [[nodiscard]] std::size_t wanted_capacity(std::size_t n) const noexcept;
   [[nodiscard]] bool owns(const char* data) const noexcept;
   void update_limit() noexcept;

@@ -18,6 +18,11 @@
 
 namespace cistern {
 
+namespace detail {
+class heap;
+void deallocate_unsized(void* block) noexcept;
+}  // namespace detail
+
 /// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
 /// another one allocated. Each thread works on free lists of its own and trades whole lists ("magazines")
 /// with the others, so that a lock is taken once in many operations.
@@ -127,6 +132,9 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
  private:
+  friend class detail::heap;  // malloc: knows classes, wants no exceptions
+  friend void detail::deallocate_unsized(void* block) noexcept;
+
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
   /// What the thread table has where this pool is looked for.
@@ -151,8 +159,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
     if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (detail::cache_slot& slot = entry.cache->slot(index); slot.balance() < slot.limit) [[likely]] {
-        slot.push(block, detail::class_block_bytes(index));
+      if (entry.cache->slot(index).try_push(block, detail::class_block_bytes(index))) [[likely]] {
         return;
       }
     }
@@ -161,6 +168,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
 
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  [[nodiscard]] void* try_allocate_pooled(unsigned index);
+  void deallocate_pooled(unsigned index, void* block) noexcept;
   [[nodiscard]] detail::thread_cache* own_cache() noexcept;
   detail::thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;

@@ -152,6 +152,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
 
   std::array<detail::bucket, detail::class_count> buckets_{};
   pool_options options_;
+  bool over_budget_ = false;  ///< More is idle than may be, for want of chunks known to be free.
   detail::upstream_account account_;
   detail::oversize_list oversize_;
   detail::pass_through_table passed_;

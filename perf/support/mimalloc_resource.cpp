@@ -21,23 +21,26 @@ struct mimalloc_functions {
   decltype(&::mi_version) version;
 };
 
-template <class Function>
-void look_up(void* library, const char* name, Function& function) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) throw std::runtime_error(std::string("mimalloc lacks ") + name);
-}
-
-mimalloc_functions load() {
+void* open_library() {
   const char* asked = std::getenv("CISTERN_PERF_MIMALLOC");
   void* library = dlopen(asked != nullptr ? asked : CISTERN_PERF_MIMALLOC_FILE, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw std::runtime_error(std::string("can't load mimalloc: ") + dlerror());
+  return library;
+}
+
+template <class Function>
+void look_up(const char* name, Function& function) {
+  function = reinterpret_cast<Function>(mimalloc_function(name));
+}
+
+mimalloc_functions load() {
   mimalloc_functions functions{};
-  look_up(library, "mi_malloc", functions.allocate);
-  look_up(library, "mi_malloc_aligned", functions.allocate_aligned);
-  look_up(library, "mi_free", functions.free);
-  look_up(library, "mi_free_size", functions.free_size);
-  look_up(library, "mi_collect", functions.collect);
-  look_up(library, "mi_version", functions.version);
+  look_up("mi_malloc", functions.allocate);
+  look_up("mi_malloc_aligned", functions.allocate_aligned);
+  look_up("mi_free", functions.free);
+  look_up("mi_free_size", functions.free_size);
+  look_up("mi_collect", functions.collect);
+  look_up("mi_version", functions.version);
   return functions;
 }
 
@@ -74,6 +77,13 @@ class resource final : public std::pmr::memory_resource {
 };
 
 }  // namespace
+
+void* mimalloc_function(const char* name) {
+  static void* const library = open_library();
+  void* const function = dlsym(library, name);
+  if (function == nullptr) throw std::runtime_error(std::string("mimalloc lacks ") + name);
+  return function;
+}
 
 std::pmr::memory_resource* mimalloc_resource() {
   ensure_loaded();

@@ -18,6 +18,9 @@ namespace perf {
 /// Asks mimalloc to give all free memory back to the system.
 void mimalloc_collect();
 
+/// A function of the loaded library by its name. Throws `std::runtime_error` if there is none.
+[[nodiscard]] void* mimalloc_function(const char* name);
+
 /// "2.0.9", as the loaded library reports it.
 [[nodiscard]] std::string mimalloc_version();
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/buffer.hpp>
+#include <cistern/buffer_format.hpp>
 #include <cistern/detail/utf8.hpp>
 
 #include <algorithm>
@@ -127,7 +128,7 @@ class model_run {
 
   void step(std::uint8_t operation) {
     if (buffer_.size() > largest_total) skip(buffer_.size() / 2);
-    switch (operation % 24) {
+    switch (operation % 25) {
       case 0:
         return write(take_text());
       case 1:
@@ -175,8 +176,10 @@ class model_run {
         return peek(take());
       case 22:
         return read_from();
-      default:
+      case 23:
         return write_to();
+      default:
+        return print();
     }
   }
 
@@ -308,6 +311,17 @@ class model_run {
     model_.end_unread();
   }
   void set_limit() { buffer_.max_size(take() < 128 ? SIZE_MAX : take_size() * 8); }
+
+  void print() {
+    const std::string text = take_text();
+    write(text, [&](std::string_view piece) {
+      print_with(buffer_, [&](char* out, std::size_t room_bytes) {
+        piece.copy(out, room_bytes);
+        return piece.size();
+      });
+    });
+    model_.end_unread();  // also by a text that is refused: room for it was made before its length was known
+  }
 
   void move_to(std::uint8_t where) {
     std::pmr::memory_resource* const target = resources_[where % resources_.size()];

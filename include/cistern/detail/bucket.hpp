@@ -45,6 +45,9 @@ inline constexpr std::size_t smallest_rewound_bytes = std::size_t{256} << 10;
   return block_bytes > largest_chunked_block_bytes;
 }
 
+/// The size of the chunk of a block that comes singly.
+[[nodiscard]] std::size_t single_chunk_bytes(const bucket_shape& shape) noexcept;
+
 /// Whether the blocks freed last lie near each other, judged by the first few of `list`. Blocks freed at
 /// random rarely make up whole chunks, and cost a cache miss each to walk over. O(1).
 [[nodiscard]] bool are_in_order(const free_block* list) noexcept;
@@ -157,6 +160,13 @@ struct alignas(64) bucket {
   /// Gives a block that came singly, and is on no list, back to upstream. O(1).
   void discard(void* block, const bucket_shape& shape, upstream_account& account) noexcept;
 
+  /// The first half of a move to another bucket: a block that came singly, and is on no list, leaves this one
+  /// with its chunk, whose size is returned. O(1).
+  std::size_t detach(void* block, const bucket_shape& shape) noexcept;
+
+  /// The second half: memory of `single_chunk_bytes(shape)` is a live block of this bucket from now on. O(1).
+  void attach(void* block, const bucket_shape& shape, upstream_account& account) noexcept;
+
   /// Gives chunks without a live block back to upstream while `surplus_bytes` is above zero; each lowers it
   /// by its idle bytes (all but the record). Puts the rest of the list into address order. Only blocks on the
   /// list count as free. Needs no memory. Returns the bytes given back. O(depth() * log(chunks)), and
@@ -166,6 +176,9 @@ struct alignas(64) bucket {
   /// Gives every chunk back to upstream, live blocks or not; afterwards the bucket is empty, its counters
   /// kept. O(chunks).
   void release(const bucket_shape& shape, upstream_account& account) noexcept;
+
+  /// Whether `block` lies in one of the chunks. O(chunks).
+  [[nodiscard]] bool holds(const void* block, std::size_t block_bytes) const noexcept;
 
   /// Lowers the grant to what is free now. What it was given for may have gone: a grant beyond the budget
   /// stands for live blocks that hold chunks, and must not let others stay idle in their place.

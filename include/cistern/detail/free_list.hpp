@@ -19,9 +19,9 @@ namespace cistern::detail {
 /// of a list only (the smallest block has room for both).
 class free_block {
  public:
-  CISTERN_READS_FREE_BLOCKS [[nodiscard]] free_block* next() const noexcept { return next_; }
+  [[nodiscard]] CISTERN_READS_FREE_BLOCKS free_block* next() const noexcept { return next_; }
   CISTERN_READS_FREE_BLOCKS void next(free_block* block) noexcept { next_ = block; }
-  CISTERN_READS_FREE_BLOCKS [[nodiscard]] free_block* next_list() const noexcept { return next_list_; }
+  [[nodiscard]] CISTERN_READS_FREE_BLOCKS free_block* next_list() const noexcept { return next_list_; }
   CISTERN_READS_FREE_BLOCKS void next_list(free_block* block) noexcept { next_list_ = block; }
 
   /// Turns memory of `bytes` (at least `smallest_block_bytes`) into a free block that links to `next`.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 namespace cistern::detail {
 
@@ -19,16 +20,20 @@ namespace cistern::detail {
 ///   1. What is known to be free without a look at it: blocks that came singly, and buckets without a live
 ///   block.
 ///   2. Free chunks among others, which takes a walk over the bucket's free list: where blocks were freed in
-///   some
-///      order, so that walking is cheap and finds whole chunks; after as many frees as there are blocks to
-///      walk over; and down to half the budget, so that the next time is far away.
+///      some order, so that walking is cheap and finds whole chunks, and after as many frees as there are
+///      blocks to walk over; or where only blocks in caches out of reach seem to be live. Down to half the
+///      budget, so that the next time is far away.
 ///
-/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget; such a grant
-/// ends, at the latest, with the free that makes the bucket's last block free.
+/// What remains, because live blocks are scattered over its chunks, is kept beyond the budget. Such a grant
+/// ends, at the latest, with the free that makes the bucket's last block free, but for those which may lie in
+/// caches out of reach. And before a bucket gets a chunk from upstream, or when a thread ends, every bucket
+/// is looked at again: those with so few live blocks that half of their chunks must be free are walked over.
+/// Not earlier, since after the last free no walk is needed.
 ///
-/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself,
-/// `trim(index, surplus_bytes&)`, and `frees_are_in_order(index)`, which tells `are_in_order` of its free
-/// blocks.
+/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself;
+/// `trim(index, surplus_bytes&)`; `frees_are_in_order(index)`, which tells `are_in_order` of its free blocks;
+/// `blocks_out_of_reach(index)`, how many of what a bucket sees as live may be free in caches; and
+/// `note_over_budget()`, called when more is kept than the budget allows.
 template <class Buckets>
 class idle_budget {
  public:
@@ -49,7 +54,12 @@ class idle_budget {
     }
   }
 
+  /// Looks again for what to give back, some time after `note_over_budget`.
+  void look_again() { give_back_free_chunks(looking::again); }
+
  private:
+  enum class looking { while_freeing, again };
+
   void ask(unsigned index) {
     if (visit(index, [&](bucket& b) { return b.granted >= max_idle_blocks_; })) {
       if (!comes_singly(class_block_bytes(index))) {
@@ -68,7 +78,7 @@ class idle_budget {
     if (grant(index)) {
       return;
     }
-    give_back_free_chunks();
+    give_back_free_chunks(looking::while_freeing);
     grant(index);
   }
 
@@ -144,18 +154,31 @@ class idle_budget {
     }
   }
 
-  void give_back_free_chunks() {
+  void give_back_free_chunks(looking when) {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ / 2);
     for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
-      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i)) {
+      if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i, when)) {
         trim(i, surplus_bytes);
       }
     }
   }
 
-  /// Whether the blocks freed since the last walk pay for one, and lie in order. If they don't, they count as
-  /// walked, so that looking again is paid for as well.
-  [[nodiscard]] bool is_worth_a_walk(unsigned index) {
+  /// Whether so few blocks are live that at least half of the chunks are free. To find them pays for itself:
+  /// at least half of what is walked over may be given back.
+  [[nodiscard]] bool has_many_free_chunks(unsigned index, looking when) {
+    const std::size_t unseen_blocks = when == looking::again ? SIZE_MAX : buckets_.blocks_out_of_reach(index);
+    return visit(index, [&](bucket& b) {
+      const std::size_t live_blocks = b.carved_blocks - b.depth();
+      return b.depth() != 0 && live_blocks <= std::min<std::size_t>(b.chunk_count / 2, unseen_blocks);
+    });
+  }
+
+  /// Otherwise: whether the blocks freed since the last walk pay for one, and lie in order. If they don't,
+  /// they count as walked, so that looking again is paid for as well.
+  [[nodiscard]] bool is_worth_a_walk(unsigned index, looking when) {
+    if (has_many_free_chunks(index, when)) {
+      return true;
+    }
     const bool paid_for = visit(index, [](bucket& b) {
       return b.depth() != 0 && b.depth() >= std::size_t{2} * b.depth_after_trim + b.chunk_count / 2;
     });
@@ -173,7 +196,7 @@ class idle_budget {
 
   void trim_within_bucket_bound(unsigned index) {
     const bool all_free = visit(index, [](bucket& b) { return b.depth() == b.carved_blocks; });
-    if (!all_free && !is_worth_a_walk(index)) {
+    if (!all_free && !is_worth_a_walk(index, looking::while_freeing)) {
       return;
     }
     // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,
@@ -188,13 +211,16 @@ class idle_budget {
   }
 
   /// More than the budget allows, as live blocks hold the chunks: fewer frees than there are live blocks, so
-  /// that the last one is seen.
+  /// that the last one that can be seen is.
   void grant_beyond(unsigned index) {
+    const std::size_t unseen_blocks = buckets_.blocks_out_of_reach(index);
     visit(index, [&](bucket& b) {
       const std::size_t live_blocks = b.carved_blocks - b.depth();
-      const std::size_t before_last = live_blocks - std::min<std::size_t>(live_blocks, 1);
+      const std::size_t last = live_blocks > unseen_blocks ? unseen_blocks : 0;
+      const std::size_t before_last = live_blocks - std::min(live_blocks, last + 1);
       b.granted = b.depth() + std::min(before_last, std::max(least_grant(index), b.depth()));
     });
+    buckets_.note_over_budget();
   }
 
   template <class F>

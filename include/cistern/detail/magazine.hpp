@@ -17,7 +17,9 @@ struct magazine {
 /// What the calling thread keeps for itself, as the depot sees it.
 class flushable {
  public:
-  /// Hands every block to the depot on behalf of every trim requested so far.
+  /// Hands every block to the depot.
+  virtual void flush() noexcept = 0;
+  /// The same on behalf of every trim requested so far.
   virtual void flush_for_trim() noexcept = 0;
 
  protected:

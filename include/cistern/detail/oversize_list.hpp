@@ -1,10 +1,12 @@
 // oversize_list: blocks that no bucket serves, each straight from upstream and back to it.
 #pragma once
 
+#include <cistern/detail/block_request.hpp>
 #include <cistern/detail/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
+#include <optional>
 
 namespace cistern::detail {
 
@@ -23,6 +25,9 @@ class oversize_list {
 
   /// `bytes`: what was asked for, or what was granted; `alignment`: what was asked for.
   void deallocate(void* block, std::size_t bytes, std::size_t alignment, upstream_account& account) noexcept;
+
+  /// How `block` can be given back, if it is one of these. O(blocks).
+  [[nodiscard]] std::optional<block_request> find(const void* block) const noexcept;
 
   /// Gives every block back. O(blocks).
   void release(upstream_account& account) noexcept;

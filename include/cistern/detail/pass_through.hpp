@@ -1,11 +1,13 @@
 // pass_through_table: the null mode of a pool: every request goes to upstream as it is, and is remembered.
 #pragma once
 
+#include <cistern/detail/block_request.hpp>
 #include <cistern/detail/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 namespace cistern::detail {
@@ -23,6 +25,9 @@ class pass_through_table {
   /// upstream's part. `zero`: overwrite the block with zeros first.
   void deallocate(void* block, std::size_t bytes, std::size_t alignment, bool zero,
                   upstream_account& account) noexcept;
+
+  /// How `block` can be given back, if it is out.
+  [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
   /// Gives back every block still out. O(blocks).
   void release(upstream_account& account) noexcept;

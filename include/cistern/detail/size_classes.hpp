@@ -82,6 +82,7 @@ inline constexpr auto class_table = [] {
 /// The alignment of a class's blocks that follows from their size: its largest power of two, at most a page,
 /// since upstreams may refuse more than that.
 inline constexpr std::size_t page_bytes = 4096;
+inline constexpr std::size_t cache_line_bytes = 64;
 
 [[nodiscard]] constexpr std::size_t class_alignment(unsigned index) noexcept {
   const std::size_t bytes = class_block_bytes(index);

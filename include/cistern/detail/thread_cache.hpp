@@ -38,13 +38,14 @@ class owned_number {
 ///     blocks at `head` == capacity - (true_limit - (pushed - popped))
 ///
 /// Two one-way counters instead of one that goes up and down, for the reasons told at `bucket`; the limit is
-/// shifted whenever magazines change. One cache line.
+/// shifted whenever magazines change, and lowered where the free of a class's last live block is to be seen.
+/// One cache line.
 struct alignas(64) cache_slot {
   free_block* head = nullptr;
   owned_number<std::int64_t> popped;  ///< Allocations served here, ever.
   owned_number<std::int64_t> pushed;  ///< Frees that ended here, ever.
   std::int64_t limit = 0;             ///< A free that finds `pushed - popped >= limit` takes the slow path.
-  owned_number<std::int64_t> true_limit;  ///< `limit`, but for pools that must see every free.
+  owned_number<std::int64_t> true_limit;  ///< Where the magazine is full: `limit`, unless more is to be seen.
   free_block* spare = nullptr;
   owned_number<std::uint32_t> spare_blocks;
   owned_number<std::uint32_t> capacity;  ///< Blocks in a full magazine; 0 while the class isn't cached.
@@ -70,6 +71,17 @@ struct alignas(64) cache_slot {
     head = free_block::make(memory, block_bytes, head);
     ++pushed;
   }
+
+  /// The fast path of a free: false, and nothing done, where the limit is reached.
+  [[nodiscard]] bool try_push(void* memory, std::size_t block_bytes) noexcept {
+    const std::int64_t pushed_before = pushed;  // read once: the compiler takes atomics at their word
+    if (pushed_before - popped >= limit) [[unlikely]] {
+      return false;
+    }
+    head = free_block::make(memory, block_bytes, head);
+    pushed = pushed_before + 1;
+    return true;
+  }
 };
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
@@ -84,15 +96,14 @@ class thread_cache final : public flushable {
   /// A thread takes this cache, which is empty: trims requested before don't concern it.
   void adopt() noexcept;
 
-  /// Serves a request that found no block at `head`. May throw `bad_allocation` and what upstream throws.
-  [[nodiscard]] void* refill(unsigned index);
+  /// Serves a request that found no block at `head`; null where the depot has none. May throw what upstream
+  /// throws.
+  [[nodiscard]] void* try_refill(unsigned index);
 
   /// Takes a free block whose slot had no room at the first look.
   void take_back(unsigned index, void* block) noexcept;
 
-  /// Hands every block to the depot.
-  void flush() noexcept;
-
+  void flush() noexcept override;
   void flush_for_trim() noexcept override;
 
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
@@ -110,7 +121,8 @@ class thread_cache final : public flushable {
   [[nodiscard]] bool free_budget() noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
-  void unload_full(unsigned index) noexcept;
+  std::size_t unload_full(unsigned index) noexcept;
+  static void stop_at_last(cache_slot& slot, std::size_t live_blocks) noexcept;
   [[nodiscard]] magazine take_spare(unsigned index) noexcept;
 
   depot* depot_;

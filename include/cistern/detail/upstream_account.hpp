@@ -1,6 +1,7 @@
 // upstream_account: the one gate between a pool and its upstream, which counts and limits what passes.
 #pragma once
 
+#include <cistern/detail/chunk_source.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <atomic>
@@ -26,9 +27,17 @@ class upstream_account {
   upstream_account& operator=(const upstream_account&) = delete;
   ~upstream_account() = default;
 
-  /// Memory from upstream, or null where `max_bytes` would be exceeded. Passes on what upstream throws;
-  /// nothing is changed then.
+  /// From now on memory comes from `source` instead of upstream. Before the first allocation.
+  void use(chunk_source& source) noexcept { source_ = &source; }
+  [[nodiscard]] chunk_source* source() const noexcept { return source_; }
+
+  /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
+  /// on what upstream throws; nothing is changed then.
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
+  /// Makes memory from the `chunk_source`, which there must be, longer or shorter. Null, and nothing changed,
+  /// where `max_bytes` or the source refuses.
+  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept;
+
   void deallocate(void* memory, std::size_t bytes, std::size_t alignment) noexcept {
     deallocate_as(memory, bytes, alignment, bytes);
   }
@@ -53,6 +62,7 @@ class upstream_account {
   void note_peak() noexcept;
 
   std::pmr::memory_resource* upstream_;
+  chunk_source* source_ = nullptr;
   std::size_t max_bytes_;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> peak_bytes_{0};

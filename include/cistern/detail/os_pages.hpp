@@ -1,0 +1,28 @@
+// os_pages: whole pages from the operating system, at any alignment, without exceptions.
+#pragma once
+
+#include <cstddef>
+
+namespace cistern::detail {
+
+/// Where a huge page may begin, and how large it is, on the systems that have them.
+inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+
+/// The size of the system's pages, in bytes: a power of two. O(1); thread-safe.
+[[nodiscard]] std::size_t os_page_bytes() noexcept;
+
+/// `bytes` rounded up to whole pages, at least one; 0 where that overflows.
+[[nodiscard]] std::size_t whole_pages(std::size_t bytes) noexcept;
+
+/// New pages that read as zero, or null. `bytes` is a result of `whole_pages`, `alignment` a power of two.
+/// Takes no memory until a page is touched. Leaves `errno` as it was. Thread-safe, and usable in a forked
+/// child.
+[[nodiscard]] void* map_pages(std::size_t bytes, std::size_t alignment) noexcept;
+
+/// Gives back pages of one or more mappings. Leaves `errno` as it was.
+void unmap_pages(void* pages, std::size_t bytes) noexcept;
+
+/// Tells the system that huge pages would do these pages good. A hint: nothing else changes.
+void advise_huge_pages(void* pages, std::size_t bytes) noexcept;
+
+}  // namespace cistern::detail

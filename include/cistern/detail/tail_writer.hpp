@@ -1,0 +1,42 @@
+// tail_writer: text of unknown length, written straight behind the bytes of a cistern::buffer.
+#pragma once
+
+#include <cistern/buffer.hpp>
+
+#include <cstddef>
+
+namespace cistern::detail {
+
+/// The room behind a buffer's bytes, for writing a text there whose length shows only at the end. Nothing of
+/// it belongs to the buffer until `finish`; a writer that goes before that leaves the buffer's bytes as they
+/// were. Nobody else may use the buffer meanwhile.
+class tail_writer {
+ public:
+  /// Has room for `likely_enough_bytes` at least, or for as much as `max_size()` allows.
+  explicit tail_writer(buffer& owner) : owner_(owner) {
+    if (owner.room() < likely_enough_bytes) [[unlikely]] {
+      start();
+    }
+    unpoison_tail(owner.write_, owner.room());
+  }
+  tail_writer(const tail_writer&) = delete;
+  tail_writer& operator=(const tail_writer&) = delete;
+  ~tail_writer() { poison_tail(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_)); }
+
+  [[nodiscard]] char* begin() const noexcept { return owner_.write_; }
+  [[nodiscard]] std::size_t room_bytes() const noexcept { return owner_.room(); }
+  /// Makes room for `wanted_bytes` in all; the first `written_bytes` are kept, wherever they come to lie.
+  void grow(std::size_t written_bytes, std::size_t wanted_bytes);
+  /// Appends the first `n` bytes.
+  void finish(std::size_t n) noexcept { owner_.write_ += n; }
+
+ private:
+  static constexpr std::size_t likely_enough_bytes = 64;
+  static constexpr std::size_t smallest_block_bytes = 256;
+
+  void start();
+
+  buffer& owner_;
+};
+
+}  // namespace cistern::detail

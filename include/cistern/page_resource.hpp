@@ -1,0 +1,36 @@
+// page_resource: memory straight from the operating system, in whole pages.
+#pragma once
+
+#include <cstddef>
+#include <memory_resource>
+
+namespace cistern {
+
+/// Each allocation is a mapping of its own, each deallocation gives it back to the system at once: an
+/// upstream for pools, far too coarse for anything small. A request takes whole pages, at least one, that
+/// read as zero and take no physical memory until they are touched.
+///
+/// Any power of two serves as alignment. Regions of 2 MiB and more lie on a 2 MiB boundary and come with a
+/// hint to the system that huge pages are welcome.
+///
+/// Has no state: all page resources are equal, and any of them frees what another one allocated. Thread-safe;
+/// works in the child of a fork. Needs neither `new` nor `malloc`.
+class page_resource final : public std::pmr::memory_resource {
+ public:
+  /// Bytes that all page resources of the process hold now, as rounded up to pages.
+  [[nodiscard]] static std::size_t held_bytes() noexcept;
+
+ protected:
+  /// Throws `bad_allocation`, whose limit is the process's limit on its address space, where the system
+  /// refuses.
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+  /// Leaves `errno` as it was.
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override;
+};
+
+/// A page resource that is there before the first constructor runs and after the last destructor has, and is
+/// never destroyed. O(1); thread-safe.
+[[nodiscard]] page_resource* pages() noexcept;
+
+}  // namespace cistern

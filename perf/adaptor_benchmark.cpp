@@ -1,0 +1,131 @@
+// adaptor_benchmark: what each adaptor adds to an allocation and its deallocation, over both pools.
+//
+// One iteration is one pair. The recorded trace goes nowhere, so that what is measured is the adaptor and not
+// a disk. Over the synchronized pool the rows with threads share one stack.
+#include <cistern/adaptor/failure_adaptor.hpp>
+#include <cistern/adaptor/fallback_adaptor.hpp>
+#include <cistern/adaptor/guarding_adaptor.hpp>
+#include <cistern/adaptor/limit_adaptor.hpp>
+#include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/statistics_adaptor.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <memory_resource>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <benchmark/benchmark.h>
+
+#include "support/keep.hpp"
+
+namespace {
+
+using resource = std::pmr::memory_resource;
+using owner = std::unique_ptr<resource>;
+
+constexpr std::size_t block_bytes = 64;
+constexpr std::size_t no_limit_in_reach_bytes = std::size_t{1} << 40;
+
+void into_nothing(std::span<const std::byte>) {}
+
+/// A statistics_adaptor with a scope open.
+struct scoped_statistics : cistern::statistics_adaptor {
+  using statistics_adaptor::statistics_adaptor;
+  cistern::statistics_scope scope{*this};
+};
+
+struct variant {
+  const char* name;
+  std::function<owner(resource*)> make;  ///< Empty: the pool as it is.
+};
+
+const variant variants[] = {
+    {"bare", nullptr},
+    {"limit",
+     [](resource* on) { return std::make_unique<cistern::limit_adaptor>(no_limit_in_reach_bytes, on); }},
+    {"statistics", [](resource* on) { return std::make_unique<cistern::statistics_adaptor>(on); }},
+    {"statistics-scope", [](resource* on) { return std::make_unique<scoped_statistics>(on); }},
+    {"failure",
+     [](resource* on) {
+       return std::make_unique<cistern::failure_adaptor>([](std::size_t, std::size_t) { return false; }, on);
+     }},
+    {"fallback", [](resource* on) { return std::make_unique<cistern::fallback_adaptor>(on); }},
+    {"fallback-taken",
+     [](resource* on) {
+       return std::make_unique<cistern::fallback_adaptor>(std::pmr::null_memory_resource(), on);
+     }},
+    {"recording",
+     [](resource* on) { return std::make_unique<cistern::recording_adaptor>(into_nothing, on); }},
+    {"recording-no-times",
+     [](resource* on) {
+       return std::make_unique<cistern::recording_adaptor>(into_nothing, on,
+                                                           cistern::recording_options{.timestamps = false});
+     }},
+    {"guarding", [](resource* on) { return std::make_unique<cistern::guarding_adaptor>(on); }},
+    {"guarding-no-quarantine",
+     [](resource* on) {
+       return std::make_unique<cistern::guarding_adaptor>(cistern::guarding_options{.quarantine_bytes = 0},
+                                                          on);
+     }},
+};
+
+/// A pool with an adaptor over it, or without.
+template <class Pool>
+struct stack {
+  explicit stack(const variant& what) : adaptor(what.make ? what.make(&pool) : nullptr) {}
+  [[nodiscard]] resource* top() { return perf::hide(adaptor ? adaptor.get() : &pool); }
+
+  Pool pool{std::pmr::new_delete_resource()};
+  owner adaptor;
+};
+
+void pairs(benchmark::State& state, resource* memory) {
+  for (auto _ : state) {
+    void* const block = memory->allocate(block_bytes);
+    perf::touch(block);
+    memory->deallocate(block, block_bytes);
+  }
+}
+
+template <class Pool>
+void add(const std::string& pool_name, const variant& what, int threads) {
+  const std::string name = pool_name + '/' + what.name;
+  const auto shared = std::make_shared<stack<Pool>>(what);
+  benchmark::RegisterBenchmark(name.c_str(), [shared](benchmark::State& state) {
+    pairs(state, shared->top());
+  })->Threads(threads);
+}
+
+void add_all() {
+  for (const variant& what : variants) {
+    add<cistern::unsynchronized_pool_resource>("unsynchronized", what, 1);
+    add<cistern::synchronized_pool_resource>("synchronized", what, 1);
+    // Where the second resource serves every request, the first throws each time: exceptions, not adaptors.
+    if (std::string(what.name) != "fallback-taken") {
+      add<cistern::synchronized_pool_resource>("synchronized", what, 2);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    add_all();
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "adaptor_benchmark: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,48 @@
+// shape: one well-known allocator benchmark, as a function that uses malloc and free and says what it took.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace malloc_bench {
+
+/// What the command line says about a run.
+struct parameters {
+  unsigned threads = 2;
+  double scale = 1;  ///< multiplies the number of rounds, and nothing else
+  std::uint64_t seed = 1;
+
+  /// `rounds` times the scale, at least 1.
+  [[nodiscard]] std::size_t rounds(std::size_t rounds) const noexcept;
+};
+
+/// What a run took. An operation is a block's whole life: one malloc (or calloc) and its free.
+struct measured {
+  std::uint64_t operations = 0;
+  std::chrono::nanoseconds elapsed{};
+};
+
+struct shape {
+  std::string_view name;
+  std::string_view summary;  ///< one line for --help
+  bool threaded = true;      ///< false: uses one thread whatever was asked
+  measured (*run)(const parameters&) = nullptr;
+};
+
+/// Every shape, by name.
+[[nodiscard]] std::span<const shape> shapes() noexcept;
+
+measured run_alloc_test(const parameters& how);
+measured run_cache_scratch(const parameters& how);
+measured run_cache_thrash(const parameters& how);
+measured run_glibc_simple(const parameters& how);
+measured run_glibc_thread(const parameters& how);
+measured run_larson(const parameters& how);
+measured run_mstress(const parameters& how);
+measured run_rptest(const parameters& how);
+measured run_xmalloc(const parameters& how);
+
+}  // namespace malloc_bench

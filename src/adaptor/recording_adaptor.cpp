@@ -1,0 +1,107 @@
+#include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/detail/thread_id.hpp>
+
+#include <mutex>
+#include <utility>
+
+namespace cistern {
+
+recording_adaptor::recording_adaptor(trace_sink sink, std::pmr::memory_resource* upstream,
+                                     const recording_options& options)
+    : upstream_(resource_or_new_delete(upstream)),
+      timestamps_(options.timestamps),
+      writer_(std::move(sink), options.buffer_bytes),
+      started_(std::chrono::steady_clock::now()) {
+  writer_.flush();  // The header: a sink that can't be written to is found out here.
+}
+
+recording_adaptor::~recording_adaptor() {
+  try {
+    close();
+  } catch (...) {  // Nobody to tell; `error` was there to be asked.
+  }
+}
+
+void* recording_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
+  void* block = nullptr;
+  try {
+    block = upstream_->allocate(bytes, alignment);
+  } catch (...) {
+    record(trace_call::failed_allocate, nullptr, bytes, alignment);
+    throw;
+  }
+  record(trace_call::allocate, block, bytes, alignment);
+  return block;
+}
+
+void recording_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
+  record(trace_call::deallocate, block, bytes, alignment);
+  upstream_->deallocate(block, bytes, alignment);
+}
+
+void recording_adaptor::record(trace_call call, const void* block, std::size_t bytes,
+                               std::size_t alignment) noexcept {
+  trace_event event;
+  event.call = call;
+  event.thread = detail::thread_id();
+  event.bytes = bytes;
+  event.alignment = alignment;
+  event.address = reinterpret_cast<std::uintptr_t>(block);
+  const std::lock_guard guard(lock_);
+  if (!recording_) {
+    ++unrecorded_;
+    return;
+  }
+  try {
+    // With the lock held, so that times go up from event to event.
+    if (timestamps_) event.time = std::chrono::steady_clock::now() - started_;
+    writer_.write(event);
+  } catch (...) {
+    recording_ = false;
+    error_ = std::current_exception();
+    ++unrecorded_;
+  }
+}
+
+/// Takes a step of the writer if it still records; passes on what that throws, or has thrown before.
+template <class Step>
+void recording_adaptor::run(const Step& step) {
+  const std::lock_guard guard(lock_);
+  if (error_) std::rethrow_exception(error_);
+  if (!recording_) return;
+  try {
+    step();
+  } catch (...) {
+    recording_ = false;
+    error_ = std::current_exception();
+    throw;
+  }
+}
+
+void recording_adaptor::flush() {
+  run([this] { writer_.flush(); });
+}
+
+void recording_adaptor::close() {
+  run([this] {
+    writer_.close();
+    recording_ = false;
+  });
+}
+
+std::uint64_t recording_adaptor::recorded() const {
+  const std::lock_guard guard(lock_);
+  return writer_.events();
+}
+
+std::uint64_t recording_adaptor::unrecorded() const {
+  const std::lock_guard guard(lock_);
+  return unrecorded_;
+}
+
+std::exception_ptr recording_adaptor::error() const {
+  const std::lock_guard guard(lock_);
+  return error_;
+}
+
+}  // namespace cistern

@@ -1,0 +1,268 @@
+#include "heap.hpp"
+
+#include <cistern/detail/assert.hpp>
+#include <cistern/page_resource.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "foreign_blocks.hpp"
+#include "large_blocks.hpp"
+#include <sched.h>
+
+namespace cistern::detail {
+namespace {
+
+/// Larger requests are mapped one by one.
+constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
+/// All of a program's blocks come from here: a thread works with more of them at a time than with one pool's.
+constexpr std::size_t thread_cache_bytes = std::size_t{1} << 20;
+/// From here up it's cheaper to move pages than to copy.
+constexpr std::size_t least_moved_bytes = std::size_t{128} << 10;
+static_assert(comes_singly(least_moved_bytes));
+/// What no machine has isn't worth looking for among idle memory.
+constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
+/// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
+/// that.
+constexpr std::size_t least_used_part = 2;
+constexpr std::size_t always_kept_bytes = 64;
+
+/// Never destroyed.
+union pool_storage {
+  constexpr pool_storage() noexcept : none{} {}
+  ~pool_storage() {}  // NOLINT(modernize-use-equals-default): that would be deleted
+  char none;
+  synchronized_pool_resource pool;
+};
+constinit pool_storage storage;
+constinit heap_pages source;
+constinit thread_local bool making_pool __attribute__((tls_model("initial-exec"))) = false;
+
+/// A free leaves `errno` alone, also when it waits for a lock.
+class errno_keeper {
+ public:
+  errno_keeper() noexcept : value_(errno) {}
+  ~errno_keeper() { errno = value_; }
+  errno_keeper(const errno_keeper&) = delete;
+  errno_keeper& operator=(const errno_keeper&) = delete;
+
+ private:
+  int value_;
+};
+
+bool environment_says_pass_through() noexcept {
+  const char* value = std::getenv("CISTERN_PASS_THROUGH");  // NOLINT(concurrency-mt-unsafe)
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+bool is_pooled(std::size_t last, std::size_t alignment) noexcept {
+  return last < largest_pooled_bytes && alignment <= page_bytes;
+}
+
+void* or_no_memory(void* block) noexcept {
+  if (block == nullptr) [[unlikely]] {
+    errno = ENOMEM;
+  }
+  return block;
+}
+
+/// The last byte of a request as a block sees it: at least one byte, on the boundary every block has.
+std::size_t block_last_byte(std::size_t bytes, std::size_t alignment) noexcept {
+  return last_byte(std::max<std::size_t>(bytes, 1), std::max(alignment, heap::least_alignment));
+}
+
+}  // namespace
+
+constinit std::atomic<heap::phase> heap::now{heap::phase::unborn};
+
+inline heap::phase heap::current_phase() noexcept {
+  // Acquire pairs with the releases in `begin`: the pool is seen as it was made.
+  const phase seen = now.load(std::memory_order_acquire);
+  return seen == phase::working || seen == phase::passing_through ? seen : begin();
+}
+
+// The first request, or one from inside of it: to make the pool, the C library is told of forks and thread
+// exits.
+heap::phase heap::begin() noexcept {
+  if (making_pool) {
+    return phase::being_made;
+  }
+  phase seen = phase::unborn;
+  if (now.compare_exchange_strong(seen, phase::being_made, std::memory_order_acquire)) {
+    const bool pass_through = environment_says_pass_through();
+    if (!pass_through) {
+      make_pool();
+    }
+    now.store(pass_through ? phase::passing_through : phase::working, std::memory_order_release);
+  }
+  while ((seen = now.load(std::memory_order_acquire)) == phase::being_made) {
+    ::sched_yield();
+  }
+  return seen;
+}
+
+void heap::make_pool() noexcept {
+  making_pool = true;
+  auto* pool = new (&storage.pool) synchronized_pool_resource(
+      {.largest_required_pool_block = largest_pooled_bytes, .thread_cache_bytes = thread_cache_bytes},
+      pages());
+  pool->depot_.account().use(source);
+  making_pool = false;
+}
+
+void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
+  const std::size_t last = block_last_byte(bytes, alignment);
+  if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
+    if (cache_slot& slot = heap_slots[class_of(last)]; slot.head != nullptr) [[likely]] {
+      return slot.pop();
+    }
+  }
+  return or_no_memory(bytes <= PTRDIFF_MAX ? allocate_uncached(bytes, alignment) : nullptr);
+}
+
+void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept {
+  const phase served_by = current_phase();
+  if (served_by == phase::passing_through) {
+    return foreign_allocate(bytes, alignment);
+  }
+  const std::size_t last = block_last_byte(bytes, alignment);
+  if (served_by == phase::working && is_pooled(last, alignment)) {
+    return storage.pool.try_allocate_pooled(class_of(last));
+  }
+  return allocate_large(bytes, alignment);
+}
+
+// What the pool keeps idle may be what is missing.
+void* heap::allocate_large(std::size_t bytes, std::size_t alignment) noexcept {
+  void* block = large_blocks::allocate(bytes, alignment);
+  if (block == nullptr && bytes < absurd_bytes && trim(0)) {
+    block = large_blocks::allocate(bytes, alignment);
+  }
+  return block;
+}
+
+void* heap::allocate_zeroed(std::size_t bytes) noexcept {
+  const std::size_t last = block_last_byte(bytes, least_alignment);
+  if (last < largest_cached_block_bytes) {
+    void* block = allocate(bytes);
+    return block == nullptr ? nullptr : std::memset(block, 0, bytes);
+  }
+  if (bytes > PTRDIFF_MAX) {
+    return or_no_memory(nullptr);
+  }
+  const phase served_by = current_phase();
+  if (served_by == phase::passing_through) {
+    return or_no_memory(foreign_allocate_zeroed(bytes));
+  }
+  return or_no_memory(served_by == phase::working && is_pooled(last, least_alignment)
+                          ? allocate_zeroed_single(class_of(last))
+                          : allocate_large(bytes, least_alignment));
+}
+
+// A block that comes singly and has just come is zero already: most of it may never be touched.
+void* heap::allocate_zeroed_single(unsigned index) noexcept {
+  bool fresh = false;
+  depot& shared = storage.pool.depot_;
+  const magazine taken = shared.try_take(index, 1, false, fresh, storage.pool.cache_after_trims());
+  if (taken.head == nullptr) {
+    return nullptr;
+  }
+  if (fresh) {
+    taken.head->next(nullptr);
+    return taken.head;
+  }
+  shared.add_hits(index, 1);
+  return std::memset(static_cast<void*>(taken.head), 0, class_block_bytes(index));
+}
+
+void heap::deallocate_slow(void* block) noexcept {
+  if (block == nullptr) {
+    return;
+  }
+  const errno_keeper keeper;
+  const page_map::code code = heap_map.at(block);
+  if (code == heap_pages::single_code) {
+    large_blocks::deallocate(block);
+  } else if (code != 0) {
+    storage.pool.deallocate_pooled(code - 1U, block);
+  } else {
+    CISTERN_EXPECTS(current_phase() == phase::passing_through, "free of a block that isn't of this heap",
+                    reinterpret_cast<std::uintptr_t>(block));
+    foreign_deallocate(block);
+  }
+}
+
+void heap::expect_class([[maybe_unused]] const void* block, [[maybe_unused]] unsigned index) noexcept {
+  CISTERN_EXPECTS(heap_map.at(block) == heap_pages::code_of_class(index) || heap_map.at(block) == 0,
+                  "delete with another size than new", reinterpret_cast<std::uintptr_t>(block));
+}
+
+void* heap::reallocate(void* block, std::size_t bytes) noexcept {
+  if (block == nullptr) {
+    return allocate(bytes);
+  }
+  if (bytes > PTRDIFF_MAX) {
+    return or_no_memory(nullptr);
+  }
+  const page_map::code code = heap_map.at(block);
+  if (code == 0) {
+    return or_no_memory(foreign_reallocate(block, bytes));
+  }
+  const bool single = code == heap_pages::single_code;
+  if (single && bytes > largest_pooled_bytes / least_used_part) {
+    if (void* moved = large_blocks::reallocate(block, bytes); moved != nullptr) {
+      return moved;
+    }
+  }
+  const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : class_block_bytes(code - 1U);
+  if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
+    return block;
+  }
+  if (!single && old_bytes >= least_moved_bytes && bytes >= least_moved_bytes) {
+    if (void* moved = move_pages(code - 1U, block, bytes); moved != nullptr) {
+      return moved;
+    }
+  }
+  return move(block, old_bytes, bytes);
+}
+
+// No copy, no page touched for the first time, and no block of the old size left behind.
+void* heap::move_pages(unsigned from, void* block, std::size_t bytes) noexcept {
+  const std::size_t last = block_last_byte(bytes, least_alignment);
+  return is_pooled(last, least_alignment) ? storage.pool.depot_.try_move_single(from, block, class_of(last))
+                                          : nullptr;
+}
+
+void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
+  void* moved = allocate(bytes);
+  if (moved == nullptr) {
+    return bytes <= old_bytes ? block : nullptr;
+  }
+  std::memcpy(moved, block, std::min(old_bytes, bytes));
+  deallocate(block);
+  return moved;
+}
+
+std::size_t heap::usable_bytes(void* block) noexcept {
+  if (block == nullptr) {
+    return 0;
+  }
+  const page_map::code code = heap_map.at(block);
+  return code == 0                         ? foreign_usable_bytes(block)
+         : code == heap_pages::single_code ? large_blocks::usable_bytes(block)
+                                           : class_block_bytes(code - 1U);
+}
+
+bool heap::trim(std::size_t keep_bytes) noexcept {
+  return current_phase() == phase::working && storage.pool.trim(keep_bytes) != 0;
+}
+
+pool_statistics heap::statistics() {
+  return current_phase() == phase::working ? storage.pool.statistics() : pool_statistics{};
+}
+
+}  // namespace cistern::detail

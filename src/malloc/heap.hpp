@@ -1,0 +1,110 @@
+// heap: what malloc and operator new are made of: one pool for the whole process, and the size found from the
+// address.
+#pragma once
+
+#include <cistern/detail/size_classes.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "heap_pages.hpp"
+#include "heap_threads.hpp"
+
+namespace cistern::detail {
+
+/// One `synchronized_pool_resource`, made on first use and never destroyed, which takes its chunks from
+/// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`.
+/// What isn't the heap's at all goes to the allocator that was there before.
+///
+/// Works before the first constructor and after the last destructor, in thread exit and in forked children.
+/// Nothing here throws: null, with `errno` set to `ENOMEM`, means that there is no memory, or that the size
+/// is beyond `PTRDIFF_MAX`. All thread-safe. O(1) but for the system, and for clearing and copying.
+class heap {
+ public:
+  /// What every block is aligned to at least, as the ABI has it.
+  static constexpr std::size_t least_alignment = 16;
+
+  /// A block for zero bytes is as unique as any other.
+  [[nodiscard]] static void* allocate(std::size_t bytes) noexcept {
+    const std::size_t last = last_byte(bytes, least_alignment);
+    if (last < small_limit_bytes) [[likely]] {
+      if (cache_slot& slot = heap_slots[small_class_of(last)]; slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
+    } else if (last < medium_limit_bytes) {
+      if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
+    }
+    return allocate_slow(bytes, least_alignment);
+  }
+
+  /// `alignment`: any power of two.
+  [[nodiscard]] static void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
+    return alignment <= least_alignment ? allocate(bytes) : allocate_slow(bytes, alignment);
+  }
+
+  [[nodiscard]] static void* allocate_zeroed(std::size_t bytes) noexcept;
+
+  /// Null is fine, as is what the allocator before us has allocated. `errno` stays as it was.
+  static void deallocate(void* block) noexcept {
+    const unsigned index = heap_map.at(block) - 1U;  // no class for code 0
+    if (index < cached_class_count) [[likely]] {
+      return deallocate_cached(index, block);
+    }
+    deallocate_slow(block);
+  }
+
+  /// For a block that was asked for with this very size and alignment, and never reallocated: no look-up.
+  static void deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept {
+    const std::size_t last = last_byte(bytes, alignment < least_alignment ? least_alignment : alignment);
+    if (last < small_limit_bytes && block != nullptr) [[likely]] {
+      expect_class(block, small_class_of(last));
+      return deallocate_cached(small_class_of(last), block);
+    }
+    deallocate(block);
+  }
+
+  /// The content moves to a block of `bytes`, in place if that holds it and isn't far too large for it. Null,
+  /// and nothing changed, where there is no memory. `block` may be null; `bytes` may be zero.
+  [[nodiscard]] static void* reallocate(void* block, std::size_t bytes) noexcept;
+
+  /// All of it may be used. 0 for null.
+  [[nodiscard]] static std::size_t usable_bytes(void* block) noexcept;
+
+  /// Gives idle memory back to the system until at most `keep_bytes` are idle. Whether anything was given
+  /// back.
+  static bool trim(std::size_t keep_bytes) noexcept;
+
+  /// The pool's account, without `large_blocks`. Takes memory of the heap itself. Nothing where it passes
+  /// through.
+  [[nodiscard]] static pool_statistics statistics();
+
+ private:
+  static void deallocate_cached(unsigned index, void* block) noexcept {
+    if (!heap_slots[index].try_push(block, class_block_bytes(index))) [[unlikely]] {
+      deallocate_slow(block);
+    }
+  }
+
+  /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
+  enum class phase : std::uint8_t { unborn, being_made, working, passing_through };
+  [[nodiscard]] static phase current_phase() noexcept;
+  [[nodiscard]] static phase begin() noexcept;
+  static void make_pool() noexcept;
+
+  static void expect_class(const void* block, unsigned index) noexcept;
+  static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_zeroed_single(unsigned index) noexcept;
+  static void deallocate_slow(void* block) noexcept;
+  static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
+  static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
+
+  static std::atomic<phase> now;
+};
+
+}  // namespace cistern::detail

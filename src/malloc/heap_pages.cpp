@@ -1,0 +1,105 @@
+#include "heap_pages.hpp"
+
+#include <cistern/detail/bucket.hpp>
+#include <cistern/detail/os_pages.hpp>
+#include <cistern/detail/size_classes.hpp>
+
+#include <algorithm>
+#include <mutex>
+
+#include <sys/mman.h>
+
+namespace cistern::detail {
+namespace {
+
+/// Pieces from here up are mappings of their own.
+constexpr std::size_t least_mapped_bytes = std::size_t{128} << 10;
+/// The first region is small, since the system may give huge pages to large ones; each is twice its
+/// predecessor.
+constexpr std::size_t first_region_bytes = std::size_t{512} << 10;
+constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
+
+static_assert(class_count + 1 < heap_pages::single_code, "a code for each class");
+
+}  // namespace
+
+constinit page_map heap_map;
+
+void* map_covered_pages(std::size_t bytes) noexcept {
+  void* pages = map_pages(bytes, page_bytes);
+  if (pages != nullptr && !heap_map.cover(pages, bytes)) {
+    unmap_pages(pages, bytes);
+    return nullptr;
+  }
+  return pages;
+}
+
+void* remap_covered_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
+  if (new_bytes == bytes || ::mremap(pages, bytes, new_bytes, 0) != MAP_FAILED) {
+    return pages;
+  }
+  // Elsewhere: the new place is made sure of first, so that nothing can fail half-way.
+  void* place = map_covered_pages(new_bytes);
+  if (place == nullptr) {
+    return nullptr;
+  }
+  const page_map::code code = heap_map.at(told);
+  heap_map.set(told, 1, 0);  // before others may get these addresses
+  if (::mremap(pages, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+    // As when somebody's mprotect has split the mapping. The system has cleared the new place before it
+    // looked.
+    heap_map.set(told, 1, code);
+    return nullptr;
+  }
+  return place;
+}
+
+void* heap_pages::try_allocate(std::size_t bytes, std::size_t /*alignment*/) noexcept {
+  const std::size_t whole_bytes = whole_pages(bytes);
+  return whole_bytes < least_mapped_bytes ? cut(whole_bytes) : map_covered_pages(whole_bytes);
+}
+
+void heap_pages::deallocate(void* memory, std::size_t bytes) noexcept {
+  const std::size_t whole_bytes = whole_pages(bytes);
+  heap_map.set(memory, whole_bytes, 0);  // before others may get these addresses
+  unmap_pages(memory, whole_bytes);
+}
+
+void* heap_pages::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
+  return remap_covered_pages(memory, memory, whole_pages(bytes), whole_pages(new_bytes));
+}
+
+void heap_pages::assign(void* memory, std::size_t bytes, unsigned index) noexcept {
+  // Of a block that comes singly nobody asks but for its first byte.
+  heap_map.set(memory, comes_singly(class_block_bytes(index)) ? 1 : bytes, code_of_class(index));
+}
+
+void* heap_pages::cut(std::size_t bytes) noexcept {
+  const std::lock_guard guard(lock_);
+  if (static_cast<std::size_t>(region_end_ - region_) < bytes && !open_region(bytes)) {
+    return nullptr;
+  }
+  std::byte* piece = region_;
+  region_ += bytes;
+  return piece;
+}
+
+// What was left of the last region stays behind: it takes addresses only.
+bool heap_pages::open_region(std::size_t bytes) noexcept {
+  const std::size_t wanted_bytes = std::max(next_region_bytes_, first_region_bytes);
+  std::size_t region_bytes = wanted_bytes;
+  void* region = map_covered_pages(region_bytes);
+  if (region == nullptr) {
+    region_bytes = bytes;  // near a limit on addresses: what is needed now may still be there
+    region = map_covered_pages(region_bytes);
+  }
+  if (region == nullptr) {
+    return false;
+  }
+  next_region_bytes_ = std::min(2 * wanted_bytes, largest_region_bytes);
+  region_ = static_cast<std::byte*>(region);
+  region_end_ = region_ + region_bytes;
+  return true;
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,60 @@
+// heap_pages: the heap's memory from the system, told page by page in the page map.
+#pragma once
+
+#include <cistern/detail/chunk_source.hpp>
+#include <cistern/detail/mutex.hpp>
+
+#include <cstddef>
+
+#include "page_map.hpp"
+
+namespace cistern::detail {
+
+/// What the heap knows of each page. Not a member, as it is large and begins as zeros, which take no room in
+/// a file.
+extern constinit page_map heap_map;
+
+/// `bytes`, whole pages, from the system, aligned to a page and covered by `heap_map`; or null. Thread-safe.
+[[nodiscard]] void* map_covered_pages(std::size_t bytes) noexcept;
+
+/// Makes a mapping longer or shorter, and moves it where it must; its new place is covered. `told` is its one
+/// page that `heap_map` tells of, which is forgotten if it moves. Null, and nothing changed, where the system
+/// refuses.
+[[nodiscard]] void* remap_covered_pages(void* pages, void* told, std::size_t bytes,
+                                        std::size_t new_bytes) noexcept;
+
+/// What the pool under `malloc` draws from, and what blocks beyond the pool are made of. Small pieces are cut
+/// one after the other from regions, so that a program's start takes few calls of the system; larger ones are
+/// mappings of their own. What is given back goes to the system at once: the pool has kept what is worth it.
+///
+/// There from before the first constructor, and never destroyed. Thread-safe.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted
+class heap_pages final : public chunk_source {
+ public:
+  /// Codes of the page map: 0 for memory that isn't the heap's, 1 + class, or this for a block of its own.
+  static constexpr page_map::code single_code = 255;
+  [[nodiscard]] static constexpr page_map::code code_of_class(unsigned index) noexcept {
+    return static_cast<page_map::code>(index + 1);
+  }
+
+  constexpr heap_pages() noexcept = default;
+  heap_pages(const heap_pages&) = delete;
+  heap_pages& operator=(const heap_pages&) = delete;
+
+  [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment) noexcept override;
+  void deallocate(void* memory, std::size_t bytes) noexcept override;
+  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes,
+                                     std::size_t new_bytes) noexcept override;
+  void assign(void* memory, std::size_t bytes, unsigned index) noexcept override;
+
+ private:
+  [[nodiscard]] void* cut(std::size_t bytes) noexcept;
+  [[nodiscard]] bool open_region(std::size_t bytes) noexcept;
+
+  mutex lock_;  // guards all below; taken under a lock of the pool only, so a fork finds it free
+  std::byte* region_ = nullptr;
+  std::byte* region_end_ = nullptr;
+  std::size_t next_region_bytes_ = 0;
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,194 @@
+// recording_adaptor: the trace has every call, in an order that could have happened, and disturbs nothing.
+#include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/trace_reader.hpp>
+#include <cistern/testing/checking_resource.hpp>
+#include <cistern/testing/failing_resource.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <memory_resource>
+#include <new>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/conformance.hpp"
+#include "../support/threads.hpp"
+#include "../support/trace_support.hpp"
+
+using cistern::recording_adaptor;
+using cistern::trace_call;
+using cistern::trace_event;
+using cistern::testing::checking_resource;
+using cistern::testing::failing_resource;
+using namespace cistern::test_support;
+
+namespace {
+
+struct subject : cistern::testing::conformance_subject {
+  static constexpr bool thread_safe = true;
+  static auto make(std::pmr::memory_resource* upstream) {
+    return std::make_unique<recording_adaptor>([](std::span<const std::byte>) {}, upstream);
+  }
+};
+
+std::uint64_t address_of(const void* block) {
+  return reinterpret_cast<std::uintptr_t>(block);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(conforms) {
+  require_conformance<subject>();
+}
+
+BOOST_AUTO_TEST_CASE(every_call_is_in_the_trace_failures_too) {
+  trace_bytes bytes;
+  failing_resource upstream;
+  void* a = nullptr;
+  void* b = nullptr;
+  {
+    recording_adaptor recorded(trace_to(bytes), &upstream);
+    BOOST_TEST(recorded.upstream_resource() == &upstream);
+    a = recorded.allocate(100, 8);
+    b = recorded.allocate(0, 64);
+    upstream.fail_nth(1);
+    BOOST_CHECK_THROW((void)recorded.allocate(SIZE_MAX / 2, 16), std::bad_alloc);
+    recorded.deallocate(a, 100, 8);
+    recorded.deallocate(b, 0, 64);
+    BOOST_TEST(recorded.recorded() == 5u);
+    BOOST_TEST(recorded.unrecorded() == 0u);
+  }
+  const auto events = events_of(bytes);
+  BOOST_REQUIRE(events.size() == 5u);
+  const auto is = [&](std::size_t i, trace_call call, std::uint64_t size, std::uint64_t alignment,
+                      const void* ptr, std::uint64_t block) {
+    BOOST_TEST((events[i].call == call));
+    BOOST_TEST(events[i].bytes == size);
+    BOOST_TEST(events[i].alignment == alignment);
+    BOOST_TEST(events[i].address == address_of(ptr));
+    BOOST_TEST(events[i].block == block);
+  };
+  is(0, trace_call::allocate, 100, 8, a, 1);
+  is(1, trace_call::allocate, 0, 64, b, 2);
+  is(2, trace_call::failed_allocate, SIZE_MAX / 2, 16, nullptr, 0);
+  is(3, trace_call::deallocate, 100, 8, a, 1);
+  is(4, trace_call::deallocate, 0, 64, b, 2);
+  BOOST_TEST(std::is_sorted(events.begin(), events.end(),
+                            [](const auto& one, const auto& next) { return one.time < next.time; }));
+  for (const trace_event& event : events) BOOST_TEST(event.thread == events[0].thread);
+}
+
+BOOST_AUTO_TEST_CASE(times_may_be_left_out) {
+  trace_bytes bytes;
+  {
+    recording_adaptor recorded(trace_to(bytes), nullptr, {.timestamps = false});
+    recorded.deallocate(recorded.allocate(1), 1);
+  }
+  for (const trace_event& event : events_of(bytes)) BOOST_TEST((event.time == std::chrono::nanoseconds(0)));
+}
+
+BOOST_AUTO_TEST_CASE(close_ends_the_trace_and_calls_go_on) {
+  trace_bytes bytes;
+  recording_adaptor recorded(trace_to(bytes));
+  void* const block = recorded.allocate(1);
+  recorded.close();
+  recorded.close();
+  BOOST_TEST(events_of(bytes).size() == 1u);
+  const std::size_t closed_bytes = bytes.size();
+  recorded.deallocate(block, 1);
+  recorded.flush();
+  BOOST_TEST(bytes.size() == closed_bytes);
+  BOOST_TEST(recorded.recorded() == 1u);
+  BOOST_TEST(recorded.unrecorded() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(flush_makes_what_happened_so_far_readable) {
+  trace_bytes bytes;
+  recording_adaptor recorded(trace_to(bytes));
+  BOOST_TEST(bytes.size() == 24u);  // The header: the sink was tried.
+  recorded.deallocate(recorded.allocate(1), 1);
+  BOOST_TEST(bytes.size() == 24u);
+  recorded.flush();
+  std::vector<trace_event> events;
+  try {
+    read_into(events, bytes);
+    BOOST_ERROR("an end mark before the end");
+  } catch (const cistern::trace_error& error) {
+    BOOST_TEST((error.fault() == cistern::trace_fault::truncated));
+  }
+  BOOST_TEST(events.size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_sink_that_fails_ends_the_recording_and_nothing_else) {
+  checking_resource upstream;
+  bool full = false;
+  recording_adaptor recorded(
+      [&](std::span<const std::byte>) {
+        if (full) throw std::runtime_error("disk full");
+      },
+      &upstream, {.buffer_bytes = 256});
+  BOOST_TEST((recorded.error() == nullptr));
+  full = true;
+  for (int i = 0; i < 1000; ++i) recorded.deallocate(recorded.allocate(10), 10);
+  BOOST_TEST((recorded.error() != nullptr));
+  BOOST_TEST(recorded.recorded() > 0u);
+  BOOST_TEST(recorded.recorded() + recorded.unrecorded() == 2000u);
+  BOOST_CHECK_THROW(recorded.flush(), std::runtime_error);
+  BOOST_CHECK_THROW(recorded.close(), std::runtime_error);
+  BOOST_TEST(upstream.outstanding_blocks() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_sink_that_fails_at_once_is_an_error_of_the_constructor) {
+  BOOST_CHECK_THROW(recording_adaptor([](std::span<const std::byte>) { throw std::runtime_error("no"); }),
+                    std::runtime_error);
+}
+
+// Blocks that wander between threads, and addresses that are given out again and again: the trace must never
+// have an address allocated while it is live, or freed while it isn't.
+BOOST_AUTO_TEST_CASE(the_order_of_many_threads_calls_could_have_happened) {
+  trace_bytes bytes;
+  checking_resource upstream;
+  constexpr std::size_t threads = 4;
+  constexpr std::size_t rounds = 2'000;
+  {
+    recording_adaptor recorded(trace_to(bytes), &upstream, {.buffer_bytes = 1000});
+    std::vector<std::vector<void*>> made(threads);
+    run_threads(threads, [&](std::size_t index) {
+      for (std::size_t i = 0; i < rounds; ++i) {
+        recorded.deallocate(recorded.allocate(32), 32);
+        made[index].push_back(recorded.allocate(16 + index));
+      }
+    });
+    run_threads(threads, [&](std::size_t index) {
+      const std::size_t other = (index + 1) % threads;
+      for (void* const block : made[other]) recorded.deallocate(block, 16 + other);
+    });
+  }
+  std::map<std::uint64_t, trace_event> live;
+  std::set<std::uint64_t> seen_threads;
+  std::uint64_t events = 0;
+  for (const trace_event& event : events_of(bytes)) {
+    ++events;
+    seen_threads.insert(event.thread);
+    if (event.call == trace_call::allocate) {
+      BOOST_REQUIRE(live.emplace(event.address, event).second);
+    } else {
+      const auto found = live.find(event.address);
+      BOOST_REQUIRE(found != live.end());
+      BOOST_REQUIRE(found->second.bytes == event.bytes);
+      BOOST_REQUIRE(found->second.block == event.block);
+      live.erase(found);
+    }
+  }
+  BOOST_TEST(live.empty());
+  BOOST_TEST(events == threads * rounds * 4);
+  BOOST_TEST(seen_threads.size() >= threads);
+}

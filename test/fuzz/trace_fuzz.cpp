@@ -1,0 +1,148 @@
+// Fuzz body: any bytes are a trace, or an error; what was read is written and read again as the same; what a
+// trace was made of comes out of it, also up to where it was damaged.
+#include <cistern/adaptor/trace_reader.hpp>
+#include <cistern/adaptor/trace_replay.hpp>
+#include <cistern/adaptor/trace_writer.hpp>
+#include <cistern/testing/checking_resource.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+#include <vector>
+
+#include "../support/trace_support.hpp"
+
+namespace {
+
+using cistern::trace_call;
+using cistern::trace_event;
+using namespace cistern::test_support;
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "trace_fuzz: %s\n", what);
+  std::abort();
+}
+
+// Reads what can be read; whether it came to a proper end.
+bool read_all(std::span<const std::byte> bytes, std::vector<trace_event>& events) {
+  try {
+    read_into(events, bytes);
+    return true;
+  } catch (const cistern::trace_error&) {
+    return false;
+  }
+}
+
+// Takes values from the input; zeros when it is used up.
+class values {
+ public:
+  explicit values(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  [[nodiscard]] bool empty() const { return bytes_.empty(); }
+  std::uint64_t byte() {
+    if (bytes_.empty()) return 0;
+    const auto value = static_cast<std::uint64_t>(bytes_.front());
+    bytes_ = bytes_.subspan(1);
+    return value;
+  }
+  // Of any length: the first byte says how many follow.
+  std::uint64_t number() {
+    std::uint64_t value = 0;
+    for (std::uint64_t left = byte() % 9; left > 0; --left) value = value << 8 | byte();
+    return value;
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+// Whatever could be read is written and read again as the same.
+void check_round_trip(std::span<const std::byte> bytes) {
+  std::vector<trace_event> events;
+  (void)read_all(bytes, events);
+  auto numbered = events;
+  number_blocks(numbered);
+  require(events == numbered, "blocks are numbered wrongly");
+  require(events_of(written(events)) == events, "what was read isn't what is read again");
+}
+
+std::vector<trace_event> made_of(values& input) {
+  std::vector<trace_event> events;
+  std::uint64_t time = 0;
+  while (!input.empty() && events.size() < 5000) {
+    trace_event event;
+    const std::uint64_t what = input.byte();
+    event.call = static_cast<trace_call>(what % 3);
+    time += (what & 4) != 0 ? input.number() >> 20 : 1;
+    event.time = std::chrono::nanoseconds(time);
+    event.thread = (what & 8) != 0 ? input.number() : 1;
+    event.bytes = (what & 16) != 0 ? input.number() : input.byte();
+    event.alignment = (what & 32) != 0 ? input.number() : std::uint64_t{1} << what % 64;
+    if (event.call != trace_call::failed_allocate) {
+      event.address = (what & 64) != 0 ? input.number() : input.byte() * 16;
+    }
+    events.push_back(event);
+  }
+  number_blocks(events);
+  return events;
+}
+
+// A trace made of these events, whole, damaged and cut off.
+void check_events(values& input) {
+  const std::uint64_t where = input.number();
+  const auto flip = static_cast<std::byte>(1 + input.byte() % 255);
+  const std::uint64_t buffer_bytes = input.byte() * 16;
+  const auto events = made_of(input);
+  trace_bytes bytes = written(events, buffer_bytes);
+  require(events_of(bytes) == events, "what is read isn't what was written");
+
+  const auto is_prefix = [&](const std::vector<trace_event>& read) {
+    return read.size() <= events.size() && std::equal(read.begin(), read.end(), events.begin());
+  };
+  const std::size_t position = where % bytes.size();
+  std::vector<trace_event> read;
+  require(!read_all(std::span(bytes).first(position), read), "a trace that was cut off is read as whole");
+  require(is_prefix(read), "a trace that was cut off has other events");
+  bytes[position] ^= flip;
+  read.clear();
+  require(!read_all(bytes, read), "a damaged trace is read as whole");
+  require(is_prefix(read), "a damaged trace has other events");
+}
+
+// Events of sizes that any machine has, on a resource that sees every mistake of the replay.
+void check_replay(values& input) {
+  auto events = made_of(input);
+  for (trace_event& event : events) event.bytes %= 4096;
+  for (trace_event& event : events) event.alignment %= 4097;
+  const trace_bytes bytes = written(events);
+  cistern::testing::checking_resource memory;
+  cistern::trace_reader reader(cistern::trace_from_memory(bytes));
+  const cistern::replay_report report = replay(reader, &memory);
+  require(report.resource_passed(), "the replay blames a resource without fault");
+  require(report.allocations == memory.allocations(), "the replay counts wrongly");
+  require(report.allocations - report.deallocations == report.left_live, "the replay lost a block");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size_bytes) {
+  values input(std::as_bytes(std::span(data, size_bytes)));
+  if (input.empty()) return 0;
+  const std::uint64_t mode = input.byte() % 4;
+  const auto rest = std::as_bytes(std::span(data, size_bytes)).subspan(1);
+  if (mode == 0) check_round_trip(rest);
+  if (mode == 1) {  // Behind right checksums, or hardly any input would get to the decoding.
+    const auto events = static_cast<std::uint32_t>(input.byte());
+    trace_bytes bytes = trace_header();
+    append_frame(bytes, events, rest.subspan(std::min<std::size_t>(rest.size(), 1)));
+    append_end_mark(bytes, events);
+    check_round_trip(bytes);
+  }
+  if (mode == 2) check_events(input);
+  if (mode == 3) check_replay(input);
+  return 0;
+}

@@ -1,0 +1,430 @@
+// The heap under malloc, by itself: against a model, at every size and alignment, with threads, at the end of
+// threads, in forked children, and without memory. malloc stays what it is in this program.
+#include <cistern/detail/assert.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <random>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/address_space.hpp"
+#include "../support/death.hpp"
+#include "../support/threads.hpp"
+#include <malloc/heap.hpp>
+#include <pthread.h>
+#include <unistd.h>
+
+using cistern::detail::heap;
+using cistern::test_support::current_memory_use;
+using cistern::test_support::leave_address_space;
+using cistern::test_support::require;
+using cistern::test_support::run_and_die;
+using cistern::test_support::run_thread;
+using cistern::test_support::run_threads;
+
+namespace {
+
+// ThreadSanitizer does not support threads in the child of a program with threads, and takes its time.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool thread_sanitizer = true;
+#else
+constexpr bool thread_sanitizer = false;
+#endif
+constexpr int effort = thread_sanitizer ? 1 : 5;
+
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = kib * kib;
+
+// A block full of one byte, which tells whether anybody else wrote into it.
+struct filled_block {
+  unsigned char* data = nullptr;
+  std::size_t bytes = 0;
+  unsigned char fill = 0;
+
+  void write() const { std::memset(data, fill, bytes); }
+  [[nodiscard]] bool is_whole(std::size_t checked_bytes) const {
+    const std::size_t count = std::min(bytes, checked_bytes);
+    return count == 0 || (data[0] == fill && std::memcmp(data, data + 1, count - 1) == 0);
+  }
+  [[nodiscard]] bool is_whole() const { return is_whole(bytes); }
+};
+
+bool is_aligned(const void* block, std::size_t alignment) {
+  return reinterpret_cast<std::uintptr_t>(block) % alignment == 0;
+}
+
+std::vector<std::size_t> sizes_around_every_class() {
+  std::vector<std::size_t> sizes{0, 1, 2, 7, 8, 9};
+  for (unsigned index = 0; index < cistern::detail::class_count; ++index) {
+    const std::size_t bytes = cistern::detail::class_block_bytes(index);
+    if (bytes <= 64 * mib) sizes.insert(sizes.end(), {bytes - 1, bytes, bytes + 1});
+  }
+  return sizes;
+}
+
+// Mostly small, sometimes huge.
+std::size_t random_bytes(std::mt19937_64& random) {
+  const auto bits = random() % 100;
+  const std::size_t bound = bits < 70 ? 300 : bits < 90 ? 5'000 : bits < 99 ? 200 * kib : 3 * mib;
+  return random() % bound;
+}
+
+// One step of a random life of blocks: allocate, zeroed or aligned too, reallocate, free.
+void random_step(std::mt19937_64& random, std::vector<filled_block>& live) {
+  const auto fill = static_cast<unsigned char>(random());
+  const std::size_t bytes = random_bytes(random);
+  const auto choice = random() % 10;
+  if (live.empty() || choice < 4) {
+    filled_block made{nullptr, bytes, fill};
+    if (choice == 0) {
+      const std::size_t alignment = std::size_t{1} << (random() % 14);
+      made.data = static_cast<unsigned char*>(heap::allocate(bytes, alignment));
+      require(is_aligned(made.data, alignment), "misaligned");
+    } else if (choice == 1) {
+      made.data = static_cast<unsigned char*>(heap::allocate_zeroed(bytes));
+      require(filled_block{made.data, bytes, 0}.is_whole(), "not zero");
+    } else {
+      made.data = static_cast<unsigned char*>(heap::allocate(bytes));
+    }
+    require(made.data != nullptr && is_aligned(made.data, 16), "no block");
+    require(heap::usable_bytes(made.data) >= bytes, "less usable than asked for");
+    made.write();
+    live.push_back(made);
+    return;
+  }
+  std::swap(live[random() % live.size()], live.back());
+  filled_block& block = live.back();
+  require(block.is_whole(), "somebody else wrote into the block");
+  if (choice < 7) {
+    block.data = static_cast<unsigned char*>(heap::reallocate(block.data, bytes));
+    require(block.data != nullptr, "reallocate failed");
+    require(block.is_whole(bytes), "reallocate lost content");
+    block = {block.data, bytes, fill};
+    block.write();
+    return;
+  }
+  heap::deallocate(block.data);
+  live.pop_back();
+}
+
+void free_all(std::vector<filled_block>& live) {
+  for (const filled_block& block : live) {
+    require(block.is_whole(), "somebody else wrote into the block");
+    heap::deallocate(block.data);
+  }
+  live.clear();
+}
+
+// Some of everything the heap does, for moments that are odd in themselves.
+void use_heap() {
+  std::mt19937_64 random(1);
+  std::vector<filled_block> live;
+  live.reserve(200);
+  for (int i = 0; i < 500; ++i) random_step(random, live);
+  free_all(live);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_size_is_served_aligned_and_whole) {
+  std::vector<filled_block> live;
+  unsigned char fill = 0;
+  for (const std::size_t bytes : sizes_around_every_class()) {
+    void* block = heap::allocate(bytes);
+    BOOST_REQUIRE(block != nullptr);
+    BOOST_TEST(is_aligned(block, 16));
+    const std::size_t usable = heap::usable_bytes(block);
+    BOOST_TEST(usable >= bytes);
+    BOOST_TEST((bytes < 100 || usable <= bytes + bytes / 4 + 8 * kib));
+    if (usable <= mib) live.push_back({static_cast<unsigned char*>(block), usable, ++fill});
+    if (usable <= mib) live.back().write();
+    if (usable > mib) {
+      static_cast<char*>(block)[usable - 1] = 1;
+      heap::deallocate(block);
+    }
+  }
+  free_all(live);
+}
+
+BOOST_AUTO_TEST_CASE(every_alignment_is_served) {
+  for (std::size_t alignment = 1; alignment <= 4 * mib; alignment *= 2) {
+    std::vector<filled_block> live;
+    for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{100}, 5 * kib, 70 * kib}) {
+      for (int i = 0; i < 3; ++i) {
+        auto* block = static_cast<unsigned char*>(heap::allocate(bytes, alignment));
+        BOOST_REQUIRE(block != nullptr);
+        BOOST_TEST(is_aligned(block, std::max<std::size_t>(alignment, 16)));
+        live.push_back({block, heap::usable_bytes(block), static_cast<unsigned char>(i + 1)});
+        live.back().write();
+      }
+    }
+    free_all(live);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(blocks_of_no_bytes_are_unique) {
+  void* one = heap::allocate(0);
+  void* other = heap::allocate_zeroed(0);
+  BOOST_TEST(one != nullptr);
+  BOOST_TEST(other != nullptr);
+  BOOST_TEST(one != other);
+  heap::deallocate(one);
+  heap::deallocate(other);
+  heap::deallocate(nullptr);
+  heap::deallocate(nullptr, 8, 8);
+  BOOST_TEST(heap::usable_bytes(nullptr) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(sizes_out_of_reach_are_refused) {
+  for (const std::size_t bytes : {SIZE_MAX, SIZE_MAX - 15, SIZE_MAX - 4096, SIZE_MAX / 2 + 1, SIZE_MAX / 2}) {
+    for (const std::size_t alignment :
+         {std::size_t{1}, std::size_t{64}, 4 * kib, mib, std::size_t{1} << 63}) {
+      errno = 0;
+      BOOST_TEST(heap::allocate(bytes, alignment) == nullptr);
+      BOOST_TEST(errno == ENOMEM);
+    }
+    errno = 0;
+    BOOST_TEST(heap::allocate_zeroed(bytes) == nullptr);
+    BOOST_TEST(errno == ENOMEM);
+    for (const std::size_t old_bytes : {std::size_t{10}, 100 * kib, 40 * mib}) {
+      filled_block block{static_cast<unsigned char*>(heap::allocate(old_bytes)), 10, 3};
+      block.write();
+      errno = 0;
+      BOOST_TEST(heap::reallocate(block.data, bytes) == nullptr);
+      BOOST_TEST(errno == ENOMEM);
+      BOOST_TEST(block.is_whole());
+      heap::deallocate(block.data);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(reallocate_keeps_the_content_in_both_directions) {
+  std::vector<std::size_t> sizes = sizes_around_every_class();
+  for (int direction = 0; direction < 2; ++direction) {
+    filled_block block{static_cast<unsigned char*>(heap::reallocate(nullptr, sizes[0])), sizes[0], 1};
+    block.write();
+    for (const std::size_t bytes : sizes) {
+      block.data = static_cast<unsigned char*>(heap::reallocate(block.data, bytes));
+      BOOST_REQUIRE(block.data != nullptr);
+      BOOST_REQUIRE(block.is_whole(std::min<std::size_t>(bytes, 10 * kib)));
+      if (bytes > block.bytes && block.bytes > 0) BOOST_TEST(block.data[block.bytes - 1] == block.fill);
+      block = {block.data, bytes, static_cast<unsigned char>(block.fill + 1)};
+      block.write();
+    }
+    heap::deallocate(block.data);
+    std::reverse(sizes.begin(), sizes.end());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(reallocate_stays_in_place_while_the_block_will_do) {
+  for (const std::size_t bytes : {std::size_t{100}, 10 * kib, mib, 40 * mib}) {
+    void* block = heap::allocate(bytes);
+    const std::size_t usable = heap::usable_bytes(block);
+    BOOST_TEST(heap::reallocate(block, usable) == block);
+    BOOST_TEST(heap::reallocate(block, bytes - bytes / 4) == block);
+    void* const shrunk = heap::reallocate(block, bytes / 5);
+    BOOST_TEST(heap::usable_bytes(shrunk) < usable / 2);
+    heap::deallocate(shrunk);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(zeroed_means_zero_also_where_a_block_was_used_before) {
+  for (const std::size_t bytes :
+       {std::size_t{1}, std::size_t{100}, 5 * kib, 60 * kib, 100 * kib, 3 * mib, 40 * mib}) {
+    for (int round = 0; round < 3; ++round) {
+      auto* block = static_cast<unsigned char*>(heap::allocate_zeroed(bytes));
+      BOOST_REQUIRE(block != nullptr);
+      BOOST_TEST((filled_block{block, bytes, 0}.is_whole()));
+      std::memset(block, 0xFF, heap::usable_bytes(block));
+      heap::deallocate(block);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_size_given_back_saves_the_look_up) {
+  for (const std::size_t bytes : sizes_around_every_class()) {
+    if (bytes > mib) continue;
+    for (const std::size_t alignment :
+         {std::size_t{1}, std::size_t{16}, std::size_t{64}, 4 * kib, 64 * kib}) {
+      void* block = heap::allocate(bytes, alignment);
+      heap::deallocate(block, bytes, alignment);
+    }
+  }
+  use_heap();
+}
+
+BOOST_AUTO_TEST_CASE(errno_survives_a_free) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 1000; ++i) blocks.push_back(heap::allocate(100));
+  for (const std::size_t bytes : {mib, 40 * mib}) blocks.push_back(heap::allocate(bytes));
+  errno = EDOM;
+  for (void* block : blocks) heap::deallocate(block);
+  BOOST_TEST(errno == EDOM);
+}
+
+BOOST_AUTO_TEST_CASE(a_random_life_agrees_with_its_model) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      std::vector<filled_block> live;
+      for (int i = 0; i < effort * 3'000; ++i) {
+        random_step(random, live);
+        if (live.size() > 300) heap::deallocate(live.back().data), live.pop_back();
+      }
+      free_all(live);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(threads_free_and_reallocate_what_others_allocated) {
+  constexpr std::size_t threads = 4;
+  std::mutex lock;
+  std::vector<filled_block> shared;  // guarded by lock
+  run_threads(threads, [&](std::size_t index) {
+    std::mt19937_64 random(index + 10);
+    std::vector<filled_block> live;
+    for (int i = 0; i < effort * 2'000; ++i) {
+      random_step(random, live);
+      if (i % 10 == 0) {
+        const std::lock_guard guard(lock);
+        if (!live.empty()) shared.push_back(live.back()), live.pop_back();
+        if (!shared.empty() && random() % 2 == 0) {
+          std::swap(shared[random() % shared.size()], shared.back());
+          live.push_back(shared.back());
+          shared.pop_back();
+        }
+      }
+    }
+    free_all(live);
+  });
+  free_all(shared);
+}
+
+namespace {
+
+std::atomic<int> late_uses{0};
+
+void use_late(void* block) {
+  heap::deallocate(block);
+  use_heap();
+  ++late_uses;
+}
+
+struct used_by_destructor {
+  void* block = nullptr;
+  ~used_by_destructor() {
+    heap::deallocate(block);
+    use_heap();
+    ++late_uses;
+  }
+};
+thread_local used_by_destructor at_thread_end;
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(destructors_at_the_end_of_a_thread_may_use_it) {
+  pthread_key_t key{};
+  BOOST_REQUIRE(pthread_key_create(&key, use_late) == 0);
+  constexpr int threads = 20;
+  for (int i = 0; i < threads; ++i) {
+    run_thread([key] {
+      at_thread_end.block = heap::allocate(50);
+      require(pthread_setspecific(key, heap::allocate(70)) == 0, "pthread_setspecific");
+      use_heap();
+    });
+  }
+  BOOST_TEST(late_uses == 2 * threads);
+  pthread_key_delete(key);
+}
+
+BOOST_AUTO_TEST_CASE(ended_threads_leave_their_memory_to_others) {
+  const auto resident_bytes = [] { return current_memory_use().resident_bytes; };
+  const auto life = [] {
+    std::vector<void*> blocks;
+    for (int i = 0; i < 2'000; ++i) blocks.push_back(std::memset(heap::allocate(1'000), 1, 1'000));
+    for (void* block : blocks) heap::deallocate(block);
+  };
+  for (int i = 0; i < 3; ++i) run_thread(life);
+  const std::size_t before = resident_bytes();
+  for (int i = 0; i < 50; ++i) run_thread(life);
+  BOOST_TEST(resident_bytes() < before + 10 * mib);  // 50 threads took 100 MB in turn
+}
+
+BOOST_AUTO_TEST_CASE(trim_gives_idle_memory_back) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 5'000; ++i) blocks.push_back(std::memset(heap::allocate(4'000), 1, 4'000));
+  for (void* block : blocks) heap::deallocate(block);
+  BOOST_TEST(heap::trim(0));
+  use_heap();
+}
+
+BOOST_AUTO_TEST_CASE(a_child_of_a_fork_can_go_on_whatever_other_threads_do) {
+  std::atomic<bool> stop{false};
+  std::atomic<int> laps{0};
+  std::vector<std::thread> busy;
+  for (int i = 0; i < 3; ++i) {
+    busy.emplace_back([&] {
+      while (!stop) {
+        use_heap();
+        ++laps;
+      }
+    });
+  }
+  for (int i = 0; i < 2 * effort; ++i) {
+    const int seen = laps;
+    while (laps == seen) std::this_thread::yield();
+    const auto child = run_and_die([] {
+      use_heap();
+      if (!thread_sanitizer) run_thread(use_heap);
+      heap::trim(0);
+      use_heap();
+    });
+    BOOST_TEST(child.description == "exited with 0");
+  }
+  stop = true;
+  for (std::thread& thread : busy) thread.join();
+}
+
+BOOST_AUTO_TEST_CASE(out_of_memory_is_told_by_null_and_passes) {
+  const auto child = run_and_die([] {
+    leave_address_space(300 * mib);
+    for (const std::size_t bytes : {std::size_t{10'000}, 100 * kib, 5 * mib, 50 * mib}) {
+      void** chain = nullptr;
+      std::size_t count = 0;
+      for (void* block = nullptr; (block = heap::allocate(bytes)) != nullptr; ++count) {
+        *static_cast<void**>(block) = chain;
+        chain = static_cast<void**>(block);
+      }
+      if (errno != ENOMEM || count == 0) ::_exit(11);
+      if (heap::reallocate(chain, 100 * mib) != nullptr || errno != ENOMEM) ::_exit(12);
+      while (chain != nullptr) {
+        heap::deallocate(std::exchange(chain, static_cast<void**>(*chain)));
+      }
+      void* block = heap::allocate(bytes);
+      if (block == nullptr) ::_exit(13);
+      heap::deallocate(block);
+    }
+    use_heap();
+  });
+  BOOST_TEST(child.description == "exited with 0");
+}
+
+BOOST_AUTO_TEST_CASE(misuse_is_reported_in_a_checked_build) {
+  if constexpr (cistern::detail::checked_build) {
+    using cistern::test_support::dies_saying;
+    BOOST_TEST(
+        dies_saying("free of a block that isn't of this heap", [] { heap::deallocate(std::malloc(100)); }));
+    BOOST_TEST(dies_saying("delete with another size than new",
+                           [] { heap::deallocate(heap::allocate(100), 200, 16); }));
+  } else {
+    heap::deallocate(std::malloc(100));
+  }
+}

@@ -1,0 +1,18 @@
+// require_conformance: the conformance suite of the testing kit as checks of Boost.Test.
+#pragma once
+
+#include <cistern/testing/resource_conformance.hpp>
+
+#include <string>
+
+#include <boost/test/unit_test.hpp>
+
+namespace cistern::test_support {
+
+template <class Subject>
+void require_conformance() {
+  for (const std::string& failure : testing::conformance_failures<Subject>()) BOOST_ERROR(failure);
+  BOOST_TEST(testing::resource_conformance<Subject>::cases().size() >= 8u);
+}
+
+}  // namespace cistern::test_support

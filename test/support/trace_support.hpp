@@ -1,0 +1,104 @@
+// trace_support: traces in memory, for tests: written, read, and checked against what they were made of.
+#pragma once
+
+#include <cistern/adaptor/trace_reader.hpp>
+#include <cistern/adaptor/trace_writer.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+namespace cistern::test_support {
+
+using trace_bytes = std::vector<std::byte>;
+
+/// Appends to `bytes`, which must outlive the sink.
+[[nodiscard]] inline trace_sink trace_to(trace_bytes& bytes) {
+  return [&bytes](std::span<const std::byte> more) { bytes.insert(bytes.end(), more.begin(), more.end()); };
+}
+
+[[nodiscard]] inline trace_bytes written(const std::vector<trace_event>& events,
+                                         std::size_t buffer_bytes = 65536) {
+  trace_bytes bytes;
+  trace_writer writer(trace_to(bytes), buffer_bytes);
+  for (const trace_event& event : events) writer.write(event);
+  writer.close();
+  return bytes;
+}
+
+/// Reads all events into `events`, so that those before an error are there when it is thrown.
+inline void read_into(std::vector<trace_event>& events, std::span<const std::byte> bytes) {
+  trace_reader reader(trace_from_memory(bytes));
+  for (trace_event event; reader.next(event);) events.push_back(event);
+}
+
+[[nodiscard]] inline std::vector<trace_event> events_of(std::span<const std::byte> bytes) {
+  std::vector<trace_event> events;
+  read_into(events, bytes);
+  return events;
+}
+
+/// Numbers the blocks as a reader has to.
+inline void number_blocks(std::vector<trace_event>& events) {
+  std::map<std::uint64_t, std::uint64_t> live;
+  std::uint64_t blocks = 0;
+  for (trace_event& event : events) {
+    event.block = 0;
+    if (event.call == trace_call::allocate) event.block = live[event.address] = ++blocks;
+    if (event.call == trace_call::deallocate) {
+      if (const auto found = live.find(event.address); found != live.end()) {
+        event.block = found->second;
+        live.erase(found);
+      }
+    }
+  }
+}
+
+/// The checksum of the format, bit by bit.
+[[nodiscard]] inline std::uint32_t slow_crc32(std::span<const std::byte> bytes) {
+  std::uint32_t crc = 0xFFFFFFFF;
+  for (const std::byte each : bytes) {
+    crc ^= static_cast<std::uint32_t>(each);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? crc >> 1 ^ 0xEDB88320 : crc >> 1;
+  }
+  return ~crc;
+}
+
+template <class Number>
+void append_little_endian(trace_bytes& to, Number number) {
+  for (std::size_t i = 0; i < sizeof number; ++i) {
+    to.push_back(static_cast<std::byte>(static_cast<std::uint64_t>(number) >> (8 * i)));
+  }
+}
+
+/// A header, by the words of the documentation.
+[[nodiscard]] inline trace_bytes trace_header(std::uint32_t version = 1, std::uint64_t started = 0) {
+  trace_bytes bytes;
+  for (const char c : {'c', 'i', 's', 't', 'r', 'a', 'c', 'e'}) bytes.push_back(static_cast<std::byte>(c));
+  append_little_endian(bytes, version);
+  append_little_endian(bytes, started);
+  append_little_endian(bytes, slow_crc32(bytes));
+  return bytes;
+}
+
+/// A frame with a right checksum around whatever it holds, by the words of the documentation.
+inline void append_frame(trace_bytes& to, std::uint32_t events, std::span<const std::byte> payload) {
+  trace_bytes frame;
+  append_little_endian(frame, static_cast<std::uint32_t>(payload.size()));
+  append_little_endian(frame, events);
+  trace_bytes summed = frame;
+  summed.insert(summed.end(), payload.begin(), payload.end());
+  append_little_endian(frame, slow_crc32(summed));
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  to.insert(to.end(), frame.begin(), frame.end());
+}
+
+inline void append_end_mark(trace_bytes& to, std::uint64_t events) {
+  trace_bytes payload;
+  append_little_endian(payload, events);
+  append_frame(to, 0, payload);
+}
+
+}  // namespace cistern::test_support
