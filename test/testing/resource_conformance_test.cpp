@@ -254,7 +254,8 @@ BOOST_AUTO_TEST_CASE(good_resources_pass) {
   const auto none = std::vector<std::string>{};
   BOOST_TEST(testing::conformance_failures<threaded_subject<honest_resource>>() == none,
              boost::test_tools::per_element());
-#if !defined(_LIBCPP_VERSION)  // libc++ 19: blocks of no bytes share an address, and SIZE_MAX bytes are granted
+  // With libc++ 19 blocks of no bytes share an address, and SIZE_MAX bytes are granted.
+#if !defined(_LIBCPP_VERSION)
   BOOST_TEST(testing::conformance_failures<subject<std::pmr::monotonic_buffer_resource>>() == none,
              boost::test_tools::per_element());
 #endif
