@@ -1,6 +1,5 @@
 #include <cistern/buffer.hpp>
 #include <cistern/detail/size_classes.hpp>
-#include <cistern/detail/tail_writer.hpp>
 #include <cistern/detail/utf8.hpp>
 
 #include <functional>
@@ -249,28 +248,6 @@ void buffer::prepend(std::string_view text) {
   update_limit();
   end_unread();
 }
-
-namespace detail {
-
-void tail_writer::start() {
-  const std::size_t wanted = owner_.block_ == nullptr ? smallest_block_bytes : likely_enough_bytes;
-  owner_.make_room(std::min(wanted, owner_.size_headroom()));
-}
-
-void tail_writer::grow(std::size_t written_bytes, std::size_t wanted_bytes) {
-  owner_.check_growth(wanted_bytes);
-  owner_.write_ += written_bytes;  // for as long as they may be moved
-  try {
-    owner_.make_room(wanted_bytes - written_bytes);
-  } catch (...) {
-    owner_.write_ -= written_bytes;
-    throw;
-  }
-  owner_.write_ -= written_bytes;
-  unpoison_tail(owner_.write_, owner_.room());
-}
-
-}  // namespace detail
 
 // --- text ---
 

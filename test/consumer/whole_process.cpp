@@ -1,4 +1,5 @@
-// A program that knows nothing of the pool under its operator new, and uses another pool of the library beside it.
+// A program that knows nothing of the pool under its operator new, and uses another pool of the library
+// beside it.
 #include <cistern/synchronized_pool_resource.hpp>
 
 #include <cstddef>
@@ -26,6 +27,7 @@ int main() {
   cistern::synchronized_pool_resource pool;
   std::pmr::map<int, std::pmr::string> pooled(&pool);
   std::map<int, std::string> plain;
-  for (int i = 0; i < 1000; ++i) pooled[i] = (plain[i] = "a text that is too long for the string itself").c_str();
+  for (int i = 0; i < 1000; ++i)
+    pooled[i] = (plain[i] = "a text that is too long for the string itself").c_str();
   return make_text()->size() == 1000 && pooled.size() == plain.size() ? 0 : 2;
 }
