@@ -152,6 +152,13 @@ void buffer::make_room(std::size_t n) {
 /// What `from` becomes when a byte is to be appended: it begins and grows as by `append`.
 buffer::storage buffer::with_room_for_one(std::pmr::memory_resource* resource, storage from,
                                           std::size_t max_size) {
+  const auto size = static_cast<std::size_t>(from.write - from.read);
+  if (size != 0 && from.write != from.block_end && size < max_size) {
+    // Only the limit was out of date: bytes were read since.
+    from.write_limit =
+        from.write + std::min(static_cast<std::size_t>(from.block_end - from.write), max_size - size);
+    return from;
+  }
   buffer grown(resource);
   grown.take_storage(from);
   grown.max_size_ = max_size;

@@ -162,13 +162,8 @@ class buffer {
     // the slow path takes the storage by value and hands it back, and char8_t may not alias the members.
     // Whoever reads the byte does so as char or std::byte, which may alias anything.
     if (write_ == write_limit_) [[unlikely]] {
-      if (available() != 0 && !empty()) {
-        update_limit();  // bytes were read since it was computed
-        end_unread();
-      } else {
-        take_storage(
-            with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
-      }
+      take_storage(
+          with_room_for_one(resource_, {block_, read_, write_, write_limit_, block_end_}, max_size_));
     }
     detail::unpoison_tail(write_, 1);
     *reinterpret_cast<char8_t*>(write_) = static_cast<char8_t>(c);
