@@ -1,9 +1,8 @@
 // idle_objects: the idle objects of a shared pool, in the order in which they are to be given out.
 //
 //   LIFO:   kept and taken at the top of `out`
-//   FIFO:   kept on top of `in`; taken from the top of `out`, where the oldest is; when `out` is empty,
-//   whoever
-//           has the mutex turns `in` over onto it
+//   FIFO:   kept on top of `in`; taken from the top of `out`, where the oldest is; when that is empty,
+//           whoever has the mutex turns `in` over onto it
 //
 //                 in:  newest -> ... -> older        out:  oldest -> ... -> newer
 //
