@@ -29,6 +29,9 @@ class slot_table {
 
   // The slot of `index`, which must exist. Indices begin at 1.
   [[nodiscard]] pool_slot& operator[](std::uint32_t index) const noexcept {
+    if (index == 0) {
+      __builtin_unreachable();  // or compilers warn of what block -1 would be
+    }
     const unsigned block = static_cast<unsigned>(std::bit_width(index)) - 1;
     // Acquire pairs with the release in add_block: a thread that got the index without the mutex sees the
     // slot constructed.
