@@ -108,7 +108,7 @@ class Tool(unittest.TestCase):
             self.assertRegex(out, r"failed when recorded +1\n")
 
     def test_a_resource_that_fails_is_an_error(self):
-        status, out, err = run("replay", "-", "synchronized", stdin=trace([(ALLOCATE, 0, 1, 1 << 62, 8, 1)]))
+        status, out, err = run("replay", "-", "synchronized", stdin=trace([(ALLOCATE, 0, 1, 1 << 63, 8, 1)]))
         self.assertEqual(status, 1)
         self.assertRegex(out, r"refused by the resource +1\n")
         self.assertIn("the resource refused", err)
