@@ -27,12 +27,20 @@ constinit cache_owner* the_heap = nullptr;
 constinit pthread_key_t key{};
 constexpr pool_ticket the_ticket{.id = 0, .serial = 1};
 
+// ThreadSanitizer takes its own state of a thread away in the last round: nothing that it watches may run
+// then.
+#if defined(__SANITIZE_THREAD__)
+constexpr int last_round = PTHREAD_DESTRUCTOR_ITERATIONS - 1;
+#else
+constexpr int last_round = PTHREAD_DESTRUCTOR_ITERATIONS;
+#endif
+
 // Destructors of other keys, which run in no order that can be relied on, and C++ objects free memory as
 // well: so the cache is given back as late as the system allows. What is freed even later goes to the depot
 // directly.
 void end_of_thread(void* value) noexcept {
   const cache_pause pause;
-  if (++state.rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(key, value) == 0) {
+  if (++state.rounds < last_round && pthread_setspecific(key, value) == 0) {
     return;
   }
   heap_slots = no_slots.data();
