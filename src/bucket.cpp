@@ -274,11 +274,9 @@ void bucket::attach(void* block, const bucket_shape& shape, upstream_account& ac
 }
 
 void bucket::discard(void* block, const bucket_shape& shape, upstream_account& account) noexcept {
-  auto* c = reinterpret_cast<chunk*>(static_cast<std::byte*>(block) + shape.block_bytes);
-  --carved_blocks;
-  ++discarded;
-  unlink(*this, c);
-  give_back(*this, c, shape, account);
+  const std::size_t bytes = detach(block, shape);
+  asan_unpoison(block, bytes);
+  account.deallocate(block, bytes, class_alignment(shape.index));
 }
 
 std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,

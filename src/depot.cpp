@@ -316,9 +316,13 @@ std::optional<block_request> depot::find(const void* block) const {
   return oversize_.find(block);
 }
 
+idle_budget<depot> depot::budget() noexcept {
+  return {*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket};
+}
+
 void depot::settle(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
-  idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).settle(index);
+  budget().settle(index);
 }
 
 bool depot::wants_chunk(unsigned index) const noexcept {
@@ -334,7 +338,7 @@ void depot::look_for_idle_chunks() noexcept {
   }
   const std::lock_guard guard(budget_lock_);
   over_budget_.store(false, std::memory_order_relaxed);
-  idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket).look_again();
+  budget().look_again();
 }
 
 std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
@@ -345,8 +349,7 @@ std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
 
 bool depot::make_room_for_single(unsigned index) noexcept {
   const std::lock_guard guard(budget_lock_);
-  return idle_budget(*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket)
-      .make_room_for_single(index);
+  return budget().make_room_for_single(index);
 }
 
 void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {

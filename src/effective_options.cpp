@@ -1,12 +1,11 @@
 #include <cistern/detail/bucket.hpp>
 #include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/environment.hpp>
 #include <cistern/detail/size_classes.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 namespace cistern::detail {
 namespace {
@@ -34,12 +33,6 @@ std::size_t largest_block(std::size_t asked_bytes) noexcept {
   return good_size(std::min(asked_bytes, largest_block_bytes));
 }
 
-// Read at each construction, so that a program can be switched without recompiling it.
-bool environment_says_pass_through() noexcept {
-  const char* value = std::getenv("CISTERN_PASS_THROUGH");  // NOLINT(concurrency-mt-unsafe)
-  return value != nullptr && std::string_view(value) == "1";
-}
-
 }  // namespace
 
 pool_options effective_options(const pool_options& asked) {
@@ -56,6 +49,7 @@ pool_options effective_options(const pool_options& asked) {
   options.largest_required_pool_block = largest_block(asked.largest_required_pool_block);
   // A thread's cache is idle memory too.
   options.thread_cache_bytes = std::min(options.thread_cache_bytes, options.max_idle_bytes);
+  // Read at each construction, so that a program can be switched without recompiling it.
   options.pass_through = options.pass_through || environment_says_pass_through();
   return options;
 }

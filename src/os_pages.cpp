@@ -1,6 +1,6 @@
+#include <cistern/detail/errno_keeper.hpp>
 #include <cistern/detail/os_pages.hpp>
 
-#include <cerrno>
 #include <cstdint>
 
 #include <sys/mman.h>
@@ -8,18 +8,6 @@
 
 namespace cistern::detail {
 namespace {
-
-/// The caller's `errno`, put back at the end: a free must not change it, and a failure is told by the result.
-class errno_keeper {
- public:
-  errno_keeper() noexcept : value_(errno) {}
-  ~errno_keeper() { errno = value_; }
-  errno_keeper(const errno_keeper&) = delete;
-  errno_keeper& operator=(const errno_keeper&) = delete;
-
- private:
-  int value_;
-};
 
 std::byte* map_anywhere(std::size_t bytes) noexcept {
   void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -66,12 +54,8 @@ void* map_pages(std::size_t bytes, std::size_t alignment) noexcept {
   if (bytes == 0) {
     return nullptr;
   }
-  std::byte* pages = nullptr;
-  if (alignment <= os_page_bytes()) {
-    return map_anywhere(bytes);
-  }
   // What has just been given back, or comes below the last mapping, is often aligned already.
-  pages = map_anywhere(bytes);
+  std::byte* pages = map_anywhere(bytes);
   if (pages == nullptr || bytes_to_boundary(pages, alignment) == 0) {
     return pages;
   }

@@ -1,5 +1,5 @@
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/asan_tail.hpp>
+#include <cistern/detail/environment.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/process_pool.hpp>
 
@@ -7,26 +7,12 @@
 #include <memory_resource>
 #include <new>
 
-#if !CISTERN_ASAN
-// A plain library in an instrumented program: see asan_tail.hpp.
-// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's
-extern "C" [[gnu::weak]] void __asan_poison_memory_region(const volatile void* begin, std::size_t bytes);
-#endif
-
 namespace cistern::detail {
 namespace {
 
-bool asan_watches() noexcept {
-#if CISTERN_ASAN
-  return true;
-#else
-  return __asan_poison_memory_region != nullptr;
-#endif
-}
-
 // Pages hide what lies in them from tools: from a search for leaks, and, passed through, from everything.
 std::pmr::memory_resource* upstream() {
-  const bool tools_look = asan_watches() || effective_options({}).pass_through;
+  const bool tools_look = program_has_asan() || environment_says_pass_through();
   return tools_look ? std::pmr::new_delete_resource() : pages();
 }
 

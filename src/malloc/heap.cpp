@@ -1,6 +1,8 @@
 #include "heap.hpp"
 
 #include <cistern/detail/assert.hpp>
+#include <cistern/detail/environment.hpp>
+#include <cistern/detail/errno_keeper.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 
@@ -41,23 +43,6 @@ union pool_storage {
 constinit pool_storage storage;
 constinit heap_pages source;
 constinit thread_local bool making_pool __attribute__((tls_model("initial-exec"))) = false;
-
-/// A free leaves `errno` alone, also when it waits for a lock.
-class errno_keeper {
- public:
-  errno_keeper() noexcept : value_(errno) {}
-  ~errno_keeper() { errno = value_; }
-  errno_keeper(const errno_keeper&) = delete;
-  errno_keeper& operator=(const errno_keeper&) = delete;
-
- private:
-  int value_;
-};
-
-bool environment_says_pass_through() noexcept {
-  const char* value = std::getenv("CISTERN_PASS_THROUGH");  // NOLINT(concurrency-mt-unsafe)
-  return value != nullptr && std::strcmp(value, "1") == 0;
-}
 
 bool is_pooled(std::size_t last, std::size_t alignment) noexcept {
   return last < largest_pooled_bytes && alignment <= page_bytes;
@@ -183,7 +168,7 @@ void heap::deallocate_slow(void* block) noexcept {
   if (block == nullptr) {
     return;
   }
-  const errno_keeper keeper;
+  const errno_keeper keeper;  // also where this waits for a lock
   const page_map::code code = heap_map.at(block);
   if (code == heap_pages::single_code) {
     large_blocks::deallocate(block);

@@ -25,8 +25,8 @@ static_assert(class_count + 1 < heap_pages::single_code, "a code for each class"
 
 constinit page_map heap_map;
 
-void* map_covered_pages(std::size_t bytes) noexcept {
-  void* pages = map_pages(bytes, page_bytes);
+void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
+  void* pages = map_pages(bytes, alignment);
   if (pages != nullptr && !heap_map.cover(pages, bytes)) {
     unmap_pages(pages, bytes);
     return nullptr;

@@ -3,6 +3,7 @@
 
 #include <cistern/detail/chunk_source.hpp>
 #include <cistern/detail/mutex.hpp>
+#include <cistern/detail/size_classes.hpp>
 
 #include <cstddef>
 
@@ -14,8 +15,8 @@ namespace cistern::detail {
 /// a file.
 extern constinit page_map heap_map;
 
-/// `bytes`, whole pages, from the system, aligned to a page and covered by `heap_map`; or null. Thread-safe.
-[[nodiscard]] void* map_covered_pages(std::size_t bytes) noexcept;
+/// `bytes`, whole pages, from the system, aligned and covered by `heap_map`; or null. Thread-safe.
+[[nodiscard]] void* map_covered_pages(std::size_t bytes, std::size_t alignment = page_bytes) noexcept;
 
 /// Makes a mapping longer or shorter, and moves it where it must; its new place is covered. `told` is its one
 /// page that `heap_map` tells of, which is forgotten if it moves. Null, and nothing changed, where the system

@@ -1,9 +1,8 @@
 // CISTERN_MALLOC_STATS=1: what the heap holds and has done, on stderr, when the process exits.
+#include <cistern/detail/environment.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 #include "heap.hpp"
 #include "large_blocks.hpp"
@@ -39,8 +38,7 @@ void print_buckets(const pool_statistics& pool) noexcept {
 }
 
 [[gnu::destructor]] void report_at_exit() noexcept {
-  const char* value = std::getenv("CISTERN_MALLOC_STATS");  // NOLINT(concurrency-mt-unsafe)
-  if (value == nullptr || std::strcmp(value, "1") != 0) {
+  if (!cistern::detail::environment_switches_on("CISTERN_MALLOC_STATS")) {
     return;
   }
   const pool_statistics pool = cistern::detail::heap::statistics();

@@ -46,19 +46,12 @@ std::byte* map_before_boundary(std::size_t bytes, std::size_t alignment) noexcep
   if (bytes > PTRDIFF_MAX - alignment) {
     return nullptr;
   }
-  auto* pages = static_cast<std::byte*>(map_covered_pages(bytes + lead_bytes));
+  auto* pages = static_cast<std::byte*>(map_covered_pages(bytes + lead_bytes, alignment));
   if (pages == nullptr) {
     return nullptr;
   }
-  const auto second_page = reinterpret_cast<std::uintptr_t>(pages) + page;
-  const std::size_t before_bytes = static_cast<std::size_t>(-second_page) & (alignment - 1);
-  if (before_bytes != 0) {
-    unmap_pages(pages, before_bytes);
-  }
-  if (before_bytes != lead_bytes) {
-    unmap_pages(pages + before_bytes + bytes, lead_bytes - before_bytes);
-  }
-  return pages + before_bytes;
+  unmap_pages(pages, lead_bytes);
+  return pages + lead_bytes;
 }
 
 void count(std::size_t blocks, std::size_t bytes) noexcept {

@@ -26,6 +26,15 @@ extern "C" {
 
 namespace cistern::detail {
 
+/// Whether the program has AddressSanitizer, as far as those can tell who poison tails.
+[[nodiscard]] inline bool program_has_asan() noexcept {
+#if CISTERN_ASKS_FOR_ASAN
+  return __asan_poison_memory_region != nullptr;
+#else
+  return asan_build;
+#endif
+}
+
 /// From now on any access to [`begin`, `begin + bytes`) is reported. Must be undone before the block goes
 /// back to its resource.
 inline void poison_tail(const void* begin, std::size_t bytes) noexcept {

@@ -21,6 +21,9 @@
 
 namespace cistern::detail {
 
+template <class Buckets>
+class idle_budget;
+
 /// Thread-safe, every function, but `release`. Locks, in the order in which they may be taken together:
 ///
 ///     budget_lock_  →  lock of one bucket  →  whatever upstream takes
@@ -155,6 +158,8 @@ class depot {
   void make_room(flushable* own) noexcept;
   static void dissolve_magazines(shelf& s) noexcept;
   static void forget_magazines(shelf& s) noexcept;
+  /// With `budget_lock_` held.
+  [[nodiscard]] idle_budget<depot> budget() noexcept;
   void settle(unsigned index) noexcept;
   [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
   [[nodiscard]] bool wants_chunk(unsigned index) const noexcept;

@@ -26,7 +26,7 @@ class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_co
       slot = obtain_slowly(slot, nullptr);
       time = this->read_time();
     }
-    return lend(*slot, where, time);
+    return this->lend(*slot, where, time);
   }
 
   lease<T> acquire(const acquire_request& request, const source_location& where) {
@@ -37,7 +37,7 @@ class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_co
       slot = obtain_slowly(slot, &request);
       time = this->read_time();
     }
-    return lend(*slot, where, time);
+    return this->lend(*slot, where, time);
   }
 
   // An empty lease if the pool is closed.
@@ -104,13 +104,6 @@ class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_co
       }
       dead = slot;
     }
-  }
-
-  lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
-    slot.site.store(where);
-    slot.acquired_at.store(time, std::memory_order_relaxed);
-    slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return lease<T>(static_cast<typed_slot<T>*>(&slot));
   }
 
   void destroy_self() noexcept override {

@@ -103,13 +103,10 @@ class shared_pool_core final : public typed_core<T, Lifecycle, shared_core> {
 
   lease<T> lend(pool_slot& slot, const source_location& where,
                 std::uint64_t holder = this_thread_number()) noexcept {
-    slot.site.store(where);
     slot.holder.store(holder, std::memory_order_relaxed);
     // A clock that starts at zero, or before, is taken for a little late.
     const auto at = this->coarse_now().time_since_epoch().count();
-    slot.acquired_at.store(at > not_leased ? at : 1, std::memory_order_relaxed);
-    slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return lease<T>(static_cast<typed_slot<T>*>(&slot));
+    return base::lend(slot, where, at > not_leased ? at : 1);
   }
 
   std::optional<pool_grant> replace_dead(pool_slot& slot, bool insists = false) noexcept {

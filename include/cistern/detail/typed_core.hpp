@@ -125,6 +125,14 @@ class typed_core : public Policy {
     return false;
   }
 
+  // Hands the object out. `time`: see `pool_slot::acquired_at`.
+  lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
+    slot.site.store(where);
+    slot.acquired_at.store(time, std::memory_order_relaxed);
+    slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return lease<T>(static_cast<typed_slot<T>*>(&slot));
+  }
+
   void destroy_object(pool_slot& slot) noexcept final { calls_.destroy(slot); }
 
  private:
