@@ -12,9 +12,7 @@
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <cstddef>
-#include <exception>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <memory_resource>
 #include <span>
@@ -23,6 +21,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "support/benchmark_program.hpp"
 #include "support/keep.hpp"
 
 namespace {
@@ -117,15 +116,5 @@ void add_all() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    add_all();
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "adaptor_benchmark: " << error.what() << '\n';
-    return 1;
-  }
+  return perf::run_benchmarks("adaptor_benchmark", add_all, argc, argv);
 }

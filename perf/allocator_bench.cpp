@@ -5,17 +5,13 @@
 
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <exception>
-#include <fstream>
-#include <iostream>
 #include <list>
 #include <map>
 #include <memory>
 #include <memory_resource>
-#include <stdexcept>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,12 +19,11 @@
 #include <vector>
 
 #include "support/contest.hpp"
+#include "support/contest_program.hpp"
 #include "support/keep.hpp"
 #include "support/measure.hpp"
 #include "support/mimalloc_stl.hpp"
-#include "support/progress.hpp"
 #include "support/random.hpp"
-#include "support/report.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -91,16 +86,10 @@ struct standard {
 };
 constexpr std::size_t mimalloc_index = 4;  // in the order of `enter_all`
 
-template <class... Contestants, class Run>
-void enter(contest& c, Run run) {
-  (c.entries.push_back({std::string(Contestants::name),
-                        [run](std::size_t n) { return run.template operator()<Contestants>(n); }}),
-   ...);
-}
 template <class Run>
 void enter_all(contest& c, Run run) {
-  enter<over_unsynchronized, over_synchronized, virtual_unsynchronized, virtual_synchronized, mimalloc,
-        standard>(c, run);
+  perf::enter<over_unsynchronized, over_synchronized, virtual_unsynchronized, virtual_synchronized, mimalloc,
+              standard>(c, run);
 }
 
 // --- the work ---
@@ -319,58 +308,8 @@ each round).
   --help           print this
 )";
 
-/// A mistake on the command line: message on stderr, exit status 2.
-struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-struct options {
-  perf::contest_plan how;
-  std::string filter;
-  std::string csv_file;
-  std::string markdown_file;
-  bool help = false;
-};
-
-std::size_t rounds_in(const std::string& text) {
-  const bool digits =
-      !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == std::string::npos;
-  const std::size_t value = digits ? std::stoul(text) : 0;
-  if (value == 0 || value > 1000) {
-    throw usage_error("--rounds needs a number from 1 to 1000, not \"" + text + '"');
-  }
-  return value;
-}
-
-options parse(const std::vector<std::string>& arguments) {
-  options result;
-  auto next = arguments.begin();
-  while (next != arguments.end()) {
-    const std::string option = *next++;
-    const auto value = [&] {
-      if (next == arguments.end()) throw usage_error(option + " needs a value");
-      return *next++;
-    };
-    if (option == "--filter") {
-      result.filter = value();
-    } else if (option == "--rounds") {
-      result.how.rounds = rounds_in(value());
-    } else if (option == "--quick") {
-      result.how = {3, std::chrono::milliseconds(3)};
-    } else if (option == "--csv") {
-      result.csv_file = value();
-    } else if (option == "--markdown") {
-      result.markdown_file = value();
-    } else if (option == "--help" || option == "-h") {
-      result.help = true;
-    } else {
-      throw usage_error("unknown option " + option);
-    }
-  }
-  return result;
-}
-
 std::vector<contest> all_contests() {
+  perf::load_mimalloc_stl();
   return {pairs("pair/64B, all inlined", false),
           pairs("pair/64B, a call between", true),
           batch<true>(),
@@ -383,56 +322,8 @@ std::vector<contest> all_contests() {
           shared_objects()};
 }
 
-std::ofstream open(const std::string& file) {
-  std::ofstream out;
-  if (!file.empty()) {
-    out.open(file);
-    if (!out) throw std::runtime_error("cannot write " + file);
-  }
-  return out;
-}
-
-void close(std::ofstream& out, const std::string& file) {
-  if (out.is_open() && !out.flush()) throw std::runtime_error("cannot write " + file);
-}
-
-int run(const options& asked) {
-  std::ofstream csv = open(asked.csv_file);
-  std::ofstream markdown = open(asked.markdown_file);
-  perf::load_mimalloc_stl();
-  for (const std::string& line : perf::environment()) std::cout << line << '\n';
-  std::cout << perf::build_warning() << '\n';
-  std::vector<contest_result> all;
-  perf::progress progress;
-  for (const contest& each : all_contests()) {
-    if (each.name.find(asked.filter) == std::string::npos) continue;
-    progress.stage(each.name);
-    all.push_back(perf::measure(each, asked.how));
-    progress.clear();
-    print(std::cout, all.back());
-    std::cout.flush();
-  }
-  if (all.empty()) throw usage_error("no workload's name contains \"" + asked.filter + '"');
-  if (csv.is_open()) perf::write_csv(csv, all);
-  if (markdown.is_open()) print_markdown(markdown, all);
-  close(csv, asked.csv_file);
-  close(markdown, asked.markdown_file);
-  return 0;
-}
-
 }  // namespace
 
-int main(int count, char** arguments) try {
-  const options asked = parse(std::vector<std::string>(arguments + 1, arguments + count));
-  if (asked.help) {
-    std::cout << usage;
-    return 0;
-  }
-  return run(asked);
-} catch (const usage_error& error) {
-  std::cerr << "allocator_bench: " << error.what() << '\n' << usage;
-  return 2;
-} catch (const std::exception& error) {
-  std::cerr << "allocator_bench: " << error.what() << '\n';
-  return 1;
+int main(int count, char** values) {
+  return perf::run_contests({"allocator_bench", usage, all_contests, print, print_markdown}, count, values);
 }

@@ -8,11 +8,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <fstream>
-#include <functional>
-#include <iostream>
 #include <memory_resource>
+#include <ostream>
 #include <random>
 #include <sstream>
 #include <stdexcept>
@@ -25,16 +22,18 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <fmt/format.h>
 
+#include "support/contest.hpp"
+#include "support/contest_program.hpp"
 #include "support/keep.hpp"
 #include "support/measure.hpp"
-#include "support/progress.hpp"
-#include "support/report.hpp"
 #include "support/table.hpp"
 #include <sys/socket.h>
 #include <unistd.h>
 
 namespace {
 
+using perf::contest;
+using perf::contest_result;
 using std::string_view;
 using resource = std::pmr::memory_resource;
 template <class T>
@@ -217,20 +216,6 @@ using clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
 /// Does the work so often; returns the time of the measured part.
-using runner = std::function<nanoseconds(std::size_t repetitions)>;
-
-struct entry {
-  string_view name;
-  runner run;
-};
-
-struct contest {
-  std::string name;
-  std::string operation;
-  std::size_t operations;  ///< Per repetition.
-  std::vector<entry> entries;
-};
-
 template <class Work>
 nanoseconds timed(std::size_t repetitions, Work work) {
   const auto start = clock::now();
@@ -243,19 +228,14 @@ resource* pool() {
   return perf::hide(&the_pool);
 }
 
-template <class... Buffers, class Run>
-void enter(contest& c, Run run) {
-  (c.entries.push_back({Buffers::name, [run](std::size_t n) { return run.template operator()<Buffers>(n); }}),
-   ...);
-}
-
 template <class Run>
 void enter_all(contest& c, Run run) {
-  enter<cistern_buffer, pmr_string, pmr_vector, fmt_buffer, beast_buffer, asio_buffer, string_stream>(c, run);
+  perf::enter<cistern_buffer, pmr_string, pmr_vector, fmt_buffer, beast_buffer, asio_buffer, string_stream>(
+      c, run);
 }
 template <class Run>
 void enter_readers(contest& c, Run run) {
-  enter<cistern_buffer, pmr_string, pmr_vector, beast_buffer, asio_buffer>(c, run);
+  perf::enter<cistern_buffer, pmr_string, pmr_vector, beast_buffer, asio_buffer>(c, run);
 }
 
 /// 40 pieces as a message has them: names, separators, values; `scale` times their usual length.
@@ -271,7 +251,7 @@ contest build_message(std::size_t scale) {
   const auto pieces = message_pieces(scale);
   std::size_t total = 0;
   for (const auto& piece : pieces) total += piece.size();
-  contest c{"message/" + std::to_string(total) + "B", "create, 40 appends, destroy", 1, {}};
+  contest c{"message/" + std::to_string(total) + "B", "create, 40 appends, destroy", 1};
   enter_all(c, [pieces]<class Buffer>(std::size_t repetitions) {
     return timed(repetitions, [&] {
       Buffer b(pool());
@@ -284,7 +264,7 @@ contest build_message(std::size_t scale) {
 
 contest one_byte_appends() {
   constexpr std::size_t bytes = 64 * 1024;
-  contest c{"one byte x 64Ki", "one append of one byte", bytes, {}};
+  contest c{"one byte x 64Ki", "one append of one byte", bytes};
   enter_all(c, []<class Buffer>(std::size_t repetitions) {
     return timed(repetitions, [&] {
       Buffer b(pool());
@@ -296,7 +276,7 @@ contest one_byte_appends() {
 }
 
 contest large_append() {
-  contest c{"1 MiB by 4 KiB", "one append of 4 KiB", 256, {}};
+  contest c{"1 MiB by 4 KiB", "one append of 4 KiB", 256};
   const std::string piece(4096, 'p');
   enter_all(c, [piece]<class Buffer>(std::size_t repetitions) {
     return timed(repetitions, [&] {
@@ -309,7 +289,7 @@ contest large_append() {
 }
 
 contest near_full() {
-  contest c{"near-full 1 MiB", "read one byte, write one byte", 1, {}};
+  contest c{"near-full 1 MiB", "read one byte, write one byte", 1};
   enter_readers(c, []<class Buffer>(std::size_t repetitions) {
     Buffer b(pool());
     b.append(std::string(std::size_t{1} << 20, 'f'));
@@ -324,7 +304,7 @@ contest near_full() {
 
 contest format_fields() {
   constexpr std::size_t records = 20;
-  contest c{"format", "one record of three fields", records, {}};
+  contest c{"format", "one record of three fields", records};
   enter_all(c, []<class Buffer>(std::size_t repetitions) {
     return timed(repetitions, [&] {
       Buffer b(pool());
@@ -339,7 +319,7 @@ contest format_fields() {
 contest read_lines() {
   constexpr std::size_t lines = 10'000;
   constexpr std::size_t texts = 16;
-  contest c{"10,000 lines", "one line read", lines, {}};
+  contest c{"10,000 lines", "one line read", lines};
   // Up to 80 characters each, and another text each time: a branch predictor must not know them by heart.
   std::mt19937 random(1);
   std::vector<std::string> all(texts);
@@ -387,7 +367,7 @@ void echo_by_vector(Receive receive, Send send) {
 }
 
 contest echo_in_memory() {
-  contest c{"echo 64 KiB, memory", "one message in and out", 1, {}};
+  contest c{"echo 64 KiB, memory", "one message in and out", 1};
   const auto run = [](auto echo) {
     return [echo](std::size_t repetitions) {
       const std::string in(echo_bytes, 'e');
@@ -446,7 +426,7 @@ class socket_pair {
 };
 
 contest echo_by_socket() {
-  contest c{"echo 64 KiB, socket", "one message in and out", 1, {}};
+  contest c{"echo 64 KiB, socket", "one message in and out", 1};
   const auto run = [](auto echo) {
     return [echo](std::size_t repetitions) {
       const socket_pair sockets;
@@ -465,82 +445,18 @@ contest echo_by_socket() {
   return c;
 }
 
-// --- measuring ---
+// --- the report ---
 
-struct outcome {
-  std::string name;
-  std::string operation;
-  std::vector<string_view> names;
-  std::vector<std::vector<double>> rounds;  ///< Per contestant: nanoseconds per operation.
-
-  /// Median over the rounds of its time divided by ours in the same round: how many times faster we are.
-  [[nodiscard]] double ratio(std::size_t index) const {
-    std::vector<double> ratios;
-    for (std::size_t r = 0; r < rounds[index].size(); ++r) ratios.push_back(rounds[index][r] / rounds[0][r]);
-    return perf::median(ratios);
-  }
-};
-
-struct plan {
-  std::size_t rounds = 11;
-  nanoseconds run_time = std::chrono::milliseconds(20);
-};
-
-std::size_t calibrate(const runner& run, nanoseconds run_time) {
-  for (std::size_t repetitions = 1;; repetitions *= 4) {
-    const auto elapsed = std::max(run(repetitions), nanoseconds(1));
-    if (elapsed * 8 >= run_time || repetitions > (std::size_t{1} << 40)) {
-      const double wanted = static_cast<double>(repetitions) * static_cast<double>(run_time.count()) /
-                            static_cast<double>(elapsed.count());
-      return std::max<std::size_t>(1, static_cast<std::size_t>(wanted));
-    }
-  }
-}
-
-outcome measure(const contest& c, const plan& how) {
-  outcome result{c.name, c.operation, {}, {}};
-  std::vector<std::size_t> repetitions;
-  for (const entry& each : c.entries) {
-    result.names.push_back(each.name);
-    repetitions.push_back(calibrate(each.run, how.run_time));
-  }
-  const std::size_t count = c.entries.size();
-  result.rounds.resize(count);
-  for (std::size_t round = 0; round < how.rounds; ++round) {
-    for (std::size_t position = 0; position < count; ++position) {
-      // Rotated each round, and backwards every other one: nobody always follows the same neighbour.
-      const std::size_t turned = (position + round) % count;
-      const std::size_t index = round % 2 == 0 ? turned : count - 1 - turned;
-      const auto elapsed = c.entries[index].run(repetitions[index]);
-      result.rounds[index].push_back(static_cast<double>(elapsed.count()) /
-                                     static_cast<double>(repetitions[index] * c.operations));
-    }
-  }
-  return result;
-}
-
-void print(std::ostream& out, const outcome& one) {
+void print(std::ostream& out, const contest_result& one) {
   perf::table rows({one.name + ": " + one.operation, "ns", "cistern::buffer is faster by"});
   double best = INFINITY;
   for (std::size_t i = 0; i < one.names.size(); ++i) {
-    rows.add({std::string(one.names[i]), perf::significant(perf::median(one.rounds[i])),
-              i == 0 ? "" : perf::two_decimals(one.ratio(i))});
-    if (i != 0) best = std::min(best, one.ratio(i));
+    rows.add({one.names[i], perf::significant(perf::median(one.rounds[i])),
+              i == 0 ? "" : perf::two_decimals(one.ratio(i, 0))});
+    if (i != 0) best = std::min(best, one.ratio(i, 0));
   }
   rows.print(out);
   out << "against the best of them: " << perf::two_decimals(best) << "\n\n";
-}
-
-void write_csv(std::ostream& out, const std::vector<outcome>& all) {
-  out << "workload,operation,contestant,round,nanoseconds\n";
-  for (const outcome& one : all) {
-    for (std::size_t i = 0; i < one.names.size(); ++i) {
-      for (std::size_t round = 0; round < one.rounds[i].size(); ++round) {
-        out << '"' << one.name << "\",\"" << one.operation << "\",\"" << one.names[i] << "\"," << round + 1
-            << ',' << one.rounds[i][round] << '\n';
-      }
-    }
-  }
 }
 
 // --- the command line ---
@@ -559,97 +475,13 @@ cistern::buffer is (the median of the ratios within each round).
   --help         print this
 )";
 
-/// A mistake on the command line: message on stderr, exit status 2.
-struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-struct options {
-  plan how;
-  std::string filter;
-  std::string csv_file;
-  bool help = false;
-};
-
-std::size_t rounds_in(const std::string& text) {
-  const bool digits =
-      !text.empty() && text.size() <= 4 && text.find_first_not_of("0123456789") == std::string::npos;
-  const std::size_t value = digits ? std::stoul(text) : 0;
-  if (value == 0 || value > 1000)
-    throw usage_error("--rounds needs a number from 1 to 1000, not \"" + text + '"');
-  return value;
-}
-
-options parse(const std::vector<std::string>& arguments) {
-  options result;
-  auto next = arguments.begin();
-  while (next != arguments.end()) {
-    const std::string option = *next++;
-    const auto value = [&] {
-      if (next == arguments.end()) throw usage_error(option + " needs a value");
-      return *next++;
-    };
-    if (option == "--filter") {
-      result.filter = value();
-    } else if (option == "--rounds") {
-      result.how.rounds = rounds_in(value());
-    } else if (option == "--quick") {
-      result.how = {3, std::chrono::milliseconds(3)};
-    } else if (option == "--csv") {
-      result.csv_file = value();
-    } else if (option == "--help" || option == "-h") {
-      result.help = true;
-    } else {
-      throw usage_error("unknown option " + option);
-    }
-  }
-  return result;
-}
-
 std::vector<contest> all_contests() {
   return {build_message(1), build_message(4), one_byte_appends(), large_append(),  near_full(),
           format_fields(),  read_lines(),     echo_in_memory(),   echo_by_socket()};
 }
 
-int run(const options& asked) {
-  std::ofstream csv;
-  if (!asked.csv_file.empty()) {
-    csv.open(asked.csv_file);
-    if (!csv) throw std::runtime_error("cannot write " + asked.csv_file);
-  }
-  for (const std::string& line : perf::environment()) std::cout << line << '\n';
-  std::cout << perf::build_warning() << '\n';
-  std::vector<outcome> all;
-  perf::progress progress;
-  for (const contest& each : all_contests()) {
-    if (each.name.find(asked.filter) == std::string::npos) continue;
-    progress.stage(each.name);
-    all.push_back(measure(each, asked.how));
-    progress.clear();
-    print(std::cout, all.back());
-    std::cout.flush();
-  }
-  if (all.empty()) throw usage_error("no workload's name contains \"" + asked.filter + '"');
-  if (csv.is_open()) {
-    write_csv(csv, all);
-    if (!csv.flush()) throw std::runtime_error("cannot write " + asked.csv_file);
-  }
-  return 0;
-}
-
 }  // namespace
 
-int main(int count, char** arguments) try {
-  const options asked = parse(std::vector<std::string>(arguments + 1, arguments + count));
-  if (asked.help) {
-    std::cout << usage;
-    return 0;
-  }
-  return run(asked);
-} catch (const usage_error& error) {
-  std::cerr << "buffer_bench: " << error.what() << '\n' << usage;
-  return 2;
-} catch (const std::exception& error) {
-  std::cerr << "buffer_bench: " << error.what() << '\n';
-  return 1;
+int main(int count, char** values) {
+  return perf::run_contests({"buffer_bench", usage, all_contests, print}, count, values);
 }

@@ -1,6 +1,5 @@
 // compare: every memory resource on the same work, interleaved in one process; times, ratios, peak memory.
 #include <algorithm>
-#include <exception>
 #include <fstream>
 #include <iostream>
 #include <optional>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "support/command_line.hpp"
 #include "support/contestant.hpp"
 #include "support/measure.hpp"
 #include "support/peak_memory.hpp"
@@ -39,11 +39,6 @@ the peak resident set, and how much of it the work added, in bytes.
 docs/benchmarking.md explains the workloads and the method.
 )";
 
-/// A mistake on the command line: message on stderr, exit status 2.
-struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 struct options {
   std::vector<std::string> filters;
   std::vector<std::string> contestants;
@@ -55,64 +50,35 @@ struct options {
   bool help = false;
 };
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  std::size_t start = 0;
-  for (std::size_t comma = 0; comma != std::string::npos; start = comma + 1) {
-    comma = text.find(',', start);
-    if (std::string part = text.substr(start, comma - start); !part.empty()) parts.push_back(std::move(part));
-  }
-  return parts;
-}
-
-std::size_t positive_number(const std::string& option, const std::string& text) {
-  std::size_t used = 0;
-  unsigned long value = 0;
-  try {
-    value = std::stoul(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used != text.size() || text.starts_with('-') || value == 0 || value > 1000) {
-    throw usage_error(option + " needs a number from 1 to 1000, not \"" + text + '"');
-  }
-  return value;
-}
-
-options parse(const std::vector<std::string>& arguments) {
+options parse(perf::arguments given) {
   options result;
   std::optional<std::size_t> rounds;
   bool memory = true;
-  auto next = arguments.begin();
-  const auto value = [&](const std::string& option) {
-    if (next == arguments.end()) throw usage_error(option + " needs a value");
-    return *next++;
-  };
-  while (next != arguments.end()) {
-    const std::string option = *next++;
+  while (given.next()) {
+    const std::string option = given.current();
     if (option == "--filter") {
-      result.filters = split(value(option));
+      result.filters = given.list();
     } else if (option == "--contestants") {
-      result.contestants = split(value(option));
+      result.contestants = given.list();
     } else if (option == "--rounds") {
-      rounds = positive_number(option, value(option));
+      rounds = given.number(1000);
     } else if (option == "--quick") {
       result.how = {.rounds = 3, .run_time = std::chrono::milliseconds(5), .memory_runs = 1};
     } else if (option == "--no-memory") {
       memory = false;
     } else if (option == "--csv") {
-      result.csv_file = value(option);
+      result.csv_file = given.value();
     } else if (option == "--markdown") {
-      result.markdown_file = value(option);
+      result.markdown_file = given.value();
     } else if (option == "--list") {
       result.list = true;
     } else if (option == "--help" || option == "-h") {
       result.help = true;
     } else if (option == "--peak-memory-of") {
-      auto workload = value(option);
-      result.peak_memory_of.emplace(std::move(workload), value(option));
+      auto workload = given.value();
+      result.peak_memory_of.emplace(std::move(workload), given.value());
     } else {
-      throw usage_error("unknown option " + option);
+      given.refuse_unknown();
     }
   }
   if (rounds) result.how.rounds = *rounds;
@@ -124,7 +90,7 @@ const perf::contestant& contestant_named(const std::string& name) {
   for (const perf::contestant& each : perf::contestants()) {
     if (each.name == name) return each;
   }
-  throw usage_error("no contestant is called " + name + " (see --list)");
+  throw perf::usage_error("no contestant is called " + name + " (see --list)");
 }
 
 std::vector<const perf::contestant*> chosen_contestants(const options& asked) {
@@ -149,7 +115,7 @@ std::vector<perf::workload> chosen_workloads(const options& asked,
         std::any_of(who.begin(), who.end(), [&](const auto* one) { return perf::eligible(*one, each); });
     return !matches || !feasible;
   });
-  if (chosen.empty()) throw usage_error("no workload matches (see --list)");
+  if (chosen.empty()) throw perf::usage_error("no workload matches (see --list)");
   return chosen;
 }
 
@@ -168,12 +134,12 @@ void print_peak_memory(const std::string& workload, const std::string& contestan
   for (const perf::workload& each : perf::all_workloads()) {
     if (each.name != workload) continue;
     const perf::contestant& who = contestant_named(contestant);
-    if (!perf::eligible(who, each)) throw usage_error(contestant + " doesn't run " + workload);
+    if (!perf::eligible(who, each)) throw perf::usage_error(contestant + " doesn't run " + workload);
     const auto peak = perf::peak_memory_here(each, who);
     std::cout << peak.peak_bytes << ' ' << peak.growth_bytes << '\n';
     return;
   }
-  throw usage_error("no workload is called " + workload + " (see --list)");
+  throw perf::usage_error("no workload is called " + workload + " (see --list)");
 }
 
 /// Opened before anything is measured, so that a wrong name is told at once. An empty name opens nothing.
@@ -224,11 +190,11 @@ void run(const options& asked, const std::string& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto body = [&] {
+    const perf::arguments given(argc, argv);
     std::string command = "compare";
-    for (const std::string& argument : arguments) command += ' ' + argument;
-    const options asked = parse(arguments);
+    for (const std::string& argument : given.all()) command += ' ' + argument;
+    const options asked = parse(given);
     if (asked.help) {
       std::cout << usage;
     } else if (asked.list) {
@@ -239,11 +205,6 @@ int main(int argc, char** argv) {
       run(asked, command);
     }
     return 0;
-  } catch (const usage_error& error) {
-    std::cerr << "compare: " << error.what() << "\nTry compare --help.\n";
-    return 2;
-  } catch (const std::exception& error) {
-    std::cerr << "compare: " << error.what() << '\n';
-    return 1;
-  }
+  };
+  return perf::run_program("compare", body, [](std::ostream& out) { out << "Try compare --help.\n"; });
 }

@@ -2,11 +2,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "demo/corpus.hpp"
 #include "demo/measure_index.hpp"
 #include "demo/word_index.hpp"
+#include "support/command_line.hpp"
 #include "support/contestant.hpp"
 #include "support/measure.hpp"
 #include "support/peak_memory.hpp"
@@ -38,10 +37,6 @@ new/delete, mimalloc, the standard's pools and Cistern's pools in turn; all must
 Exit status: 0 if all indexes were the same, 1 if not or if something failed, 2 for a wrong option.
 )";
 
-struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 struct options {
   std::string folder = CISTERN_DEMO_FOLDER;
   std::size_t rounds = 0;
@@ -51,37 +46,25 @@ struct options {
   bool help = false;
 };
 
-std::size_t number(const std::string& option, const std::string& text, std::size_t most) {
-  const bool digits = !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == text.npos;
-  const std::size_t value = digits ? std::stoul(text) : 0;
-  if (value == 0 || value > most) {
-    throw usage_error(option + " needs a number from 1 to " + std::to_string(most) + ", not \"" + text + '"');
-  }
-  return value;
-}
-
-options parse(const std::vector<std::string>& arguments) {
+options parse(perf::arguments given) {
   options result;
   bool folder_given = false;
-  auto next = arguments.begin();
-  const auto value = [&](const std::string& option) {
-    if (next == arguments.end()) throw usage_error(option + " needs a value");
-    return *next++;
-  };
-  while (next != arguments.end()) {
-    const std::string argument = *next++;
+  while (given.next()) {
+    const std::string argument = given.current();
     if (argument == "--rounds") {
-      result.rounds = number(argument, value(argument), 1000);
+      result.rounds = given.number(1000);
     } else if (argument == "--threads") {
-      result.threads = number(argument, value(argument), 256);
+      result.threads = given.number(256);
     } else if (argument == "--max-mib") {
-      result.max_mib = number(argument, value(argument), 1024);
+      result.max_mib = given.number(1024);
     } else if (argument == "--memory-of") {
-      result.memory_of = value(argument);
+      result.memory_of = given.value();
     } else if (argument == "--help" || argument == "-h") {
       result.help = true;
-    } else if (argument.starts_with("-") || folder_given) {
-      throw usage_error((folder_given ? "more than one folder: " : "unknown option ") + argument);
+    } else if (folder_given) {
+      throw perf::usage_error("more than one folder: " + argument);
+    } else if (argument.starts_with("-")) {
+      given.refuse_unknown();
     } else {
       result.folder = argument;
       folder_given = true;
@@ -111,7 +94,7 @@ void print_memory(const options& asked) {
     std::cout << figures.peak_bytes << ' ' << figures.held_bytes << ' ' << figures.given_back_bytes << '\n';
     return;
   }
-  throw usage_error("no memory resource is called " + asked.memory_of);
+  throw perf::usage_error("no memory resource is called " + asked.memory_of);
 }
 
 /// Each contestant in a process of its own.
@@ -218,8 +201,8 @@ bool run(const options& asked) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const options asked = parse({argv + 1, argv + argc});
+  const auto body = [&] {
+    const options asked = parse({argc, argv});
     if (asked.help) {
       std::cout << usage;
       return 0;
@@ -229,11 +212,6 @@ int main(int argc, char** argv) {
       return 0;
     }
     return run(asked) ? 0 : 1;
-  } catch (const usage_error& error) {
-    std::cerr << "demo: " << error.what() << "\nTry demo --help.\n";
-    return 2;
-  } catch (const std::exception& error) {
-    std::cerr << "demo: " << error.what() << '\n';
-    return 1;
-  }
+  };
+  return perf::run_program("demo", body, [](std::ostream& out) { out << "Try demo --help.\n"; });
 }

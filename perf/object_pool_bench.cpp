@@ -1,7 +1,6 @@
 // object_pool_bench: acquire and give back under each policy, beside what people build by hand, interleaved.
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -12,6 +11,7 @@
 
 #include "object_pools/contestants.hpp"
 #include "object_pools/go_pools.hpp"
+#include "support/command_line.hpp"
 #include "support/measure.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
@@ -42,10 +42,6 @@ constexpr const char* options_usage = R"(
   --csv FILE         write every round of every contestant
   --help             print this
 )";
-
-struct usage_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 struct options {
   std::vector<std::string> filters;
@@ -127,24 +123,6 @@ void measure(const pool_workload& what, const options& how, perf::go_pools* go, 
   }
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', start), text.size());
-    parts.push_back(text.substr(start, comma - start));
-    start = comma + 1;
-  }
-  return parts;
-}
-
-unsigned long number(const std::string& option, const std::string& text) {
-  if (text.empty() || text.size() > 3 || text.find_first_not_of("0123456789") != std::string::npos ||
-      std::stoul(text) == 0) {
-    throw usage_error(option + " needs a number from 1 to 999, not \"" + text + '"');
-  }
-  return std::stoul(text);
-}
-
 void print_usage(std::ostream& out) {
   out << usage;
   for (const pool_workload& what : workloads()) {
@@ -154,15 +132,9 @@ void print_usage(std::ostream& out) {
 }
 
 // Prints the usage and returns false for --help.
-bool parse(const std::vector<std::string>& arguments, options& how) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& option = arguments[i];
-    const auto value = [&]() -> const std::string& {
-      if (i + 1 == arguments.size()) {
-        throw usage_error(option + " needs a value");
-      }
-      return arguments[++i];
-    };
+bool parse(perf::arguments given, options& how) {
+  while (given.next()) {
+    const std::string option = given.current();
     if (option == "--help") {
       print_usage(std::cout);
       return false;
@@ -170,17 +142,18 @@ bool parse(const std::vector<std::string>& arguments, options& how) {
       how.rounds = 3;
       how.run_time /= 4;
     } else if (option == "--rounds") {
-      how.rounds = number(option, value());
+      how.rounds = given.number(999);
     } else if (option == "--run-time") {
-      how.run_time = std::chrono::milliseconds{number(option, value())};
+      how.run_time = std::chrono::milliseconds{given.number(999)};
     } else if (option == "--go") {
-      how.go_program = value();
+      how.go_program = given.value();
     } else if (option == "--csv") {
-      how.csv_file = value();
+      how.csv_file = given.value();
     } else if (option == "--filter") {
-      how.filters = split(value());
+      how.filters = given.list();
+      if (how.filters.empty()) throw perf::usage_error("--filter names no workload");
     } else {
-      throw usage_error("unknown option " + option);
+      given.refuse_unknown();
     }
   }
   return true;
@@ -190,7 +163,7 @@ int run(const options& how) {
   const std::vector<pool_workload> all = workloads();
   for (const std::string& name : how.filters) {
     if (std::none_of(all.begin(), all.end(), [&](const auto& one) { return one.name == name; })) {
-      throw usage_error("no workload \"" + name + '"');
+      throw perf::usage_error("no workload \"" + name + '"');
     }
   }
   std::unique_ptr<perf::go_pools> go;
@@ -230,16 +203,13 @@ int run(const options& how) {
 
 }  // namespace
 
-int main(int count, char** arguments) {
-  try {
+int main(int count, char** values) {
+  const auto body = [&] {
     options how;
-    return parse({arguments + 1, arguments + count}, how) ? run(how) : 0;
-  } catch (const usage_error& error) {
-    std::cerr << "object_pool_bench: " << error.what() << "\n\n";
-    print_usage(std::cerr);
-    return 2;
-  } catch (const std::exception& error) {
-    std::cerr << "object_pool_bench: " << error.what() << '\n';
-    return 1;
-  }
+    return parse({count, values}, how) ? run(how) : 0;
+  };
+  return perf::run_program("object_pool_bench", body, [](std::ostream& out) {
+    out << '\n';
+    print_usage(out);
+  });
 }

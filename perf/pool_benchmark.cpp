@@ -8,14 +8,13 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <exception>
-#include <iostream>
 #include <memory_resource>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
+#include "support/benchmark_program.hpp"
 #include "support/contestant.hpp"
 #include "support/keep.hpp"
 #include "support/measure.hpp"
@@ -90,15 +89,5 @@ BENCHMARK_TEMPLATE(static_fifo, synchronized, 64)->Name("static-fifo/64B/cistern
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    register_workloads();
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-    benchmark::RunSpecifiedBenchmarks();
-    benchmark::Shutdown();
-    return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "pool_benchmark: " << error.what() << '\n';
-    return 1;
-  }
+  return perf::run_benchmarks("pool_benchmark", register_workloads, argc, argv);
 }

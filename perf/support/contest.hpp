@@ -25,6 +25,15 @@ struct contest {
   std::vector<contest_entry> entries = {};
 };
 
+/// An entry for each type, in order, named by its `name`, which does
+/// `run.operator()<Contestant>(repetitions)`.
+template <class... Contestants, class Run>
+void enter(contest& c, Run run) {
+  (c.entries.push_back({std::string(Contestants::name),
+                        [run](std::size_t n) { return run.template operator()<Contestants>(n); }}),
+   ...);
+}
+
 struct contest_plan {
   std::size_t rounds = 11;
   std::chrono::nanoseconds run_time = std::chrono::milliseconds(20);  ///< Aimed at for one run.
