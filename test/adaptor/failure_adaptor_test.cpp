@@ -19,8 +19,11 @@
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
 #include "../support/threads.hpp"
+#include "../support/throwing_resource.hpp"
 
 using cistern::failure_adaptor;
+using cistern::test_support::throwing_resource;
+using cistern::test_support::unusual_error;
 using cistern::testing::checking_resource;
 using cistern::testing::failing_resource;
 
@@ -40,14 +43,6 @@ struct patient_subject : subject {
                                                  std::size_t, std::size_t) { return ++*tries % 3 != 0; },
                                              upstream);
   }
-};
-
-struct unusual_error {};
-
-class throwing_resource final : public std::pmr::memory_resource {
-  void* do_allocate(std::size_t, std::size_t) override { throw unusual_error{}; }
-  void do_deallocate(void*, std::size_t, std::size_t) override {}
-  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
 };
 
 }  // namespace

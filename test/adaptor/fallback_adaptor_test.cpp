@@ -23,9 +23,12 @@
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
 #include "../support/threads.hpp"
+#include "../support/throwing_resource.hpp"
 
 using cistern::fallback_adaptor;
 using cistern::limit_adaptor;
+using cistern::test_support::throwing_resource;
+using cistern::test_support::unusual_error;
 using cistern::testing::checking_resource;
 using cistern::testing::failing_resource;
 
@@ -126,18 +129,6 @@ BOOST_AUTO_TEST_CASE(where_both_are_out_the_exception_of_the_second_arrives) {
   }
   BOOST_TEST(both.fallbacks() == 0u);
 }
-
-namespace {
-
-struct unusual_error {};
-
-class throwing_resource final : public std::pmr::memory_resource {
-  void* do_allocate(std::size_t, std::size_t) override { throw unusual_error{}; }
-  void do_deallocate(void*, std::size_t, std::size_t) override {}
-  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
-};
-
-}  // namespace
 
 BOOST_AUTO_TEST_CASE(other_exceptions_pass_through) {
   throwing_resource first;

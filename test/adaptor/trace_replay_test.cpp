@@ -20,6 +20,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/throwing_resource.hpp"
 #include "../support/trace_support.hpp"
 
 using cistern::replay;
@@ -27,6 +28,8 @@ using cistern::replay_report;
 using cistern::trace_call;
 using cistern::trace_event;
 using cistern::trace_reader;
+using cistern::test_support::throwing_resource;
+using cistern::test_support::unusual_error;
 using cistern::testing::checking_resource;
 using namespace cistern::test_support;
 
@@ -135,25 +138,6 @@ class faulty_resource final : public std::pmr::memory_resource {
   bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
 };
 
-struct unusual_error {};
-
-class throwing_resource final : public std::pmr::memory_resource {
- public:
-  explicit throwing_resource(std::pmr::memory_resource* upstream) : upstream_(upstream) {}
-
- private:
-  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
-    if (--left_ == 0) throw unusual_error{};
-    return upstream_->allocate(bytes, alignment);
-  }
-  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
-    upstream_->deallocate(block, bytes, alignment);
-  }
-  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
-  std::pmr::memory_resource* upstream_;
-  int left_ = 10;
-};
-
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(overlapping_and_misaligned_blocks_are_found) {
@@ -171,7 +155,7 @@ BOOST_AUTO_TEST_CASE(overlapping_and_misaligned_blocks_are_found) {
 
 BOOST_AUTO_TEST_CASE(whatever_is_thrown_no_block_is_left) {
   checking_resource checked;
-  throwing_resource throwing(&checked);
+  throwing_resource throwing(9, &checked);
   BOOST_CHECK_THROW((void)replayed(recorded_life(), &throwing), unusual_error);
   BOOST_TEST(checked.outstanding_blocks() == 0u);
 
