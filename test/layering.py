@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Checks that includes point down the layers, without a cycle, and the rules for headers.
+"""Checks that includes point down the folders, without a cycle, and the rules for headers.
 
     layering.py ROOT           checks include/cistern and src under ROOT against ROOT/test/layers.txt
     layering.py --self-test    shows that each rule catches what breaks it
 
-Rules: every file belongs to a layer; a file includes files of its own layer or of lower ones; components (a header
-and its source) don't include each other in a circle; what is forbidden in layers.txt isn't included; a header
-begins with a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines.
+Rules: every file belongs to a folder of layers.txt; a file includes files of its own folder and of those that
+layers.txt allows it; components (a header and its source) don't include each other in a circle; a header begins with
+a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines.
 """
 
 import fnmatch
@@ -25,37 +25,36 @@ class Layers:
     """What layers.txt says."""
 
     def __init__(self, text):
-        self.names = []
-        self.patterns = []  # (pattern, layer number)
-        self.forbidden = []  # (patterns of users, pattern of what they must not include)
+        self.allowed = {}  # folder: the folders whose files its files may include
+        self.public = []  # (pattern of public headers, folder)
         for number, raw in enumerate(text.splitlines(), 1):
             line = raw.split("#")[0].strip()
             if not line:
                 continue
-            if line.startswith("layer "):
-                self.names.append(line.split()[1])
-            elif line.startswith("forbid "):
-                users, _, target = line[len("forbid "):].partition(":")
-                if not target.strip():
-                    raise ValueError(f"layers.txt:{number}: forbid USERS... : TARGET")
-                self.forbidden.append((users.split(), target.strip()))
-            elif self.names:
-                self.patterns.append((line, len(self.names) - 1))
-            else:
-                raise ValueError(f"layers.txt:{number}: a pattern before the first layer")
+            found = re.fullmatch(r"(\w+)\s*<-([^:]*):(.*)", line)
+            if not found:
+                raise ValueError(f"layers.txt:{number}: FOLDER <- FOLDERS : PUBLIC HEADERS")
+            folder, below, headers = found.group(1), found.group(2).split(), found.group(3).split()
+            below = list(self.allowed) if below == ["*"] else below
+            unknown = [each for each in below if each not in self.allowed]
+            if unknown:
+                raise ValueError(f"layers.txt:{number}: {unknown[0]} is no folder above this line")
+            self.allowed[folder] = {folder, *below}
+            self.public += [(pattern, folder) for pattern in headers]
 
-    def of(self, component):
-        for pattern, layer in self.patterns:
-            if fnmatch.fnmatchcase(component, pattern):
-                return layer
-        return None
+    def folder_of(self, path):
+        """The folder that a file under include/cistern or src belongs to, or None."""
+        parts = path.parts
+        if parts[:3] == ("include", "cistern", "detail") and len(parts) > 4:
+            return parts[3] if parts[3] in self.allowed else None
+        if parts[0] == "src":
+            return parts[1] if len(parts) > 2 and parts[1] in self.allowed else None
+        name = str(path.relative_to("include/cistern").with_suffix(""))
+        return next((folder for pattern, folder in self.public if fnmatch.fnmatchcase(name, pattern)), None)
 
-
-def component_of(path):
-    """include/cistern/detail/bucket.hpp, its bucket_templates.hpp and src/bucket.cpp are all "bucket"."""
-    parts = [part for part in path.with_suffix("").parts if part != "detail"]
-    name = "/".join(parts[2:] if parts[:2] == ["include", "cistern"] else parts[1:])
-    return name.removesuffix("_templates")
+    def component_of(self, path):
+        """include/cistern/bucket.hpp, detail/pool/bucket_templates.hpp and src/pool/bucket.cpp are "pool/bucket"."""
+        return f"{self.folder_of(path)}/{path.stem.removesuffix('_templates')}"
 
 
 def code_files(root):
@@ -91,14 +90,9 @@ def header_faults(root, path):
 
 
 def include_faults(layers, path, number, target):
-    user, used = component_of(path), component_of(target)
-    user_layer, used_layer = layers.of(user), layers.of(used)
-    if user_layer is not None and used_layer is not None and used_layer > user_layer:
-        yield (f"{path}:{number}: {user} ({layers.names[user_layer]}) includes {used} "
-               f"({layers.names[used_layer]}), which is above it")
-    for users, forbidden in layers.forbidden:
-        if fnmatch.fnmatchcase(used, forbidden) and any(fnmatch.fnmatchcase(user, each) for each in users):
-            yield f"{path}:{number}: {user} must not include {used}"
+    user, used = layers.folder_of(path), layers.folder_of(target)
+    if user and used and used not in layers.allowed[user]:
+        yield f"{path}:{number}: {user} must not know {used}, of which it includes {target}"
 
 
 def cycle_in(graph):
@@ -131,9 +125,9 @@ def faults_under(root):
     faults, graph, count = [], {}, 0
     for path in code_files(root):
         count += 1
-        component = component_of(path)
-        if layers.of(component) is None:
-            faults.append(f"{path}: no layer in test/layers.txt fits \"{component}\"")
+        component = layers.component_of(path)
+        if layers.folder_of(path) is None:
+            faults.append(f"{path}: no folder in test/layers.txt fits")
         if path.parts[0] == "include":
             faults.extend(header_faults(root, path))
         for number, target in includes_of(root, path):
@@ -141,8 +135,8 @@ def faults_under(root):
                 faults.append(f"{path}:{number}: includes {target}, which doesn't exist")
                 continue
             faults.extend(include_faults(layers, path, number, target))
-            if component_of(target) != component:
-                graph.setdefault(component, set()).add(component_of(target))
+            if layers.component_of(target) != component:
+                graph.setdefault(component, set()).add(layers.component_of(target))
     if count == 0:
         faults.append(f"no code under {root}")
     cycle = cycle_in(graph)
@@ -154,34 +148,39 @@ def faults_under(root):
 # ---------------------------------------------------------------------------------------------------------------------
 
 PURPOSE = "// What this is for.\n#pragma once\n"
-LAYERS = "layer low\n  low*\n  testing/*\nlayer high\n  high*\nforbid testing/* : low_secret\n"
+LAYERS = "low <- : low\nside <- low : testing/*\nhigh <- low : high\ntool <- * :\n"
 GOOD = {
     "include/cistern/low.hpp": PURPOSE + "#include <vector>\n",
-    "include/cistern/detail/low_part.hpp": PURPOSE + "#include <cistern/low.hpp>\n",
-    "include/cistern/low_secret.hpp": PURPOSE,
-    "include/cistern/testing/kit.hpp": PURPOSE + "#include <cistern/low.hpp>\n",
-    "include/cistern/high.hpp": PURPOSE + "#include <cistern/detail/low_part.hpp>\n",
-    "src/low.cpp": "#include <cistern/low.hpp>\n#include \"low_text.hpp\"\n",
-    "src/low_text.hpp": PURPOSE,
+    "include/cistern/detail/low/part.hpp": PURPOSE + "#include <cistern/low.hpp>\n",
+    "include/cistern/detail/side/secret.hpp": PURPOSE,
+    "include/cistern/testing/kit.hpp": PURPOSE + "#include <cistern/low.hpp>\n#include <cistern/detail/side/secret.hpp>\n",
+    "include/cistern/high.hpp": PURPOSE + "#include <cistern/detail/low/part.hpp>\n",
+    "src/low/low.cpp": "#include <cistern/low.hpp>\n#include \"text.hpp\"\n",
+    "src/low/text.hpp": PURPOSE,
+    "src/tool/tool.cpp": "#include <cistern/high.hpp>\n#include <cistern/testing/kit.hpp>\n",
 }
-SELF_TESTS = [  # (name, files changed, words of the one fault expected)
+SELF_TESTS = [  # (name, files changed, words of the faults expected)
     ("upward include in a header", {"include/cistern/low.hpp": PURPOSE + "#include <cistern/high.hpp>\n"},
-     ["include/cistern/low.hpp:3: low (low) includes high (high), which is above it", "in a circle"]),
-    ("upward include in a source", {"src/low.cpp": "\n  #  include  <cistern/high.hpp>\n"},
-     ["src/low.cpp:2: low (low) includes high (high)", "in a circle"]),
-    ("upward include by a relative path", {"src/low_text.hpp": PURPOSE + '#include "../include/cistern/high.hpp"\n'},
-     ["src/low_text.hpp:3: low_text (low) includes high (high)", "in a circle"]),
-    ("circle within a layer", {"include/cistern/low.hpp": PURPOSE + "#include <cistern/detail/low_part.hpp>\n"},
-     ["components include each other in a circle: low_part -> low -> low_part"]),
-    ("circle through a source", {"src/low_part.cpp": "#include <cistern/low_secret.hpp>\n",
-                                 "src/low_secret.cpp": "#include <cistern/detail/low_part.hpp>\n"},
-     ["components include each other in a circle: low_part -> low_secret -> low_part"]),
-    ("file without a layer", {"include/cistern/stray.hpp": PURPOSE}, ['no layer in test/layers.txt fits "stray"']),
-    ("forbidden include", {"include/cistern/testing/kit.hpp": PURPOSE + "#include <cistern/low_secret.hpp>\n"},
-     ["testing/kit must not include low_secret"]),
+     ["include/cistern/low.hpp:3: low must not know high, of which it includes include/cistern/high.hpp", "in a circle"]),
+    ("upward include in a source", {"src/low/low.cpp": "\n  #  include  <cistern/high.hpp>\n"},
+     ["src/low/low.cpp:2: low must not know high", "in a circle"]),
+    ("upward include by a relative path", {"src/low/text.hpp": PURPOSE + '#include "../../include/cistern/high.hpp"\n'},
+     ["src/low/text.hpp:3: low must not know high", "in a circle"]),
+    ("sideways include", {"include/cistern/high.hpp": PURPOSE + "#include <cistern/detail/side/secret.hpp>\n"},
+     ["high must not know side"]),
+    ("circle within a folder", {"include/cistern/low.hpp": PURPOSE + "#include <cistern/detail/low/part.hpp>\n"},
+     ["components include each other in a circle: low/part -> low/low -> low/part"]),
+    ("circle through a source", {"src/low/part.cpp": '#include "text.hpp"\n',
+                                 "src/low/text.cpp": "#include <cistern/detail/low/part.hpp>\n"},
+     ["components include each other in a circle: low/part -> low/low -> low/text -> low/part"]),
+    ("public header without a folder", {"include/cistern/stray.hpp": PURPOSE},
+     ["include/cistern/stray.hpp: no folder in test/layers.txt fits"]),
+    ("source outside of folders", {"src/stray.cpp": ""}, ["src/stray.cpp: no folder in test/layers.txt fits"]),
+    ("detail in an unknown folder", {"include/cistern/detail/stray/part.hpp": PURPOSE},
+     ["detail/stray/part.hpp: no folder in test/layers.txt fits"]),
     ("circle between a header and its templates is none", {
-        "include/cistern/high.hpp": PURPOSE + "#include <cistern/detail/high_templates.hpp>\n",
-        "include/cistern/detail/high_templates.hpp": PURPOSE + "#include <cistern/high.hpp>\n#include <cistern/gone.hpp>\n"},
+        "include/cistern/high.hpp": PURPOSE + "#include <cistern/detail/high/high_templates.hpp>\n",
+        "include/cistern/detail/high/high_templates.hpp": PURPOSE + "#include <cistern/high.hpp>\n#include <cistern/gone.hpp>\n"},
      ["which doesn't exist"]),
     ("no purpose", {"include/cistern/high.hpp": "#pragma once\n"},
      ["high.hpp:1: the file does not begin with a sentence"]),
@@ -189,7 +188,7 @@ SELF_TESTS = [  # (name, files changed, words of the one fault expected)
      ["high.hpp:1: the file does not begin with a sentence"]),
     ("no include guard", {"include/cistern/high.hpp": "// What this is for.\n"}, ["#pragma once is missing"]),
     ("long header", {"include/cistern/high.hpp": PURPOSE + "\n" * 399}, ["401 lines"]),
-    ("missing header", {"src/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
+    ("missing header", {"src/low/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
 ]
 
 

@@ -1,7 +1,7 @@
 // async_acquire: waiting for a pooled object in a coroutine, in the same queue as blocked threads.
 #pragma once
 
-#include <cistern/detail/shared_core.hpp>
+#include <cistern/detail/objects/shared_core.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/pool_error.hpp>
 

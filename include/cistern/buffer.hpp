@@ -1,9 +1,9 @@
 // buffer: a growable byte buffer, written at the end and read from the front, on any memory resource.
 #pragma once
 
-#include <cistern/detail/asan_tail.hpp>
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/bytes.hpp>
+#include <cistern/detail/base/asan_tail.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/bytes/bytes.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <algorithm>
@@ -373,4 +373,4 @@ class buffer {
 
 }  // namespace cistern
 
-#include <cistern/detail/buffer_templates.hpp>
+#include <cistern/detail/bytes/buffer_templates.hpp>

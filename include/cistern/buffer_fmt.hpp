@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cistern/buffer_format.hpp>
-#include <cistern/detail/fmt_tail.hpp>
+#include <cistern/detail/bytes/fmt_tail.hpp>
 
 #if __has_include(<fmt/format.h>)
 #include <cstddef>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cistern/buffer.hpp>
-#include <cistern/detail/tail_writer.hpp>
+#include <cistern/detail/bytes/tail_writer.hpp>
 
 #include <version>
 

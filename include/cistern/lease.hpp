@@ -1,8 +1,8 @@
 // lease: an object on loan from an object pool, given back once and only once.
 #pragma once
 
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/pool_slot.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/objects/pool_slot.hpp>
 
 #include <cstdint>
 #include <exception>

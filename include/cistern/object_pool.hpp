@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cistern/async_acquire.hpp>
-#include <cistern/detail/per_thread_pool_core.hpp>
-#include <cistern/detail/shared_pool_core.hpp>
+#include <cistern/detail/objects/per_thread_pool_core.hpp>
+#include <cistern/detail/objects/shared_pool_core.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/object_lifecycle.hpp>
 #include <cistern/object_pool_options.hpp>

@@ -1,12 +1,12 @@
 // synchronized_pool_resource: the memory pool that any number of threads share, cached per thread.
 #pragma once
 
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/depot.hpp>
-#include <cistern/detail/size_classes.hpp>
-#include <cistern/detail/thread_cache.hpp>
-#include <cistern/detail/thread_registry.hpp>
+#include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/depot.hpp>
+#include <cistern/detail/pool/thread_cache.hpp>
+#include <cistern/detail/pool/thread_registry.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>

@@ -1,13 +1,13 @@
 // unsynchronized_pool_resource: the memory pool for one thread at a time.
 #pragma once
 
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/bucket.hpp>
-#include <cistern/detail/oversize_list.hpp>
-#include <cistern/detail/pass_through.hpp>
-#include <cistern/detail/size_classes.hpp>
-#include <cistern/detail/upstream_account.hpp>
+#include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/oversize_list.hpp>
+#include <cistern/detail/pool/pass_through.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "../statistics_text.hpp"
+#include "../base/statistics_text.hpp"
 
 namespace cistern {
 namespace {

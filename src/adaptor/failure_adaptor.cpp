@@ -1,5 +1,5 @@
 #include <cistern/adaptor/failure_adaptor.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 
 #include <new>
 #include <utility>

@@ -1,7 +1,7 @@
 #include <cistern/adaptor/fallback_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
-#include <cistern/detail/asan_tail.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/asan_tail.hpp>
+#include <cistern/detail/base/assert.hpp>
 
 #include <algorithm>
 #include <bit>

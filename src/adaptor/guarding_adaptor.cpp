@@ -1,8 +1,8 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
-#include <cistern/detail/asan_tail.hpp>
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/thread_id.hpp>
+#include <cistern/detail/base/asan_tail.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/thread_id.hpp>
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 
 namespace cistern {
 

@@ -1,5 +1,5 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
-#include <cistern/detail/thread_id.hpp>
+#include <cistern/detail/base/thread_id.hpp>
 
 #include <mutex>
 #include <utility>

@@ -1,5 +1,5 @@
 #include <cistern/adaptor/statistics_adaptor.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 
 #include <algorithm>
 #include <bit>

@@ -1,7 +1,7 @@
 // What the heap's copy of the pool does without: options are given in effect, so nothing is checked, and the
 // environment is read by the heap itself.
-#include <cistern/detail/bucket.hpp>
-#include <cistern/detail/effective_options.hpp>
+#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/effective_options.hpp>
 
 namespace cistern::detail {
 

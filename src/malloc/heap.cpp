@@ -1,8 +1,8 @@
 #include "heap.hpp"
 
-#include <cistern/detail/assert.hpp>
-#include <cistern/detail/environment.hpp>
-#include <cistern/detail/errno_keeper.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/environment.hpp>
+#include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 

@@ -2,7 +2,7 @@
 // address.
 #pragma once
 
-#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/base/size_classes.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <atomic>

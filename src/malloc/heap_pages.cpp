@@ -1,8 +1,8 @@
 #include "heap_pages.hpp"
 
-#include <cistern/detail/bucket.hpp>
-#include <cistern/detail/os_pages.hpp>
-#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/bucket.hpp>
 
 #include <algorithm>
 #include <mutex>

@@ -1,9 +1,9 @@
 // heap_pages: the heap's memory from the system, told page by page in the page map.
 #pragma once
 
-#include <cistern/detail/chunk_source.hpp>
-#include <cistern/detail/mutex.hpp>
-#include <cistern/detail/size_classes.hpp>
+#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/chunk_source.hpp>
 
 #include <cstddef>
 

@@ -1,5 +1,5 @@
 // CISTERN_MALLOC_STATS=1: what the heap holds and has done, on stderr, when the process exits.
-#include <cistern/detail/environment.hpp>
+#include <cistern/detail/base/environment.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <cstdio>

@@ -2,7 +2,7 @@
 // since the registry would have to get it from the very heap it serves.
 #include "heap_threads.hpp"
 
-#include <cistern/detail/thread_registry.hpp>
+#include <cistern/detail/pool/thread_registry.hpp>
 
 #include <climits>
 #include <cstdlib>

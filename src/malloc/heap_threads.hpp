@@ -1,7 +1,7 @@
 // heap_threads: how a thread finds its cache in the heap, the only pool of its engine.
 #pragma once
 
-#include <cistern/detail/thread_cache.hpp>
+#include <cistern/detail/pool/thread_cache.hpp>
 
 #include <array>
 

@@ -1,6 +1,6 @@
 #include "large_blocks.hpp"
 
-#include <cistern/detail/os_pages.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 
 #include <algorithm>
 #include <atomic>

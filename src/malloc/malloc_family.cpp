@@ -1,6 +1,6 @@
 // The C allocation functions of libcistern-malloc.so: their contracts and their errno, over the heap.
 // Parameters have the names they have in the C library.
-#include <cistern/detail/os_pages.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 
 #include <bit>
 #include <cerrno>

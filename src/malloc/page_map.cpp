@@ -1,6 +1,6 @@
 #include "page_map.hpp"
 
-#include <cistern/detail/os_pages.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 
 namespace cistern::detail {
 

@@ -1,7 +1,7 @@
 // failure_adaptor: the callback makes room and is asked again for as long as it says so.
 #include <cistern/adaptor/failure_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 

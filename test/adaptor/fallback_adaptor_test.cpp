@@ -1,8 +1,8 @@
 // fallback_adaptor: every block goes back to where it came from, whatever fails.
 #include <cistern/adaptor/fallback_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
-#include <cistern/detail/asan.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
 #include <cistern/testing/failing_resource.hpp>

@@ -1,7 +1,7 @@
 // limit_adaptor: the ceiling is never passed, nothing is lost below it, and the error says what was refused.
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 

@@ -1,6 +1,6 @@
 // statistics_adaptor: counts against a model, scopes in any order, and the three text forms.
 #include <cistern/adaptor/statistics_adaptor.hpp>
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 

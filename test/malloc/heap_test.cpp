@@ -1,6 +1,6 @@
 // The heap under malloc, by itself: against a model, at every size and alignment, with threads, at the end of
 // threads, in forked children, and without memory. malloc stays what it is in this program.
-#include <cistern/detail/assert.hpp>
+#include <cistern/detail/base/assert.hpp>
 
 #include <algorithm>
 #include <atomic>

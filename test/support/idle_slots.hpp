@@ -1,8 +1,8 @@
 // Slots for tests of what keeps idle ones, and a crowd that takes and keeps them.
 #pragma once
 
-#include <cistern/detail/lifecycle_calls.hpp>
-#include <cistern/detail/slot_table.hpp>
+#include <cistern/detail/objects/lifecycle_calls.hpp>
+#include <cistern/detail/objects/slot_table.hpp>
 
 #include <atomic>
 #include <cstddef>

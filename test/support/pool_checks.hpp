@@ -1,7 +1,7 @@
 // pool_checks: what tests of pools share: accounts against a checking upstream, blocks with known content.
 #pragma once
 
-#include <cistern/detail/asan.hpp>
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/testing/checking_resource.hpp>
 

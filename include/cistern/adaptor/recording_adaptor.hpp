@@ -3,7 +3,7 @@
 
 #include <cistern/adaptor/trace.hpp>
 #include <cistern/adaptor/trace_writer.hpp>
-#include <cistern/detail/mutex.hpp>
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <chrono>

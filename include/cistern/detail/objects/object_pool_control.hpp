@@ -1,0 +1,152 @@
+// object_pool_control: what the control blocks of object pools have in common, whatever the policy: the
+// objects, the mutex, the factory's record, and the end.
+#pragma once
+
+#include <cistern/detail/objects/object_accounts.hpp>
+#include <cistern/detail/objects/pool_slot.hpp>
+#include <cistern/detail/objects/pool_time.hpp>
+#include <cistern/detail/objects/slot_table.hpp>
+#include <cistern/object_pool_options.hpp>
+#include <cistern/object_pool_statistics.hpp>
+#include <cistern/pool_error.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory_resource>
+#include <mutex>
+#include <stop_token>
+
+namespace cistern::detail {
+
+struct acquire_request {
+  time_point deadline = time_point::max();
+  std::stop_token stop{};
+  bool may_wait = true;
+};
+
+// Lives until the pool object is gone and every lease and waiter with it. Functions of the user's run outside
+// the mutex, always.
+class object_pool_control : public lease_home {
+ public:
+  object_pool_control(const object_pool_options& options, std::pmr::memory_resource* resource,
+                      slot_table::slot_type type, pool_clock clock);
+  object_pool_control(const object_pool_control&) = delete;
+  object_pool_control& operator=(const object_pool_control&) = delete;
+
+  // ---- objects come ----
+
+  // Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
+  [[nodiscard]] pool_slot& create_granted();
+  // Throws `closed`, `timeout` or `cancelled` if `request` is over; the object created meanwhile stays in the
+  // pool.
+  void give_up_if_late(pool_slot& slot, const acquire_request& request);
+  // A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
+  [[nodiscard]] pool_slot* reserve_for_adoption();
+  void cancel_adoption(pool_slot& slot) noexcept;
+  void finish_adoption(pool_slot& slot) noexcept;
+  void warm(std::size_t idle_objects);
+
+  // ---- and go ----
+
+  // Keeps an object that nobody leases, for whoever comes next, or destroys it.
+  virtual void put_back(pool_slot& slot) noexcept = 0;
+  // Destroys the object and makes room.
+  void dispose(pool_slot& slot, destroy_reason reason) noexcept;
+  // The same for all of a list through `link`; without a `reason`, for the one in each slot.
+  void dispose_all(pool_slot* first) noexcept;
+  void dispose_all(pool_slot* first, destroy_reason reason) noexcept;
+  // Forgets an object that is already gone, and makes room.
+  void vacate(pool_slot& slot, destroy_reason reason) noexcept;
+  virtual void close() noexcept = 0;
+  [[nodiscard]] drain_report drain(time_point deadline);
+  // The pool object is gone: close, and destroy this with the last lease.
+  void orphan() noexcept;
+
+  // ---- reports ----
+
+  [[nodiscard]] object_pool_statistics statistics();
+  [[nodiscard]] std::size_t idle() noexcept;
+  [[nodiscard]] bool check_invariants() noexcept;
+
+  // ---- time ----
+
+  [[nodiscard]] time_point now() const noexcept final { return clock_(); }
+  // Cheap, and as precise as a clock tick (1 to 4 ms) if the pool runs on the system's clock.
+  [[nodiscard]] time_point coarse_now() const noexcept {
+    return system_clock_ ? coarse_system_time() : clock_();
+  }
+  [[nodiscard]] time_point deadline_after(duration timeout) const noexcept {
+    return timeout == forever ? time_point::max() : later(now(), timeout);
+  }
+  [[nodiscard]] const object_pool_options& options() const noexcept { return options_; }
+
+ protected:
+  ~object_pool_control() = default;
+  class section;  // a stretch of code under the mutex
+
+  [[nodiscard]] std::pmr::memory_resource* resource() const noexcept { return resource_; }
+  [[nodiscard]] const slot_table& slots() const noexcept { return accounts_.slots(); }
+  [[nodiscard]] bool of_this_generation(const pool_slot& slot) const noexcept {
+    return slot.generation == generation_.load(std::memory_order_relaxed);
+  }
+  // Brings the idle objects up to `min_idle`. A failing factory ends it; `retry_at_` says when to go on.
+  void refill(time_point time);
+
+  // All below need the mutex.
+
+  // While the factory fails: one attempt at a time, with pauses between.
+  [[nodiscard]] bool may_retry_factory(time_point time) const noexcept {
+    return failures_ == 0 || (accounts_.creating() == 0 && time >= retry_at_);
+  }
+  // Throws `code` with all that the pool knows about it.
+  [[noreturn]] void refuse(pool_errc code);
+  void note_vacancy() noexcept {
+    if (accounts_.total() == 0) {
+      drained_.notify_all();
+    }
+  }
+
+  const object_pool_options options_;
+  std::atomic<std::uint64_t> generation_{0};  // calls of `invalidate_all`
+  std::mutex mutex_;
+  object_accounts accounts_;
+  bool closed_ = false;
+  bool orphaned_ = false;
+  std::size_t pins_ = 0;   // waiters that still need this control block
+  unsigned failures_ = 0;  // of the factory, in a row
+  time_point retry_at_{};
+  std::exception_ptr last_failure_;
+
+ private:
+  virtual void construct_object(pool_slot& slot) = 0;
+  virtual void destroy_object(pool_slot& slot) noexcept = 0;
+  virtual void destroy_self() noexcept = 0;
+
+  // What a policy does right after the mutex is taken, and right before it is released.
+  virtual void locked() noexcept {}
+  virtual void unlocking() noexcept {}
+  // There may be room, or the factory may be worth another attempt.
+  virtual void serve_waiters(section&) noexcept {}
+  [[nodiscard]] virtual std::size_t idle_count() noexcept = 0;
+  [[nodiscard]] virtual std::size_t max_size() const noexcept = 0;
+  // Whether one more may be adopted, or created to lie idle.
+  [[nodiscard]] virtual bool has_room_to_adopt() noexcept = 0;
+  [[nodiscard]] virtual bool has_room_to_idle() noexcept = 0;
+  // Fills in what only the policy knows.
+  virtual void report(object_pool_statistics&) noexcept {}
+  [[nodiscard]] virtual bool policy_invariants() noexcept = 0;
+
+  void begin_life(pool_slot& slot) noexcept;
+  void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;
+
+  std::pmr::memory_resource* const resource_;
+  const pool_clock clock_;
+  const bool system_clock_;
+  std::condition_variable drained_;
+  std::uint64_t jitter_state_;
+};
+
+}  // namespace cistern::detail

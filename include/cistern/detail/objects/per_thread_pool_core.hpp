@@ -1,0 +1,115 @@
+// per_thread_pool_core: acquiring from a per-thread object pool, and giving back to it.
+#pragma once
+
+#include <cistern/async_acquire.hpp>
+#include <cistern/detail/objects/per_thread_core.hpp>
+#include <cistern/detail/objects/typed_core.hpp>
+#include <cistern/lease.hpp>
+
+#include <memory_resource>
+#include <utility>
+
+namespace cistern::detail {
+
+template <class T, class Lifecycle>
+class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_core> {
+  using base = typed_core<T, Lifecycle, per_thread_core>;
+
+ public:
+  using base::base;
+  ~per_thread_pool_core() = default;
+
+  lease<T> acquire(const source_location& where) {
+    duration::rep time = 0;
+    pool_slot* slot = this->take_cached(time);
+    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+      slot = obtain_slowly(slot, nullptr);
+      time = this->read_time();
+    }
+    return this->lend(*slot, where, time);
+  }
+
+  lease<T> acquire(const acquire_request& request, const source_location& where) {
+    this->expect_not_stopped(request);
+    duration::rep time = 0;
+    pool_slot* slot = this->take_cached(time);
+    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+      slot = obtain_slowly(slot, &request);
+      time = this->read_time();
+    }
+    return this->lend(*slot, where, time);
+  }
+
+  // An empty lease if the pool is closed.
+  lease<T> try_acquire(const source_location& where) {
+    try {
+      return acquire(where);
+    } catch (const pool_error& error) {
+      if (error.code() != pool_errc::closed) {
+        throw;
+      }
+      return {};
+    }
+  }
+
+  // There is never a need to wait, so the executor is not called.
+  template <class Executor>
+  [[nodiscard]] auto acquire_async(acquire_request request, const Executor&, const source_location& where) {
+    return immediate_acquire<per_thread_pool_core, T>(*this, std::move(request), where);
+  }
+
+  void give_back(pool_slot& slot) noexcept override {
+    if (!this->clean_up(slot)) [[unlikely]] {
+      return;
+    }
+    if (this->ages()) {
+      keep_if_young(slot);
+    } else {
+      keep(slot);
+    }
+  }
+
+ private:
+  void keep(pool_slot& slot) noexcept {
+    if (!this->keep_cached(slot)) [[unlikely]] {
+      this->put_back(slot);
+    }
+  }
+  // Not inlined, as the next one: its frame would be paid for by every return.
+  [[gnu::noinline]] void keep_if_young(pool_slot& slot) noexcept {
+    if (this->still_young(slot)) {
+      keep(slot);
+    }
+  }
+
+  // `dead` is an unusable object that the caller drew, or null; so is `request` if it is that of the options.
+  // Returns a slot and not a lease, which would have to lie in memory.
+  [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* dead, const acquire_request* request) {
+    acquire_request usual;
+    if (request == nullptr) {
+      usual.deadline = this->deadline_after(this->options().acquire_timeout);
+    }
+    for (;;) {
+      if (dead != nullptr) {
+        this->dispose(*dead, dead->reason);
+      }
+      pool_slot* const slot = this->take_elsewhere();
+      if (slot == nullptr) {
+        pool_slot& made = this->create_granted();
+        this->give_up_if_late(made, request != nullptr ? *request : usual);
+        return &made;
+      }
+      if (!this->reason_to_refuse(*slot)) {
+        return slot;
+      }
+      dead = slot;
+    }
+  }
+
+  void destroy_self() noexcept override {
+    std::pmr::polymorphic_allocator<> allocator(this->resource());
+    allocator.delete_object(this);
+  }
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,124 @@
+// shared_core: everything of a shared object pool that doesn't depend on the type of its objects.
+#pragma once
+
+#include <cistern/detail/objects/idle_objects.hpp>
+#include <cistern/detail/objects/object_pool_control.hpp>
+#include <cistern/detail/objects/waiter_queue.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace cistern::detail {
+
+// What a caller in need of an object gets: an object, or the right to create one (`slot` is null then).
+struct pool_grant {
+  pool_slot* slot = nullptr;
+};
+
+// Two modes. Open: acquiring and giving back touch nothing but the idle objects, without a lock. Shut: the
+// idle objects are guarded by the mutex, together with everything else. Whoever takes the mutex shuts them
+// away; whoever releases it opens them again unless the pool must stay shut: it is closed, has waiters, or
+// has too many objects.
+//
+// No wake-up is lost: a caller queues under the mutex, so with the idle objects shut away, after it found
+// none there. A return either came before they were shut away, and then the caller found the object; or finds
+// them shut, and has to come by the mutex after the caller, whom it finds in the queue.
+//
+// Invariants, whenever the mutex is free:
+//   total == idle + creating + objects in users' hands (or on their way in or out)
+//   waiters => shut, nothing idle, and no room to create (unless the factory is failing and pausing)
+class shared_core : public object_pool_control {
+ public:
+  // Throws std::invalid_argument.
+  shared_core(const object_pool_options& options, std::pmr::memory_resource* resource,
+              slot_table::slot_type type, pool_clock clock);
+
+  // Fast path. Null: take the slow one.
+  [[nodiscard]] pool_slot* take_idle() noexcept { return idle_.try_take(); }
+  // Fast path. False: the slot is still the caller's; take the slow one.
+  [[nodiscard]] bool return_idle(pool_slot& slot) noexcept {
+    return idle_.try_keep(slot, [&]() noexcept { return of_this_generation(slot); });
+  }
+
+  // Waits as `request` says. Throws pool_error.
+  [[nodiscard]] pool_grant obtain(const acquire_request& request);
+  // Doesn't wait and doesn't throw: null if nothing is idle and there is no room, or the pool is closed.
+  [[nodiscard]] std::optional<pool_grant> try_obtain() noexcept;
+  // The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
+  // create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
+  // closed.
+  [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason,
+                                                  bool insists) noexcept;
+
+  // Hands an object that nobody leases to the oldest waiter, or keeps it idle, or destroys it.
+  void put_back(pool_slot& slot) noexcept final;
+  // Puts back a grant that will not be used.
+  void return_grant(pool_grant grant) noexcept;
+
+  void resize(std::size_t max_size);
+  std::size_t trim(std::size_t keep_idle) noexcept;
+  void invalidate_all() noexcept;
+  time_point maintain(time_point time);
+  void close() noexcept final;
+  // Takes all idle objects, as a list through `link`, the next to be given out first; and puts them back so.
+  [[nodiscard]] pool_slot* take_all_idle() noexcept;
+  void put_all_back(pool_slot* first) noexcept;
+
+  // ---- for coroutines ----
+
+  // An idle object, if that is all it takes.
+  [[nodiscard]] std::optional<pool_grant> grant_at_once(const acquire_request& request) noexcept;
+  // True: `one` is queued, and will be resumed; false: `grant` is set. Throws pool_error.
+  [[nodiscard]] bool obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                     const acquire_request& request);
+  // Ends the wait of `one` if it is still queued.
+  void cancel(waiter& one) noexcept;
+  // Takes `one` out of the queue, or puts back what it was granted, because its coroutine is destroyed.
+  void abandon(waiter& one) noexcept;
+  // Turns the outcome of a queued wait into a grant; throws pool_error.
+  [[nodiscard]] pool_grant collect(waiter& one);
+
+  void crossed_threads() noexcept final { crossed_threads_.store(true, std::memory_order_relaxed); }
+
+ protected:
+  ~shared_core() = default;
+
+ private:
+  // All below need the mutex.
+  void locked() noexcept final { idle_.shut(); }
+  void unlocking() noexcept final;
+  [[nodiscard]] std::size_t idle_count() noexcept final { return idle_.count(); }
+  [[nodiscard]] std::size_t max_size() const noexcept final { return max_size_; }
+  [[nodiscard]] bool has_room_to_adopt() noexcept final;
+  [[nodiscard]] bool has_room_to_idle() noexcept final;
+  void report(object_pool_statistics& statistics) noexcept final;
+  [[nodiscard]] bool policy_invariants() noexcept final;
+
+  [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept;
+  void serve_waiters(section& in) noexcept final;
+  void serve_waiters(section& in, time_point time) noexcept;
+  void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept;
+  void enqueue(waiter& one) noexcept;
+  [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request);
+  void admit_waiter(const acquire_request& request);
+  [[nodiscard]] pool_grant wait_in_queue(section& in, const acquire_request& request);
+  void block(section& in, waiter& one);
+  // The grant that `one` was given; throws pool_error if it got none.
+  [[nodiscard]] pool_grant outcome_of(const waiter& one);
+  [[nodiscard]] time_point wake_time(const waiter& one) const noexcept;
+  [[nodiscard]] bool deadlocked(const waiter& one) const noexcept;
+  [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept;
+  [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept;
+  [[nodiscard]] time_point next_work() noexcept;
+
+  idle_objects idle_;
+  std::atomic<bool> crossed_threads_{false};
+  std::size_t max_size_;
+  waiter_queue waiters_;
+  std::uint64_t waited_ = 0;
+  duration wait_time_{};
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,169 @@
+// typed_core: what the control blocks of all policies do with objects of type T and the user's functions.
+#pragma once
+
+#include <cistern/detail/objects/lifecycle_calls.hpp>
+#include <cistern/detail/objects/object_pool_control.hpp>
+#include <cistern/lease.hpp>
+#include <cistern/object_lifecycle.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <memory_resource>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace cistern::detail {
+
+// A new control block, made and later destroyed with `resource`. Throws std::invalid_argument, pool_error.
+template <class Core, class Lifecycle>
+[[nodiscard]] Core* make_core(const object_pool_options& options, Lifecycle lifecycle,
+                              std::pmr::memory_resource* resource, pool_clock clock) {
+  std::pmr::polymorphic_allocator<> allocator(resource);
+  auto* const core = allocator.new_object<Core>(options, std::move(lifecycle), resource, clock);
+  try {
+    core->warm(options.initial);
+  } catch (...) {
+    core->orphan();
+    throw;
+  }
+  return core;
+}
+
+// `Policy` is the untyped control block that it completes.
+template <class T, class Lifecycle, class Policy>
+class typed_core : public Policy {
+ public:
+  typed_core(const object_pool_options& options, Lifecycle lifecycle, std::pmr::memory_resource* resource,
+             pool_clock clock)
+      : Policy(options, resource, calls::slot_type, clock),
+        calls_{std::move(lifecycle)},
+        lifetimes_(options.max_lifetime != off),
+        ages_(lifetimes_ || options.idle_timeout != off ||
+              (has_validate<Lifecycle, T> && options.validate_after > duration::zero())) {}
+
+  bool adopt(T&& object) {
+    pool_slot* const slot = this->reserve_for_adoption();
+    if (slot == nullptr) {
+      return false;
+    }
+    try {
+      ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
+    } catch (...) {
+      this->cancel_adoption(*slot);
+      throw;
+    }
+    this->finish_adoption(*slot);
+    return true;
+  }
+
+  // Destroys the idle objects that `condemned` picks; returns how many.
+  template <class Predicate>
+  std::size_t evict_if(Predicate& condemned) {
+    eviction all{*this, this->take_all_idle()};
+    std::size_t count = 0;
+    while (all.rest != nullptr) {
+      const bool evict = condemned(std::as_const(calls::object(*all.rest)));
+      pool_slot* const slot = std::exchange(all.rest, all.rest->link);
+      slot->link = nullptr;
+      if (evict) {
+        slot->link = std::exchange(all.gone, slot);
+        ++count;
+      } else {
+        *all.kept_end = slot;
+        all.kept_end = &slot->link;
+      }
+    }
+    return count;
+  }
+
+  void discard(pool_slot& slot) noexcept final { this->dispose(slot, destroy_reason::discarded); }
+  void detached(pool_slot& slot) noexcept final {
+    std::destroy_at(std::addressof(calls::object(slot)));
+    this->vacate(slot, destroy_reason::detached);
+  }
+
+ protected:
+  using calls = lifecycle_calls<T, Lifecycle>;
+
+  ~typed_core() = default;
+
+  // Makes what was given back fit for the next user; false if it had to be destroyed instead.
+  [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
+    if (calls_.clean_up(slot)) [[likely]] {
+      return true;
+    }
+    this->dispose(slot, destroy_reason::unclean);
+    return false;
+  }
+  // Whether `still_young` is to be asked about each object that comes back.
+  [[nodiscard]] bool ages() const noexcept { return ages_; }
+  // Notes when the object came back; false if it was too old, and had to be destroyed.
+  [[nodiscard]] bool still_young(pool_slot& slot) noexcept {
+    slot.idle_since = this->coarse_now();
+    if (slot.expires_at > slot.idle_since) {
+      return true;
+    }
+    this->dispose(slot, destroy_reason::expired);
+    return false;
+  }
+
+  // Why an idle object can't be given out, kept in the slot; false if it can.
+  [[nodiscard]] bool reason_to_refuse(pool_slot& slot) noexcept {
+    calls_.expect_clean(slot, "object_pool: an idle object was written to");
+    if (lifetimes_ && has_expired(slot)) {
+      return true;
+    }
+    if constexpr (has_validate<Lifecycle, T>) {
+      const duration after = this->options().validate_after;
+      const bool due = after <= duration::zero() || this->now() - slot.idle_since >= after;
+      if (due && !calls_.still_valid(slot)) {
+        slot.reason = destroy_reason::invalid;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // Hands the object out. `time`: see `pool_slot::acquired_at`.
+  lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
+    slot.site.store(where);
+    slot.acquired_at.store(time, std::memory_order_relaxed);
+    slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return lease<T>(static_cast<typed_slot<T>*>(&slot));
+  }
+
+  void destroy_object(pool_slot& slot) noexcept final { calls_.destroy(slot); }
+
+ private:
+  // Not inlined: its frame would be paid for on the fast path of pools without lifetimes.
+  [[nodiscard, gnu::noinline]] bool has_expired(pool_slot& slot) const noexcept {
+    slot.reason = destroy_reason::expired;
+    return slot.expires_at <= this->now();
+  }
+  void construct_object(pool_slot& slot) final { calls_.construct(slot); }
+
+  // Whatever happens, each object ends up on one side or the other.
+  struct eviction {
+    typed_core& core;
+    pool_slot* rest;
+    pool_slot* kept = nullptr;
+    pool_slot** kept_end = &kept;
+    pool_slot* gone = nullptr;
+
+    eviction(typed_core& owner, pool_slot* all) noexcept : core(owner), rest(all) {}
+    eviction(const eviction&) = delete;
+    eviction& operator=(const eviction&) = delete;
+    ~eviction() {
+      *kept_end = rest;
+      core.put_all_back(kept);
+      core.dispose_all(gone, destroy_reason::evicted);
+    }
+  };
+
+  calls calls_;
+  const bool lifetimes_;  // objects have an age to die at
+  const bool ages_;       // the time of each return matters
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,54 @@
+// oversize_list: blocks that no bucket serves, each straight from upstream and back to it.
+#pragma once
+
+#include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <cstddef>
+#include <optional>
+
+namespace cistern::detail {
+
+/// Keeps its blocks in a doubly linked list whose links lie behind each block, where the size given at
+/// deallocation finds them: both operations are O(1) but for upstream. Not thread-safe.
+class oversize_list {
+ public:
+  /// The size of the block that a request of `bytes` gets; overflow is the caller's to refuse.
+  [[nodiscard]] static constexpr std::size_t granted_bytes(std::size_t bytes) noexcept {
+    return (bytes + (record_alignment - 1)) & ~(record_alignment - 1);
+  }
+
+  /// A block of `granted_bytes(bytes)`, or null where the account's limit refuses it. Passes on what
+  /// upstream throws. `bytes` at most `PTRDIFF_MAX`.
+  [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account);
+
+  /// `bytes`: what was asked for, or what was granted; `alignment`: what was asked for.
+  void deallocate(void* block, std::size_t bytes, std::size_t alignment, upstream_account& account) noexcept;
+
+  /// How `block` can be given back, if it is one of these. O(blocks).
+  [[nodiscard]] std::optional<block_request> find(const void* block) const noexcept;
+
+  /// Gives every block back. O(blocks).
+  void release(upstream_account& account) noexcept;
+
+  [[nodiscard]] const oversize_statistics& statistics() const noexcept { return statistics_; }
+  /// Bytes held from upstream that are not the user's: the records.
+  [[nodiscard]] std::size_t overhead_bytes() const noexcept {
+    return statistics_.live_blocks * sizeof(record);
+  }
+
+ private:
+  struct record {
+    record* next;
+    record* previous;
+    std::size_t bytes;
+    std::size_t alignment;
+  };
+  static constexpr std::size_t record_alignment = alignof(std::max_align_t);
+
+  record* head_ = nullptr;
+  oversize_statistics statistics_;
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,51 @@
+// pass_through_table: the null mode of a pool: every request goes to upstream as it is, and is remembered.
+#pragma once
+
+#include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+namespace cistern::detail {
+
+/// Upstream sees the very sizes and alignments that the user passes, so that what checks memory there (ASan,
+/// Valgrind, a debugging resource) finds errors to the byte. What `release` needs is kept in a table beside,
+/// in memory from new/delete that the account doesn't count. Thread-safe; speed is no aim here.
+class pass_through_table {
+ public:
+  /// Null where the account's limit refuses the request. Passes on what upstream throws, or `std::bad_alloc`
+  /// when the table can't grow; nothing is changed then.
+  [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account);
+
+  /// Hands the call on as it is, also when the arguments don't agree with the allocation's: telling so is
+  /// upstream's part. `zero`: overwrite the block with zeros first.
+  void deallocate(void* block, std::size_t bytes, std::size_t alignment, bool zero,
+                  upstream_account& account) noexcept;
+
+  /// How `block` can be given back, if it is out.
+  [[nodiscard]] std::optional<block_request> find(const void* block) const;
+
+  /// Gives back every block still out. O(blocks).
+  void release(upstream_account& account) noexcept;
+
+  [[nodiscard]] oversize_statistics statistics() const;
+
+  /// For fork: no other thread is inside between the two calls.
+  void lock() noexcept { mutex_.lock(); }
+  void unlock() noexcept { mutex_.unlock(); }
+
+ private:
+  struct request {
+    std::size_t bytes;
+    std::size_t alignment;
+  };
+  mutable std::mutex mutex_;  // guards all below
+  std::unordered_map<void*, request> blocks_;
+  oversize_statistics statistics_;
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,160 @@
+// thread_cache: one thread's magazines for one pool, and how a thread finds them.
+#pragma once
+
+#include <cistern/detail/pool/free_list.hpp>
+#include <cistern/detail/pool/magazine.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+class depot;
+
+/// A number that its thread alone writes while others may read: relaxed, since readers only want statistics,
+/// and a quiet moment is ordered by whatever made it quiet. Loads and stores, so as cheap as a plain number.
+template <class T>
+class owned_number {
+ public:
+  constexpr owned_number(T value = T{}) noexcept : value_(value) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator T() const noexcept { return value_.load(std::memory_order_relaxed); }
+  owned_number& operator=(T value) noexcept {
+    value_.store(value, std::memory_order_relaxed);
+    return *this;
+  }
+  owned_number& operator++() noexcept { return *this = *this + T{1}; }
+
+ private:
+  std::atomic<T> value_;
+};
+
+/// One class in one thread's cache: the magazine in use (`head`) and a spare one, full or empty. After J.
+/// Bonwick and J. Adams, "Magazines and Vmem", 2001: a miss swaps the two and goes to the depot only when
+/// that doesn't help, so at least a magazine's worth of operations lies between two visits.
+///
+///     blocks at `head` == capacity - (true_limit - (pushed - popped))
+///
+/// Two one-way counters instead of one that goes up and down, for the reasons told at `bucket`; the limit is
+/// shifted whenever magazines change, and lowered where the free of a class's last live block is to be seen.
+/// One cache line.
+struct alignas(64) cache_slot {
+  free_block* head = nullptr;
+  owned_number<std::int64_t> popped;  ///< Allocations served here, ever.
+  owned_number<std::int64_t> pushed;  ///< Frees that ended here, ever.
+  std::int64_t limit = 0;             ///< A free that finds `pushed - popped >= limit` takes the slow path.
+  owned_number<std::int64_t> true_limit;  ///< Where the magazine is full: `limit`, unless more is to be seen.
+  free_block* spare = nullptr;
+  owned_number<std::uint32_t> spare_blocks;
+  owned_number<std::uint32_t> capacity;  ///< Blocks in a full magazine; 0 while the class isn't cached.
+  std::uint32_t next_carve_blocks = 0;   ///< Grows with use: rare sizes don't tie up memory.
+  std::uint32_t last_activity = 0;       ///< `popped + pushed` when the budget last looked here.
+
+  [[nodiscard]] std::int64_t balance() const noexcept { return pushed - popped; }
+  [[nodiscard]] std::size_t loaded_blocks() const noexcept {
+    const std::int64_t blocks = capacity - (true_limit - balance());
+    return blocks > 0 ? static_cast<std::size_t>(blocks) : 0;  // below 0: read while its thread works
+  }
+  [[nodiscard]] std::size_t free_blocks() const noexcept { return loaded_blocks() + spare_blocks; }
+
+  [[nodiscard]] void* pop() noexcept {
+    free_block* block = head;
+    head = block->next();
+    __builtin_prefetch(head);
+    ++popped;
+    return block;
+  }
+
+  void push(void* memory, std::size_t block_bytes) noexcept {
+    head = free_block::make(memory, block_bytes, head);
+    ++pushed;
+  }
+
+  /// The fast path of a free: false, and nothing done, where the limit is reached.
+  [[nodiscard]] bool try_push(void* memory, std::size_t block_bytes) noexcept {
+    const std::int64_t pushed_before = pushed;  // read once: the compiler takes atomics at their word
+    if (pushed_before - popped >= limit) [[unlikely]] {
+      return false;
+    }
+    head = free_block::make(memory, block_bytes, head);
+    pushed = pushed_before + 1;
+    return true;
+  }
+};
+
+/// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
+/// for the pool's destructor and `release`, when no other thread may be inside the pool.
+class thread_cache final : public flushable {
+ public:
+  explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
+
+  [[nodiscard]] cache_slot& slot(unsigned index) noexcept { return slots_[index]; }
+  [[nodiscard]] const cache_slot& slot(unsigned index) const noexcept { return slots_[index]; }
+
+  /// A thread takes this cache, which is empty: trims requested before don't concern it.
+  void adopt() noexcept;
+
+  /// Serves a request that found no block at `head`; null where the depot has none. May throw what upstream
+  /// throws.
+  [[nodiscard]] void* try_refill(unsigned index);
+
+  /// Takes a free block whose slot had no room at the first look.
+  void take_back(unsigned index, void* block) noexcept;
+
+  void flush() noexcept override;
+  void flush_for_trim() noexcept override;
+
+  /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
+  /// thread could not reach in here.
+  void honour_trim() noexcept;
+
+  // For the pool, under its lock for caches.
+  thread_cache* next = nullptr;
+  bool in_use = false;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
+
+ private:
+  void load(cache_slot& slot, magazine full) noexcept;
+  void set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept;
+  [[nodiscard]] bool activate(unsigned index) noexcept;
+  [[nodiscard]] bool free_budget() noexcept;
+  void deactivate(unsigned index) noexcept;
+  void flush_slot(unsigned index) noexcept;
+  std::size_t unload_full(unsigned index) noexcept;
+  static void stop_at_last(cache_slot& slot, std::size_t live_blocks) noexcept;
+  [[nodiscard]] magazine take_spare(unsigned index) noexcept;
+
+  depot* depot_;
+  std::size_t reserved_bytes_ =
+      0;                     ///< What one magazine of each active class may hold, and what spare ones do.
+  unsigned clock_hand_ = 0;  ///< Where the search for an idle class goes on.
+  std::uint32_t seen_trims_ = 0;
+  std::array<cache_slot, cached_class_count> slots_{};
+};
+
+/// Where a thread looks first: a small table indexed by pool, checked by a serial number that is never used
+/// twice, nor ever 0. Where the serial matches there is a cache. Entries of dead pools stay behind; they
+/// can't match.
+struct cache_reference {
+  std::uint64_t serial = 0;
+  thread_cache* cache = nullptr;
+};
+inline constexpr std::size_t thread_table_size = 32;
+
+/// "initial-exec": one load finds it also in a shared library; 512 bytes fit what loaders set aside for that.
+extern constinit thread_local std::array<cache_reference, thread_table_size> thread_table
+    __attribute__((tls_model("initial-exec")));
+
+/// Where in `thread_table` the pool with this id is looked for, in bytes: kept ready by each pool, since the
+/// arithmetic would be a tenth of the fast path.
+[[nodiscard]] constexpr std::size_t thread_table_offset(std::uint32_t id) noexcept {
+  return id % thread_table_size * sizeof(cache_reference);
+}
+
+[[nodiscard]] inline cache_reference& thread_table_entry(std::size_t offset_bytes) noexcept {
+  return *reinterpret_cast<cache_reference*>(reinterpret_cast<std::byte*>(thread_table.data()) +
+                                             offset_bytes);
+}
+
+}  // namespace cistern::detail

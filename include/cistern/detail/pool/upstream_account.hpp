@@ -1,0 +1,73 @@
+// upstream_account: the one gate between a pool and its upstream, which counts and limits what passes.
+#pragma once
+
+#include <cistern/detail/pool/chunk_source.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory_resource>
+
+namespace cistern::detail {
+
+/// Every byte a pool holds came through `try_allocate` and leaves through `deallocate`. Invariant:
+/// `bytes() <= max_bytes`, also while several threads allocate.
+///
+/// Thread-safe as far as the upstream is. The counters are relaxed atomics also for pools of one thread: next
+/// to a call of upstream the difference can't be measured. Nothing is published through them, so no stronger
+/// order is needed; a reader in a quiet moment is ordered by whatever made the moment quiet.
+class upstream_account {
+ public:
+  /// `upstream` must not be null.
+  upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes) noexcept
+      : upstream_(upstream), max_bytes_(max_bytes) {}
+
+  upstream_account(const upstream_account&) = delete;
+  upstream_account& operator=(const upstream_account&) = delete;
+  ~upstream_account() = default;
+
+  /// From now on memory comes from `source` instead of upstream. Before the first allocation.
+  void use(chunk_source& source) noexcept { source_ = &source; }
+  [[nodiscard]] chunk_source* source() const noexcept { return source_; }
+
+  /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
+  /// on what upstream throws; nothing is changed then.
+  [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
+  /// Makes memory from the `chunk_source`, which there must be, longer or shorter. Null, and nothing changed,
+  /// where `max_bytes` or the source refuses.
+  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept;
+
+  void deallocate(void* memory, std::size_t bytes, std::size_t alignment) noexcept {
+    deallocate_as(memory, bytes, alignment, bytes);
+  }
+  /// The same for memory that was counted as `counted_bytes`, whatever `bytes` says.
+  void deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
+                     std::size_t counted_bytes) noexcept;
+
+  /// Fills in the four figures of `statistics` that are known here.
+  void add_to(pool_statistics& statistics) const noexcept;
+
+  [[nodiscard]] std::pmr::memory_resource* upstream() const noexcept { return upstream_; }
+  [[nodiscard]] std::size_t max_bytes() const noexcept { return max_bytes_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t peak_bytes() const noexcept {
+    return peak_bytes_.load(std::memory_order_relaxed);
+  }
+  /// What may still be allocated.
+  [[nodiscard]] std::size_t available_bytes() const noexcept { return max_bytes_ - bytes(); }
+
+ private:
+  [[nodiscard]] bool reserve(std::size_t bytes) noexcept;
+  void note_peak() noexcept;
+
+  std::pmr::memory_resource* upstream_;
+  chunk_source* source_ = nullptr;
+  std::size_t max_bytes_;
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::size_t> peak_bytes_{0};
+  std::atomic<std::uint64_t> allocations_{0};
+  std::atomic<std::uint64_t> deallocations_{0};
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,85 @@
+#include <cistern/detail/base/errno_keeper.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+
+#include <cstdint>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace cistern::detail {
+namespace {
+
+std::byte* map_anywhere(std::size_t bytes) noexcept {
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
+}
+
+std::size_t bytes_to_boundary(const std::byte* address, std::size_t alignment) noexcept {
+  return static_cast<std::size_t>(-reinterpret_cast<std::uintptr_t>(address)) & (alignment - 1);
+}
+
+// The system aligns to a page only: so more than needed, and what is too much goes back.
+std::byte* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
+  const std::size_t slack_bytes = alignment - os_page_bytes();
+  if (bytes > SIZE_MAX - slack_bytes) {
+    return nullptr;
+  }
+  std::byte* pages = map_anywhere(bytes + slack_bytes);
+  if (pages == nullptr) {
+    return nullptr;
+  }
+  const std::size_t before_bytes = bytes_to_boundary(pages, alignment);
+  if (before_bytes != 0) {
+    unmap_pages(pages, before_bytes);
+  }
+  if (before_bytes != slack_bytes) {
+    unmap_pages(pages + before_bytes + bytes, slack_bytes - before_bytes);
+  }
+  return pages + before_bytes;
+}
+
+}  // namespace
+
+std::size_t os_page_bytes() noexcept {
+  return static_cast<std::size_t>(::getpagesize());
+}
+
+std::size_t whole_pages(std::size_t bytes) noexcept {
+  const std::size_t mask = os_page_bytes() - 1;
+  return bytes == 0 ? mask + 1 : (bytes + mask) & ~mask;  // wraps around to 0
+}
+
+void* map_pages(std::size_t bytes, std::size_t alignment) noexcept {
+  const errno_keeper keeper;
+  if (bytes == 0) {
+    return nullptr;
+  }
+  // What has just been given back, or comes below the last mapping, is often aligned already.
+  std::byte* pages = map_anywhere(bytes);
+  if (pages == nullptr || bytes_to_boundary(pages, alignment) == 0) {
+    return pages;
+  }
+  unmap_pages(pages, bytes);
+  return map_aligned(bytes, alignment);
+}
+
+void unmap_pages(void* pages, std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  if (::munmap(pages, bytes) != 0) {
+    // Splitting a mapping in two may meet the limit on their number: then the addresses stay, the memory
+    // goes.
+    ::madvise(pages, bytes, MADV_DONTNEED);
+  }
+}
+
+void advise_huge_pages(void* pages, std::size_t bytes) noexcept {
+#ifdef MADV_HUGEPAGE
+  const errno_keeper keeper;
+  ::madvise(pages, bytes, MADV_HUGEPAGE);
+#else
+  (void)pages;
+  (void)bytes;
+#endif
+}
+
+}  // namespace cistern::detail

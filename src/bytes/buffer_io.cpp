@@ -1,0 +1,219 @@
+// Input and output of cistern::buffer: streams and POSIX file descriptors.
+#include <cistern/buffer.hpp>
+
+#include <cerrno>
+#include <istream>
+#include <ostream>
+#include <stdexcept>
+
+#include "../base/posix_call.hpp"
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace cistern {
+namespace {
+
+constexpr std::size_t smallest_read_bytes = 512;
+
+void throw_if(const std::error_code& error, const char* what) {
+  if (error) {
+    throw std::system_error(error, what);
+  }
+}
+
+}  // namespace
+
+namespace detail {
+
+void throw_counted_too_much() {
+  throw std::logic_error("cistern::buffer: the callable counts more bytes than it was given");
+}
+
+void throw_short_write() {
+  throw std::system_error(std::make_error_code(std::errc::io_error),
+                          "cistern::buffer::write_to: short write");
+}
+
+void throw_view_too_large() {
+  throw std::length_error("cistern::buffer_dynamic_view: the size would exceed max_size()");
+}
+
+}  // namespace detail
+
+namespace {
+
+/// Whether the input has ended, as far as that shows without taking a byte: it does for sockets and for
+/// whatever has a position.
+bool has_ended(int descriptor) {
+  char probe = 0;
+  const ssize_t of_socket =
+      detail::without_interruption([&] { return ::recv(descriptor, &probe, 1, MSG_PEEK); });
+  if (of_socket >= 0 || errno != ENOTSOCK) {
+    return of_socket == 0;  // an error is for the read to meet again
+  }
+  const off_t position = ::lseek(descriptor, 0, SEEK_CUR);
+  return position >= 0 &&
+         detail::without_interruption([&] { return ::pread(descriptor, &probe, 1, position); }) == 0;
+}
+
+}  // namespace
+
+// --- room to read into ---
+
+bool buffer::reading_takes_larger_block() const noexcept {
+  const std::size_t needed = std::min(smallest_read_bytes, size_headroom());
+  const bool in_place = needed != 0 && needed <= available() && !empty();
+  return block_ != nullptr && !in_place && (needed == 0 || wanted_capacity(needed) > capacity());
+}
+
+buffer::read_space::read_space(buffer& owner) : owner_(owner) {
+  const std::size_t needed = std::min(smallest_read_bytes, owner.size_headroom());
+  owner.check_growth(std::max<std::size_t>(needed, 1));
+  owner.end_unread();
+  if (owner.available() < needed || owner.empty()) {
+    const std::size_t want = owner.wanted_capacity(needed);
+    if (want > owner.capacity()) {
+      fresh_block_ = owner.allocate_block(want);
+      fresh_capacity_ = want;
+      bytes_ = {reinterpret_cast<std::byte*>(fresh_block_ + owner.size()),
+                std::min(want - owner.size(), owner.size_headroom())};
+      return;
+    }
+    owner.rewind();
+  }
+  detail::unpoison_tail(owner.write_, owner.available());
+  bytes_ = {reinterpret_cast<std::byte*>(owner.write_), owner.available()};
+}
+
+buffer::read_space::~read_space() {
+  if (fresh_block_ != nullptr) {
+    owner_.resource_->deallocate(fresh_block_, fresh_capacity_, block_alignment);
+  } else {
+    detail::poison_tail(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_));
+  }
+}
+
+void buffer::read_space::commit(std::size_t n) {
+  if (n > bytes_.size()) {
+    detail::throw_counted_too_much();
+  }
+  if (fresh_block_ != nullptr) {
+    owner_.move_unread(std::exchange(fresh_block_, nullptr), fresh_capacity_, 0);
+    detail::unpoison_tail(owner_.write_, n);
+  }
+  owner_.write_ += n;
+  owner_.update_limit();
+}
+
+// --- streams ---
+
+std::size_t buffer::read_from(std::istream& in, std::error_code& error) {
+  error.clear();
+  if (!in.good()) {
+    if (in.bad() || !in.eof()) {
+      error = std::make_error_code(std::errc::io_error);
+    }
+    return 0;
+  }
+  const std::istream::sentry ready(in, true);
+  std::streambuf& source = *in.rdbuf();
+  std::size_t total = 0;
+  // Looking at the next byte before making room for it keeps the end of the input from growing the buffer.
+  while (ready && source.sgetc() != std::char_traits<char>::eof()) {
+    read_space space(*this);
+    const std::span<std::byte> room = space.bytes();
+    const auto count = static_cast<std::size_t>(
+        source.sgetn(reinterpret_cast<char*>(room.data()), static_cast<std::streamsize>(room.size())));
+    space.commit(count);
+    total += count;
+  }
+  end_unread();
+  in.setstate(std::ios_base::eofbit);
+  return total;
+}
+
+std::size_t buffer::read_from(std::istream& in) {
+  std::error_code error;
+  const std::size_t count = read_from(in, error);
+  throw_if(error, "cistern::buffer::read_from: the stream is bad");
+  return count;
+}
+
+std::size_t buffer::write_to(std::ostream& out, std::error_code& error) {
+  error.clear();
+  const std::size_t asked = size();
+  const std::ostream::sentry ready(out);
+  std::size_t count = 0;
+  if (ready && asked != 0) {
+    count = static_cast<std::size_t>(out.rdbuf()->sputn(read_, static_cast<std::streamsize>(asked)));
+    advance(count);
+  }
+  if (!ready || count < asked) {
+    error = std::make_error_code(std::errc::io_error);
+    out.setstate(std::ios_base::badbit);
+  }
+  return count;
+}
+
+std::size_t buffer::write_to(std::ostream& out) {
+  std::error_code error;
+  const std::size_t count = write_to(out, error);
+  throw_if(error, "cistern::buffer::write_to: the stream took less than everything");
+  return count;
+}
+
+// --- file descriptors ---
+
+std::size_t buffer::read_from(int descriptor, std::error_code& error) {
+  error.clear();
+  std::size_t total = 0;
+  for (;;) {
+    if (reading_takes_larger_block() && has_ended(descriptor)) {
+      end_unread();
+      return total;
+    }
+    read_space space(*this);
+    const std::span<std::byte> room = space.bytes();
+    const ssize_t count =
+        detail::without_interruption([&] { return ::read(descriptor, room.data(), room.size()); });
+    if (count < 0) {
+      error.assign(errno, std::generic_category());
+    }
+    if (count <= 0) {
+      return total;
+    }
+    space.commit(static_cast<std::size_t>(count));
+    total += static_cast<std::size_t>(count);
+  }
+}
+
+std::size_t buffer::read_from(int descriptor) {
+  std::error_code error;
+  const std::size_t count = read_from(descriptor, error);
+  throw_if(error, "cistern::buffer::read_from: read");
+  return count;
+}
+
+std::size_t buffer::write_to(int descriptor, std::error_code& error) {
+  error.clear();
+  std::size_t total = 0;
+  while (!empty()) {
+    const ssize_t count = detail::without_interruption([&] { return ::write(descriptor, read_, size()); });
+    if (count <= 0) {
+      error.assign(count < 0 ? errno : EIO, std::generic_category());
+      break;
+    }
+    advance(static_cast<std::size_t>(count));
+    total += static_cast<std::size_t>(count);
+  }
+  return total;
+}
+
+std::size_t buffer::write_to(int descriptor) {
+  std::error_code error;
+  const std::size_t count = write_to(descriptor, error);
+  throw_if(error, "cistern::buffer::write_to: write");
+  return count;
+}
+
+}  // namespace cistern

@@ -1,0 +1,307 @@
+#include "object_pool_control.hpp"
+
+#include <cistern/detail/objects/object_pool_control.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cistern::detail {
+
+namespace {
+
+constexpr duration first_pause = std::chrono::milliseconds{10};
+
+// The next number of the splitmix64 sequence, as a fraction from 0 to below 1.
+double next_fraction(std::uint64_t& state) noexcept {
+  state += 0x9e3779b97f4a7c15U;
+  std::uint64_t z = state;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
+}
+
+std::string in_seconds(duration time) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.3f s", std::chrono::duration<double>(time).count());
+  return text;
+}
+
+std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size,
+                     const std::vector<outstanding_lease>& holders) {
+  std::string what = "object_pool: ";
+  what += make_error_code(code).message();
+  what += "; " + std::to_string(in_use) + " of " +
+          (max_size == npos ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
+  constexpr std::size_t most_named = 3;
+  for (std::size_t i = 0; i < std::min(holders.size(), most_named); ++i) {
+    const auto& [where, age] = holders[i];
+    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age) + " since " +
+            where.file_name() + ":" + std::to_string(where.line()) + " (" + where.function_name() + ")";
+  }
+  return what;
+}
+
+// Throws pool_error (factory_failed) with `cause`, and what it says.
+[[noreturn]] void throw_factory_failed(const std::exception_ptr& cause) {
+  std::string what = "object_pool: the factory failed";
+  try {
+    std::rethrow_exception(cause);
+  } catch (const std::exception& error) {
+    what += std::string(": ") + error.what();
+  } catch (...) {
+    what += ": with something that is not a std::exception";
+  }
+  throw pool_error(pool_errc::factory_failed, what, cause);
+}
+
+}  // namespace
+
+std::uint64_t next_thread_number() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  // Relaxed: only uniqueness matters.
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+object_pool_control::object_pool_control(const object_pool_options& options,
+                                         std::pmr::memory_resource* resource, slot_table::slot_type type,
+                                         pool_clock clock)
+    : options_(options),
+      accounts_(resource, type),
+      resource_(resource),
+      clock_(clock),
+      system_clock_(is_system_clock(clock)),
+      // Different in every process, so that a fleet's connections don't all expire in the same second.
+      jitter_state_(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
+                    reinterpret_cast<std::uintptr_t>(this)) {}
+
+// ---- objects come ----
+
+void object_pool_control::begin_life(pool_slot& slot) noexcept {
+  slot.created_at = slot.idle_since = now();
+  slot.expires_at = time_point::max();
+  // A lifetime of centuries needs no jitter, and could overflow.
+  if (options_.max_lifetime < off / 2) {
+    const double share = 1.0 - options_.lifetime_jitter * next_fraction(jitter_state_);
+    const auto lifetime =
+        duration{static_cast<duration::rep>(static_cast<double>(options_.max_lifetime.count()) * share)};
+    slot.expires_at = later(slot.created_at, std::min(lifetime, options_.max_lifetime));
+  }
+}
+
+pool_slot& object_pool_control::create_granted() {
+  pool_slot* slot = nullptr;
+  try {
+    const section in(*this);
+    slot = &accounts_.take_vacant();
+    slot->home = this;
+    slot->retained_bytes = 0;
+    slot->generation = generation_.load(std::memory_order_relaxed);
+  } catch (...) {
+    section in(*this);
+    accounts_.cancel_creation();
+    note_vacancy();
+    serve_waiters(in);
+    throw;
+  }
+  try {
+    construct_object(*slot);
+  } catch (...) {
+    const std::exception_ptr cause = std::current_exception();
+    creation_failed(slot, cause);
+    throw_factory_failed(cause);
+  }
+  std::exception_ptr dropped;  // destroyed after the section: exceptions are user code
+  section in(*this);
+  accounts_.finish_creation(true);
+  failures_ = 0;
+  std::swap(dropped, last_failure_);
+  begin_life(*slot);
+  serve_waiters(in);
+  return *slot;
+}
+
+void object_pool_control::creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept {
+  std::exception_ptr recorded = cause;  // afterwards the one before; destroyed after the section
+  section in(*this);
+  accounts_.cancel_creation();
+  accounts_.put_vacant(*slot);
+  accounts_.count_factory_failure();
+  failures_ = std::min(failures_ + 1, 30U);
+  const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
+  retry_at_ = later(now(), std::min(pause, options_.backoff_max));
+  std::swap(last_failure_, recorded);
+  note_vacancy();
+  serve_waiters(in);
+}
+
+void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request& request) {
+  pool_errc why{};
+  {
+    const section in(*this);
+    if (closed_) {
+      why = pool_errc::closed;
+    } else if (request.stop.stop_requested()) {
+      why = pool_errc::cancelled;
+    } else if (request.deadline != time_point::max() && now() >= request.deadline) {
+      why = pool_errc::timeout;
+    } else {
+      return;
+    }
+    ++pins_;  // the pool may go together with this object
+  }
+  put_back(slot);
+  const section in(*this);
+  --pins_;
+  refuse(why);
+}
+
+pool_slot* object_pool_control::reserve_for_adoption() {
+  const section in(*this);
+  if (closed_ || !has_room_to_adopt()) {
+    return nullptr;
+  }
+  pool_slot& slot = accounts_.take_vacant();
+  slot.home = this;
+  slot.retained_bytes = 0;
+  slot.generation = generation_.load(std::memory_order_relaxed);
+  accounts_.begin_creation();
+  return &slot;
+}
+
+void object_pool_control::cancel_adoption(pool_slot& slot) noexcept {
+  section in(*this);
+  accounts_.put_vacant(slot);
+  accounts_.cancel_creation();
+  note_vacancy();
+  serve_waiters(in);
+}
+
+void object_pool_control::finish_adoption(pool_slot& slot) noexcept {
+  {
+    const section in(*this);
+    accounts_.finish_creation(false);
+    begin_life(slot);
+  }
+  put_back(slot);
+}
+
+void object_pool_control::warm(std::size_t idle_objects) {
+  for (;;) {
+    {
+      const section in(*this);
+      const bool enough = idle_count() + accounts_.creating() >= idle_objects;
+      if (closed_ || enough || !has_room_to_idle()) {
+        return;
+      }
+      accounts_.begin_creation();
+    }
+    put_back(create_granted());
+  }
+}
+
+void object_pool_control::refill(time_point time) {
+  for (;;) {
+    {
+      const section in(*this);
+      const bool enough = idle_count() + accounts_.creating() >= options_.min_idle;
+      if (closed_ || enough || !has_room_to_idle() || !may_retry_factory(time)) {
+        return;
+      }
+      accounts_.begin_creation();
+    }
+    try {
+      put_back(create_granted());
+    } catch (const pool_error&) {
+      return;
+    }
+  }
+}
+
+// ---- and go ----
+
+void object_pool_control::dispose(pool_slot& slot, destroy_reason reason) noexcept {
+  destroy_object(slot);
+  vacate(slot, reason);
+}
+
+void object_pool_control::vacate(pool_slot& slot, destroy_reason reason) noexcept {
+  section in(*this);
+  accounts_.remove(slot, reason);
+  serve_waiters(in);
+  note_vacancy();
+}
+
+void object_pool_control::dispose_all(pool_slot* first) noexcept {
+  while (first != nullptr) {
+    pool_slot& slot = *std::exchange(first, first->link);
+    dispose(slot, slot.reason);
+  }
+}
+
+void object_pool_control::dispose_all(pool_slot* first, destroy_reason reason) noexcept {
+  while (first != nullptr) {
+    dispose(*std::exchange(first, first->link), reason);
+  }
+}
+
+drain_report object_pool_control::drain(time_point deadline) {
+  close();
+  section in(*this);
+  while (accounts_.total() > 0) {
+    const time_point current = now();
+    if (current >= deadline) {
+      break;
+    }
+    if (deadline == time_point::max()) {
+      drained_.wait(in.lock());
+    } else {
+      drained_.wait_until(in.lock(), later(std::chrono::steady_clock::now(), deadline - current));
+    }
+  }
+  return {accounts_.holders(now(), npos)};
+}
+
+void object_pool_control::orphan() noexcept {
+  close();
+  const section in(*this);
+  orphaned_ = true;
+}
+
+// ---- reports ----
+
+void object_pool_control::refuse(pool_errc code) {
+  accounts_.count_refusal(code);
+  constexpr std::size_t most_kept = 16;
+  const bool names_holders = code != pool_errc::closed && code != pool_errc::cancelled;
+  auto held_by = names_holders ? accounts_.holders(now(), most_kept) : std::vector<outstanding_lease>{};
+  const std::size_t in_use = accounts_.total() - idle_count() - accounts_.creating();
+  const std::string what = describe(code, in_use, max_size(), held_by);
+  throw pool_error(code, what, code == pool_errc::timeout ? last_failure_ : nullptr, std::move(held_by));
+}
+
+object_pool_statistics object_pool_control::statistics() {
+  const section in(*this);
+  object_pool_statistics s;
+  accounts_.report(s);
+  s.max = max_size();
+  s.idle = idle_count();
+  s.in_use = s.total - std::min(s.total, s.idle + s.creating);
+  report(s);
+  return s;
+}
+
+std::size_t object_pool_control::idle() noexcept {
+  const section in(*this);
+  return idle_count();
+}
+
+bool object_pool_control::check_invariants() noexcept {
+  const section in(*this);
+  return accounts_.balanced() && idle_count() + accounts_.creating() <= accounts_.total() &&
+         policy_invariants();
+}
+
+}  // namespace cistern::detail

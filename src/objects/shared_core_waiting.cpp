@@ -1,0 +1,301 @@
+// Waiting for an object of a shared pool: who is served next, when a wait ends, and how.
+#include <cistern/detail/objects/shared_core.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+
+#include "object_pool_control.hpp"
+
+namespace cistern::detail {
+
+namespace {
+
+// How long every object must have been held by waiting threads before that counts as a deadlock: long enough
+// for a lease that is on its way to another thread to arrive there.
+constexpr duration deadlock_grace = std::chrono::seconds{1};
+
+constexpr int yields_before_waiting = 8;
+
+}  // namespace
+
+// ---- granting ----
+
+std::optional<pool_grant> shared_core::grant_now(bool may_wait, pool_errc& why) noexcept {
+  if (closed_) {
+    why = pool_errc::closed;
+    return std::nullopt;
+  }
+  if (pool_slot* const slot = idle_.pop()) {
+    return pool_grant{slot};
+  }
+  const bool elastic = options_.empty == when_empty::create;
+  // A caller that doesn't wait sees each failure of the factory itself, and sets its own pace.
+  const bool paced = may_wait && options_.empty == when_empty::block;
+  const bool room = accounts_.total() < max_size_ && waiters_.empty() && (!paced || may_retry_factory(now()));
+  if (elastic || room) {
+    accounts_.begin_creation();
+    return pool_grant{};
+  }
+  why = pool_errc::exhausted;
+  return std::nullopt;
+}
+
+std::optional<pool_grant> shared_core::try_obtain() noexcept {
+  const section in(*this);
+  pool_errc why{};
+  return grant_now(false, why);
+}
+
+void shared_core::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
+  waiters_.unlink(one);
+  one.outcome = outcome;
+  one.slot = slot;
+  wait_time_ += std::max(coarse_now() - one.since, duration::zero());
+  if (one.wake != nullptr) {
+    // Under the mutex, because the waiter is gone as soon as it can see the outcome.
+    one.wake->notify_one();
+  } else {
+    in.resume_later(one);
+  }
+}
+
+void shared_core::serve_waiters(section& in) noexcept {
+  if (!waiters_.empty()) {
+    serve_waiters(in, now());
+  }
+}
+
+// Gives what there is to those who wait, the oldest first.
+void shared_core::serve_waiters(section& in, time_point time) noexcept {
+  while (waiter* const oldest = waiters_.front()) {
+    if (pool_slot* const slot = idle_.pop()) {
+      settle(in, *oldest, wait_outcome::object, slot);
+    } else if (accounts_.total() >= max_size_) {
+      return;
+    } else if (may_retry_factory(time)) {
+      accounts_.begin_creation();
+      settle(in, *oldest, wait_outcome::creation);
+    } else {
+      // Let a thread sleep until the factory may be tried again.
+      if (waiter* const watcher = waiters_.first_thread()) {
+        watcher->wake->notify_one();
+      }
+      return;
+    }
+  }
+}
+
+// ---- waiting ----
+
+void shared_core::enqueue(waiter& one) noexcept {
+  one.since = coarse_now();
+  ++waited_;
+  ++pins_;
+  one.queued = true;
+  waiters_.push_back(one);
+}
+
+// Throws if a caller that found nothing may not wait.
+void shared_core::admit_waiter(const acquire_request& request) {
+  const bool waits = options_.empty == when_empty::block && request.may_wait;
+  if (!waits || waiters_.size() >= options_.max_waiters) {
+    refuse(pool_errc::exhausted);
+  }
+  if (request.deadline != time_point::max() && now() >= request.deadline) {
+    refuse(pool_errc::timeout);
+  }
+}
+
+// What can be had without waiting; null if the caller must wait, and may. Throws if it may not.
+std::optional<pool_grant> shared_core::grant_or_admit(const acquire_request& request) {
+  pool_errc why{};
+  if (!closed_ && request.stop.stop_requested()) {
+    refuse(pool_errc::cancelled);
+  }
+  if (const auto grant = grant_now(request.may_wait, why)) {
+    return grant;
+  }
+  if (why == pool_errc::closed) {
+    refuse(why);
+  }
+  admit_waiter(request);
+  return std::nullopt;
+}
+
+pool_grant shared_core::obtain(const acquire_request& request) {
+  {
+    const section in(*this);
+    if (const auto grant = grant_or_admit(request)) {
+      return *grant;
+    }
+  }
+  // Lets others run before standing in the queue. With more threads than cores the objects are mostly held by
+  // threads that were interrupted and would give them back at once; while nobody is queued they do so
+  // without the mutex, and no object needs a change of threads to be used again. Who is queued already is
+  // not overtaken: what is given back goes to them first.
+  for (int i = 0; i < yields_before_waiting; ++i) {
+    std::this_thread::yield();
+    if (pool_slot* const slot = take_idle()) {
+      return {slot};
+    }
+  }
+  section in(*this);
+  const auto grant = grant_or_admit(request);
+  return grant ? *grant : wait_in_queue(in, request);
+}
+
+pool_grant shared_core::wait_in_queue(section& in, const acquire_request& request) {
+  std::condition_variable wake;
+  waiter one;
+  one.deadline = request.deadline;
+  one.endless = request.deadline == time_point::max() && !request.stop.stop_possible();
+  one.thread = this_thread_number();
+  one.wake = &wake;
+  enqueue(one);
+  if (!request.stop.stop_possible()) {
+    block(in, one);
+  } else {
+    // The callback takes the mutex, so it comes and goes without it.
+    in.leave();
+    {
+      const std::stop_callback on_stop(request.stop, [&]() noexcept { cancel(one); });
+      in.enter();
+      block(in, one);
+      in.leave();
+    }
+    in.enter();
+  }
+  --pins_;
+  if (one.outcome == wait_outcome::waiting) {
+    waiters_.unlink(one);
+    refuse(pool_errc::would_deadlock);
+  }
+  return outcome_of(one);
+}
+
+// Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
+void shared_core::block(section& in, waiter& one) {
+  time_point check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
+  while (one.outcome == wait_outcome::waiting) {
+    const time_point wake_at = wake_time(one);
+    const time_point current = now();
+    // On a clock of the user's, sleep as long as that clock is behind.
+    time_point sleep_until =
+        wake_at == time_point::max() ? wake_at : later(std::chrono::steady_clock::now(), wake_at - current);
+    if (one.endless) {
+      sleep_until = std::min(sleep_until, check_deadlock_at);
+    }
+    if (sleep_until == time_point::max()) {
+      one.wake->wait(in.lock());
+    } else {
+      one.wake->wait_until(in.lock(), sleep_until);
+    }
+    idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
+    if (one.outcome != wait_outcome::waiting) {
+      return;
+    }
+    if (now() >= one.deadline) {
+      settle(in, one, wait_outcome::timeout);
+      return;
+    }
+    serve_waiters(in);
+    in.resume_ready();
+    if (one.endless && one.outcome == wait_outcome::waiting &&
+        std::chrono::steady_clock::now() >= check_deadlock_at) {
+      if (deadlocked(one)) {
+        return;
+      }
+      check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
+    }
+  }
+}
+
+// When the thread of `one` has to look at the clock, by the pool's time.
+time_point shared_core::wake_time(const waiter& one) const noexcept {
+  const bool watches_factory = failures_ > 0 && accounts_.creating() == 0 && accounts_.total() < max_size_ &&
+                               waiters_.first_thread() == &one;
+  return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
+}
+
+// Whether every object is held by a thread that waits here without end. A lease that ever came to another
+// thread makes the answer unknowable, and then it is no.
+bool shared_core::deadlocked(const waiter& one) const noexcept {
+  if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || accounts_.total() == 0) {
+    return false;
+  }
+  std::size_t held = 0;
+  bool by_waiters_only = true;
+  accounts_.for_each([&](const pool_slot& slot) {
+    if (slot.leased()) {
+      ++held;
+      const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
+      by_waiters_only = by_waiters_only && holder != 0 && waiters_.waits_endlessly(holder);
+    }
+  });
+  return by_waiters_only && held == accounts_.total();
+}
+
+// ---- coroutines ----
+
+std::optional<pool_grant> shared_core::grant_at_once(const acquire_request& request) noexcept {
+  pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
+  return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
+}
+
+bool shared_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                  const acquire_request& request) {
+  const section in(*this);
+  if ((grant = grant_or_admit(request))) {
+    return false;
+  }
+  one.deadline = request.deadline;
+  enqueue(one);
+  return true;
+}
+
+void shared_core::cancel(waiter& one) noexcept {
+  section in(*this);
+  if (one.queued && one.outcome == wait_outcome::waiting) {
+    settle(in, one, wait_outcome::cancelled);
+  }
+}
+
+pool_grant shared_core::collect(waiter& one) {
+  const section in(*this);
+  --pins_;
+  one.queued = false;
+  return outcome_of(one);
+}
+
+pool_grant shared_core::outcome_of(const waiter& one) {
+  switch (one.outcome) {
+    case wait_outcome::closed:
+      refuse(pool_errc::closed);
+    case wait_outcome::cancelled:
+      refuse(pool_errc::cancelled);
+    case wait_outcome::timeout:
+      refuse(pool_errc::timeout);
+    default:
+      return {one.slot};
+  }
+}
+
+void shared_core::abandon(waiter& one) noexcept {
+  std::optional<pool_grant> granted;
+  {
+    const section in(*this);
+    --pins_;
+    one.queued = false;
+    if (one.outcome == wait_outcome::waiting) {
+      waiters_.unlink(one);
+    } else if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
+      granted = pool_grant{one.slot};
+    }
+  }
+  if (granted) {
+    return_grant(*granted);
+  }
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,77 @@
+#include <cistern/bad_allocation.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+#include <cistern/page_resource.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+#include <sys/resource.h>
+
+namespace cistern {
+namespace {
+
+// Relaxed: a figure for reports; nothing is published through it.
+constinit std::atomic<std::size_t> all_held_bytes{0};
+
+/// Never destroyed: statics of the user may free after ours would have died.
+union immortal {
+  constexpr immortal() noexcept : resource{} {}
+  ~immortal() {}  // NOLINT(modernize-use-equals-default): that would be deleted
+  page_resource resource;
+};
+constinit immortal only;
+
+std::size_t address_space_limit_bytes() noexcept {
+  rlimit limit{};
+  const bool limited = ::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  return limited ? static_cast<std::size_t>(limit.rlim_cur) : SIZE_MAX;
+}
+
+[[noreturn]] void refuse(const char* reason, std::size_t bytes, std::size_t limit_bytes) {
+  throw bad_allocation(reason, bytes, limit_bytes, page_resource::held_bytes());
+}
+
+}  // namespace
+
+std::size_t page_resource::held_bytes() noexcept {
+  return all_held_bytes.load(std::memory_order_relaxed);
+}
+
+void* page_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
+  CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  if (bytes > PTRDIFF_MAX) {
+    refuse("request is larger than any object can be", bytes, PTRDIFF_MAX);
+  }
+  const std::size_t whole_bytes = detail::whole_pages(bytes);
+  const bool huge = whole_bytes >= detail::huge_page_bytes;
+  void* block =
+      detail::map_pages(whole_bytes, huge ? std::max(alignment, detail::huge_page_bytes) : alignment);
+  if (block == nullptr) {
+    refuse("the system has no pages left for", bytes, address_space_limit_bytes());
+  }
+  if (huge) {
+    detail::advise_huge_pages(block, whole_bytes);
+  }
+  all_held_bytes.fetch_add(whole_bytes, std::memory_order_relaxed);
+  return block;
+}
+
+void page_resource::do_deallocate(void* block, std::size_t bytes, [[maybe_unused]] std::size_t alignment) {
+  CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  const std::size_t whole_bytes = detail::whole_pages(bytes);
+  detail::unmap_pages(block, whole_bytes);
+  all_held_bytes.fetch_sub(whole_bytes, std::memory_order_relaxed);
+}
+
+bool page_resource::do_is_equal(const std::pmr::memory_resource& other) const noexcept {
+  return dynamic_cast<const page_resource*>(&other) != nullptr;
+}
+
+page_resource* pages() noexcept {
+  return &only.resource;
+}
+
+}  // namespace cistern

@@ -1,0 +1,164 @@
+// Text forms of pool_statistics: a table for people, JSON for programs, OpenMetrics for monitoring.
+#include <cistern/pool_statistics.hpp>
+
+#include <ostream>
+
+#include "../base/statistics_text.hpp"
+
+namespace cistern {
+
+namespace {
+
+using detail::figure;
+using detail::in_binary_units;
+using detail::percentage;
+using detail::text_table;
+using detail::with_thousands;
+
+[[nodiscard]] std::vector<figure> byte_gauges(const pool_statistics& s) {
+  return {{"in_use_bytes", "in use", "Blocks in the hands of users, at their block size.", s.in_use_bytes},
+          {"idle_bytes", "idle", "Free blocks and parts of chunks not yet carved.", s.idle_bytes},
+          {"overhead_bytes", "overhead", "The pool's own records.", s.overhead_bytes},
+          {"upstream_bytes", "held from upstream", "All bytes held from upstream.", s.upstream_bytes},
+          {"peak_upstream_bytes", "peak", "The most bytes ever held from upstream.", s.peak_upstream_bytes}};
+}
+
+[[nodiscard]] std::vector<figure> upstream_counters(const pool_statistics& s) {
+  return {{"upstream_allocations", "upstream allocations", "Successful allocations from upstream.",
+           s.upstream_allocations},
+          {"upstream_deallocations", "upstream deallocations", "Deallocations to upstream.",
+           s.upstream_deallocations}};
+}
+
+[[nodiscard]] bool was_used(const oversize_statistics& oversize) {
+  return oversize.allocations != 0 || oversize.deallocations != 0;
+}
+
+[[nodiscard]] std::string totals_table(const pool_statistics& s) {
+  text_table table(text_table::first_column::left);
+  const auto add_bytes = [&](const char* name, std::size_t bytes) {
+    table.add_row({name, with_thousands(bytes), "B", bytes < 1024 ? "" : "(" + in_binary_units(bytes) + ")"});
+  };
+  for (const figure& one : byte_gauges(s)) {
+    add_bytes(one.name, one.value);
+    if (one.key == std::string_view("in_use_bytes") && was_used(s.oversize)) {
+      add_bytes("  of which oversize", s.oversize.live_bytes);
+    }
+  }
+  for (const figure& one : upstream_counters(s)) table.add_row({one.name, with_thousands(one.value)});
+  return table.text();
+}
+
+// No hits at all may also mean that operations aren't counted, so it isn't called a rate of zero.
+[[nodiscard]] std::string hit_rate(const bucket_statistics& bucket) {
+  return bucket.hits == 0 ? "-" : percentage(bucket.hits, bucket.hits + bucket.misses);
+}
+
+void add_oversize_row(text_table& table, const oversize_statistics& oversize) {
+  table.add_row({"oversize", with_thousands(oversize.live_blocks), "-", "-",
+                 with_thousands(oversize.allocations), "-", "-", with_thousands(oversize.deallocations)});
+}
+
+[[nodiscard]] std::string buckets_table(const pool_statistics& s) {
+  text_table table;
+  table.add_row({"block", "live", "free", "hits", "misses", "hit rate", "returned", "discarded"});
+  table.add_rule();
+  for (const bucket_statistics& bucket : s.buckets) {
+    table.add_row({in_binary_units(bucket.block_bytes), with_thousands(bucket.live_blocks),
+                   with_thousands(bucket.depth), with_thousands(bucket.hits), with_thousands(bucket.misses),
+                   hit_rate(bucket), with_thousands(bucket.returned), with_thousands(bucket.discarded)});
+  }
+  if (was_used(s.oversize)) add_oversize_row(table, s.oversize);
+  return table.text();
+}
+
+[[nodiscard]] std::string bucket_json(const bucket_statistics& bucket) {
+  return detail::json_object()
+      .add("block_bytes", bucket.block_bytes)
+      .add("hits", bucket.hits)
+      .add("misses", bucket.misses)
+      .add("returned", bucket.returned)
+      .add("discarded", bucket.discarded)
+      .add("depth", bucket.depth)
+      .add("live_blocks", bucket.live_blocks)
+      .text();
+}
+
+[[nodiscard]] std::string oversize_json(const oversize_statistics& oversize) {
+  return detail::json_object()
+      .add("allocations", oversize.allocations)
+      .add("deallocations", oversize.deallocations)
+      .add("live_blocks", oversize.live_blocks)
+      .add("live_bytes", oversize.live_bytes)
+      .text();
+}
+
+void add_oversize_metrics(detail::openmetrics_text& text, const oversize_statistics& oversize) {
+  text.counter("cistern_pool_oversize_allocations", "Allocations that no bucket serves.");
+  text.sample(oversize.allocations);
+  text.counter("cistern_pool_oversize_deallocations", "Deallocations that no bucket serves.");
+  text.sample(oversize.deallocations);
+  text.gauge("cistern_pool_oversize_live_blocks", "blocks",
+             "Blocks outside the buckets in the hands of users.");
+  text.sample(oversize.live_blocks);
+  text.gauge("cistern_pool_oversize_live_bytes", "bytes", "Bytes outside the buckets in the hands of users.");
+  text.sample(oversize.live_bytes);
+}
+
+// One sample per bucket; the format wants all samples of a family together.
+template <class Figure>
+void add_bucket_samples(detail::openmetrics_text& text, const std::vector<bucket_statistics>& buckets,
+                        Figure bucket_statistics::*figure) {
+  for (const bucket_statistics& bucket : buckets) {
+    text.sample(bucket.*figure, "block_bytes=\"" + std::to_string(bucket.block_bytes) + "\"");
+  }
+}
+
+void add_bucket_metrics(detail::openmetrics_text& text, const std::vector<bucket_statistics>& buckets) {
+  if (buckets.empty()) return;
+  text.counter("cistern_pool_bucket_hits", "Allocations served from a free list.");
+  add_bucket_samples(text, buckets, &bucket_statistics::hits);
+  text.counter("cistern_pool_bucket_misses", "Allocations carved from a chunk or fetched from upstream.");
+  add_bucket_samples(text, buckets, &bucket_statistics::misses);
+  text.counter("cistern_pool_bucket_returned", "Deallocations that kept the block.");
+  add_bucket_samples(text, buckets, &bucket_statistics::returned);
+  text.counter("cistern_pool_bucket_discarded", "Deallocations that passed the block on to upstream.");
+  add_bucket_samples(text, buckets, &bucket_statistics::discarded);
+  text.gauge("cistern_pool_bucket_depth_blocks", "blocks",
+             "Free blocks, in the pool and in its thread caches.");
+  add_bucket_samples(text, buckets, &bucket_statistics::depth);
+  text.gauge("cistern_pool_bucket_live_blocks", "blocks", "Blocks in the hands of users.");
+  add_bucket_samples(text, buckets, &bucket_statistics::live_blocks);
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const pool_statistics& statistics) {
+  std::string text = totals_table(statistics);
+  if (!statistics.buckets.empty() || was_used(statistics.oversize)) text += "\n" + buckets_table(statistics);
+  out.width(0);  // A width meant for one field would only push the table aside.
+  return out << text;
+}
+
+std::string to_json(const pool_statistics& statistics) {
+  std::vector<std::string> buckets;
+  buckets.reserve(statistics.buckets.size());
+  for (const bucket_statistics& bucket : statistics.buckets) buckets.push_back(bucket_json(bucket));
+  return detail::json_object()
+      .add(byte_gauges(statistics))
+      .add(upstream_counters(statistics))
+      .add_raw("buckets", detail::json_array(buckets))
+      .add_raw("oversize", oversize_json(statistics.oversize))
+      .text();
+}
+
+std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name) {
+  detail::openmetrics_text text("pool", pool_name);
+  text.gauges("cistern_pool_", "bytes", byte_gauges(statistics));
+  text.counters("cistern_pool_", upstream_counters(statistics));
+  add_oversize_metrics(text, statistics.oversize);
+  add_bucket_metrics(text, statistics.buckets);
+  return std::move(text).finish();
+}
+
+}  // namespace cistern

@@ -1,0 +1,78 @@
+#include <cistern/detail/pool/upstream_account.hpp>
+
+#include <algorithm>
+
+namespace cistern::detail {
+
+// A compare-and-swap loop rather than an addition taken back: two threads near the limit must not make each
+// other fail where either one alone would have passed.
+bool upstream_account::reserve(std::size_t bytes) noexcept {
+  std::size_t held = bytes_.load(std::memory_order_relaxed);
+  do {
+    if (bytes > max_bytes_ - held) {
+      return false;
+    }
+  } while (!bytes_.compare_exchange_weak(held, held + bytes, std::memory_order_relaxed));
+  return true;
+}
+
+// Called after upstream has answered, so that a peak is memory that was really held.
+void upstream_account::note_peak() noexcept {
+  const std::size_t held = bytes();
+  std::size_t peak = peak_bytes_.load(std::memory_order_relaxed);
+  while (held > peak && !peak_bytes_.compare_exchange_weak(peak, held, std::memory_order_relaxed)) {
+  }
+}
+
+void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
+  if (!reserve(bytes)) {
+    return nullptr;
+  }
+  void* memory = nullptr;
+  try {
+    memory =
+        source_ != nullptr ? source_->try_allocate(bytes, alignment) : upstream_->allocate(bytes, alignment);
+  } catch (...) {
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    throw;
+  }
+  if (memory == nullptr) {
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return nullptr;
+  }
+  allocations_.fetch_add(1, std::memory_order_relaxed);
+  note_peak();
+  return memory;
+}
+
+void* upstream_account::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
+  const std::size_t more_bytes = new_bytes - std::min(bytes, new_bytes);
+  if (!reserve(more_bytes)) {
+    return nullptr;
+  }
+  void* moved = source_->try_reallocate(memory, bytes, new_bytes);
+  const std::size_t too_many_bytes = moved == nullptr ? more_bytes : bytes - std::min(bytes, new_bytes);
+  bytes_.fetch_sub(too_many_bytes, std::memory_order_relaxed);
+  note_peak();
+  return moved;
+}
+
+void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
+                                     std::size_t counted_bytes) noexcept {
+  if (source_ != nullptr) {
+    source_->deallocate(memory, bytes);
+  } else {
+    upstream_->deallocate(memory, bytes, alignment);
+  }
+  bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
+  deallocations_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void upstream_account::add_to(pool_statistics& statistics) const noexcept {
+  statistics.upstream_bytes = bytes();
+  statistics.peak_upstream_bytes = peak_bytes_.load(std::memory_order_relaxed);
+  statistics.upstream_allocations = allocations_.load(std::memory_order_relaxed);
+  statistics.upstream_deallocations = deallocations_.load(std::memory_order_relaxed);
+}
+
+}  // namespace cistern::detail

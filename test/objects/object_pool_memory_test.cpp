@@ -1,0 +1,199 @@
+// Where object pools get their memory, what happens when there is none, and what checked builds catch.
+#include <cistern/object_pool.hpp>
+#include <cistern/testing/checking_resource.hpp>
+#include <cistern/testing/fail_every_allocation.hpp>
+#include <cistern/testing/failing_resource.hpp>
+
+#include <array>
+#include <memory_resource>
+#include <new>
+#include <optional>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/death.hpp"
+#include "../support/object_pool_support.hpp"
+
+using namespace cistern;
+using namespace cistern::test;
+using cistern::test_support::dies_saying;
+using caching_pool = object_pool<thing, thing_lifecycle, per_thread>;
+
+namespace {
+
+// What the sweep does to a pool: fills it, empties it, changes it.
+template <class Pool>
+void work_through(Pool& pool, tally& counts) {
+  std::vector<lease<thing>> held;
+  for (int i = 0; i < 40; ++i) {
+    held.push_back(pool.acquire());
+  }
+  BOOST_TEST(counts.alive == 40);
+  held.resize(10);
+  held[0].discard();
+  held.clear();
+  pool.warm(30);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_allocation_may_fail_and_nothing_is_lost) {
+  testing::checking_resource checking;
+  testing::failing_resource failing(&checking);
+  tally counts;
+  const auto sweep = [&](auto operation) {
+    testing::fail_every_allocation(failing, operation, [&](std::uint64_t) {
+      BOOST_TEST(counts.alive == 0);
+      BOOST_TEST(checking.outstanding_blocks() == 0U);
+    });
+  };
+  sweep([&] {
+    thing_pool pool({.max_size = 64, .initial = 5}, {&counts}, &failing);
+    work_through(pool, counts);
+  });
+  sweep([&] {
+    thing_pool pool({.max_size = 64, .initial = 5, .empty = when_empty::create, .order = reuse_order::fifo},
+                    {&counts}, &failing);
+    work_through(pool, counts);
+  });
+  BOOST_TEST(checking.errors() == 0U);
+}
+
+// A pool outlives a failed acquire: the same call works once there is memory again.
+BOOST_AUTO_TEST_CASE(a_pool_survives_running_out_of_memory) {
+  testing::checking_resource checking;
+  testing::failing_resource failing(&checking);
+  tally counts;
+  thing_pool pool({.max_size = 64}, {&counts}, &failing);
+  std::vector<lease<thing>> held;
+  held.reserve(64);
+  while (held.size() < 64) {
+    const auto before = pool.statistics();
+    failing.fail_nth(1);
+    try {
+      held.push_back(pool.acquire());
+    } catch (const std::bad_alloc&) {
+      BOOST_TEST((pool.statistics() == before));
+      held.push_back(pool.acquire());  // there is memory again
+    }
+    failing.disarm();
+    BOOST_TEST(pool.check_invariants());
+  }
+  BOOST_TEST(failing.failures() == 7U);  // blocks of 1, 2, 4, ..., 64 slots
+}
+
+// The per-thread pool does without a cache when there is no memory for one.
+BOOST_AUTO_TEST_CASE(a_per_thread_pool_survives_running_out_of_memory) {
+  testing::checking_resource checking;
+  testing::failing_resource failing(&checking);
+  tally counts;
+  testing::fail_every_allocation(
+      failing,
+      [&] {
+        caching_pool pool({.initial = 5}, {&counts}, &failing);
+        work_through(pool, counts);
+        pool.trim();
+        BOOST_TEST(pool.check_invariants());
+      },
+      [&](std::uint64_t) {
+        BOOST_TEST(counts.alive == 0);
+        BOOST_TEST(checking.outstanding_blocks() == 0U);
+      });
+  BOOST_TEST(checking.errors() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_lease_returns_the_memory) {
+  testing::checking_resource checking;
+  tally counts;
+  std::optional<thing_pool> shared_one(std::in_place, object_pool_options{}, thing_lifecycle{&counts},
+                                       &checking);
+  std::optional<caching_pool> own_one(std::in_place, object_pool_options{}, thing_lifecycle{&counts},
+                                      &checking);
+  auto a = shared_one->acquire();
+  auto b = own_one->acquire();
+  shared_one.reset();
+  own_one.reset();
+  BOOST_TEST(checking.outstanding_blocks() > 0U);
+  a.give_back();
+  b.give_back();
+  BOOST_TEST(checking.outstanding_blocks() == 0U);
+  BOOST_TEST(checking.largest_alignment() >= alignof(thing));
+}
+
+namespace {
+
+struct unfailing_lifecycle {
+  int create() noexcept { return 7; }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(try_acquire_of_objects_that_cannot_fail_does_not_throw) {
+  testing::failing_resource failing;
+  object_pool<int, unfailing_lifecycle> pool({}, {}, &failing);
+  static_assert(noexcept(pool.try_acquire()));
+  failing.fail_nth(1);
+  BOOST_TEST(!pool.try_acquire().has_value());
+  BOOST_TEST(failing.failures() == 1U);
+  BOOST_TEST(**pool.try_acquire() == 7);
+  BOOST_TEST(pool.check_invariants());
+}
+
+BOOST_AUTO_TEST_CASE(acquiring_again_allocates_nothing) {
+  testing::checking_resource checking;
+  tally counts;
+  thing_pool pool({.max_size = 8, .initial = 8}, {&counts}, &checking);
+  const auto before = checking.allocations();
+  for (int i = 0; i < 1000; ++i) {
+    auto one = pool.acquire();
+    auto two = pool.acquire();
+    (void)pool.try_acquire();
+  }
+  BOOST_TEST(checking.allocations() == before);
+}
+
+BOOST_AUTO_TEST_CASE(checked_builds_catch_misuse) {
+  if constexpr (detail::checked_build) {
+    BOOST_TEST(dies_saying("empty lease used", [] {
+      lease<int> none;
+      *none = 1;
+    }));
+    BOOST_TEST(dies_saying("empty lease", [] {
+      lease<int> none;
+      none.discard();
+    }));
+    tally counts;
+    BOOST_TEST(dies_saying("an idle object was written to", [&] {
+      thing_pool pool({}, {&counts});
+      thing* kept = pool.acquire().get();
+      kept->value = 1;  // after it was given back
+      (void)pool.acquire();
+    }));
+    BOOST_TEST(dies_saying("an idle object was written to", [&] {
+      caching_pool pool({}, {&counts});
+      thing* kept = pool.acquire().get();
+      kept->value = 1;
+      (void)pool.acquire();
+    }));
+  }
+}
+
+namespace {
+
+struct forgetful_lifecycle {
+  int create() { return 0; }
+  void reset(int&) {}
+  bool clean(const int& n) const noexcept { return n == 0; }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(checked_builds_catch_a_reset_that_forgets) {
+  if constexpr (detail::checked_build) {
+    BOOST_TEST(dies_saying("not clean after reset", [] {
+      object_pool<int, forgetful_lifecycle> pool;
+      *pool.acquire() = 1;
+    }));
+  }
+}

@@ -1,0 +1,178 @@
+// Pages from the system: the suite for every resource, alignment, failure, and use outside of main.
+#include <cistern/bad_allocation.hpp>
+#include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+#include <cistern/page_resource.hpp>
+#include <cistern/testing/resource_conformance.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <memory_resource>
+#include <string>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/death.hpp"
+#include <sys/resource.h>
+#include <unistd.h>
+
+using cistern::page_resource;
+using cistern::pages;
+
+namespace {
+
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = kib * kib;
+
+struct suite_subject : cistern::testing::conformance_subject {
+  static constexpr bool uses_upstream = false;
+  static constexpr bool thread_safe = true;
+  static constexpr bool identity_equality = false;
+  static auto make(std::pmr::memory_resource*) { return std::make_unique<page_resource>(); }
+};
+
+bool is_zero(const void* block, std::size_t bytes) {
+  const auto* first = static_cast<const unsigned char*>(block);
+  return first[0] == 0 && std::memcmp(first, first + 1, bytes - 1) == 0;
+}
+
+// Uses the pages before main and after it.
+struct early_and_late {
+  early_and_late() : block(pages()->allocate(10 * kib)) { std::memset(block, 1, 10 * kib); }
+  ~early_and_late() {
+    if (static_cast<unsigned char*>(block)[10 * kib - 1] != 1) std::abort();
+    pages()->deallocate(block, 10 * kib);
+  }
+  early_and_late(const early_and_late&) = delete;
+  early_and_late& operator=(const early_and_late&) = delete;
+  void* block;
+} used_outside_of_main;
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(suite) {
+  for (const std::string& failure : cistern::testing::conformance_failures<suite_subject>()) {
+    BOOST_ERROR(failure);
+  }
+  BOOST_TEST(cistern::testing::resource_conformance<suite_subject>::cases().size() >= 6u);
+}
+
+BOOST_AUTO_TEST_CASE(any_page_resource_equals_any_other) {
+  page_resource one;
+  page_resource other;
+  BOOST_TEST((one == other));
+  BOOST_TEST((one == *pages()));
+  BOOST_TEST((one != *std::pmr::new_delete_resource()));
+  other.deallocate(one.allocate(5000), 5000);
+}
+
+BOOST_AUTO_TEST_CASE(any_power_of_two_is_an_alignment) {
+  for (std::size_t alignment = 1; alignment <= 64 * mib; alignment *= 2) {
+    for (const std::size_t bytes : {std::size_t{1}, 5 * kib, 3 * mib}) {
+      std::vector<void*> blocks;
+      for (int i = 0; i < 3; ++i) {  // The first may be aligned by chance.
+        blocks.push_back(pages()->allocate(bytes, alignment));
+        BOOST_TEST(reinterpret_cast<std::uintptr_t>(blocks.back()) % alignment == 0u);
+        static_cast<char*>(blocks.back())[0] = 1;
+        static_cast<char*>(blocks.back())[bytes - 1] = 1;
+      }
+      for (void* block : blocks) pages()->deallocate(block, bytes, alignment);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(pages_read_as_zero) {
+  for (int round = 0; round < 3; ++round) {
+    for (const std::size_t bytes : {std::size_t{1}, 4 * kib, 100 * kib, 2 * mib, 5 * mib}) {
+      void* block = pages()->allocate(bytes);
+      BOOST_TEST(is_zero(block, bytes));
+      std::memset(block, 0xff, bytes);
+      pages()->deallocate(block, bytes);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_held_is_counted_in_whole_pages) {
+  const std::size_t before = page_resource::held_bytes();
+  const std::size_t page = cistern::detail::os_page_bytes();
+  void* none = pages()->allocate(0);
+  BOOST_TEST(page_resource::held_bytes() == before + page);
+  void* two = pages()->allocate(page + 1, 8 * page);
+  BOOST_TEST(page_resource::held_bytes() == before + 3 * page);
+  pages()->deallocate(two, page + 1, 8 * page);
+  pages()->deallocate(none, 0);
+  BOOST_TEST(page_resource::held_bytes() == before);
+}
+
+BOOST_AUTO_TEST_CASE(large_regions_begin_where_huge_pages_may) {
+  void* block = pages()->allocate(2 * mib, 8);
+  BOOST_TEST(reinterpret_cast<std::uintptr_t>(block) % cistern::detail::huge_page_bytes == 0u);
+  pages()->deallocate(block, 2 * mib, 8);
+}
+
+BOOST_AUTO_TEST_CASE(errno_survives) {
+  errno = EDOM;
+  pages()->deallocate(pages()->allocate(10, 1 * mib), 10, 1 * mib);
+  BOOST_CHECK_THROW((void)pages()->allocate(PTRDIFF_MAX), cistern::bad_allocation);
+  BOOST_TEST(errno == EDOM);
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_says_what_was_asked_and_what_is_held) {
+  const std::size_t held = page_resource::held_bytes();
+  for (const std::size_t bytes : {SIZE_MAX, SIZE_MAX - 4095, SIZE_MAX / 2 + 1, SIZE_MAX / 2}) {
+    for (const std::size_t alignment : {std::size_t{1}, 4 * kib, 1 * mib, std::size_t{1} << 62}) {
+      try {
+        (void)pages()->allocate(bytes, alignment);
+        BOOST_ERROR("not refused");
+      } catch (const cistern::bad_allocation& error) {
+        BOOST_TEST(error.requested_bytes() == bytes);
+        BOOST_TEST(std::string(error.what()).find(std::to_string(bytes) + " bytes requested") !=
+                   std::string::npos);
+      }
+    }
+  }
+  BOOST_TEST(page_resource::held_bytes() == held);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // They need the address space themselves.
+BOOST_AUTO_TEST_CASE(the_limit_on_the_address_space_is_named) {
+  const auto death = cistern::test_support::run_and_die([] {
+    constexpr std::size_t limit = std::size_t{1} << 30;
+    const rlimit one_gib{limit, limit};
+    if (::setrlimit(RLIMIT_AS, &one_gib) != 0) ::_exit(10);
+    try {
+      (void)pages()->allocate(2 * limit);
+      ::_exit(11);
+    } catch (const cistern::bad_allocation& error) {
+      ::_exit(std::strstr(error.what(), "limit 1073741824") != nullptr ? 0 : 12);
+    }
+  });
+  BOOST_TEST(death.description == "exited with 0");
+}
+#endif
+
+BOOST_AUTO_TEST_CASE(a_pool_works_over_pages) {
+  const std::size_t held = page_resource::held_bytes();
+  {
+    cistern::unsynchronized_pool_resource pool(pages());
+    std::pmr::vector<std::pmr::string> words(&pool);
+    for (int i = 0; i < 10'000; ++i) words.emplace_back("a word that is too long to be stored in the string");
+    BOOST_TEST(page_resource::held_bytes() > held);
+  }
+  BOOST_TEST(page_resource::held_bytes() == held);
+}
+
+BOOST_AUTO_TEST_CASE(an_alignment_must_be_a_power_of_two) {
+  if constexpr (cistern::detail::checked_build) {
+    const volatile std::size_t odd = 3;  // not known when compiling: compilers warn of a literal
+    BOOST_TEST(cistern::test_support::dies_saying("alignment is not a power of two",
+                                                  [&] { (void)pages()->allocate(10, odd); }));
+  }
+}

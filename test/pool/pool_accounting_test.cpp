@@ -1,0 +1,203 @@
+// Accounts of a pool: at every step of random runs they are those of upstream, and nothing gets lost in them.
+#include <cistern/testing/checking_resource.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/pool_checks.hpp"
+
+using cistern::pool_options;
+using cistern::pool_statistics;
+using cistern::unsynchronized_pool_resource;
+using cistern::testing::checking_resource;
+using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = 1024 * kib;
+
+// What the user of a bucket, or of the oversize path, did.
+struct traffic {
+  std::uint64_t allocations = 0;
+  std::uint64_t deallocations = 0;
+  [[nodiscard]] std::uint64_t live() const { return allocations - deallocations; }
+};
+
+// Uses a pool at random, and keeps its own books.
+class bookkeeper {
+ public:
+  explicit bookkeeper(const pool_options& options, std::uint64_t seed)
+      : pool_(options, &upstream_), random_(seed) {}
+
+  void step() {
+    if (live_.empty() || (live_.size() < 400 && random_() % 2 == 0)) {
+      const std::size_t bytes = 1 + below(random_, std::size_t{1} << (3 + random_() % 14));
+      live_.push_back({pool_.allocate(bytes), bytes});
+      ++book(bytes).allocations;
+    } else {
+      std::swap(live_[below(random_, live_.size())], live_.back());
+      free_last();
+    }
+    if (random_() % 500 == 0) (void)pool_.trim(below(random_, 100 * kib));
+  }
+
+  void free_all() {
+    while (!live_.empty()) free_last();
+  }
+
+  [[nodiscard]] std::string fault() const { return fault_in(pool_, upstream_); }
+
+  // Conservation: what users did is what the buckets counted.
+  void check_rows(bool operations_are_counted = true) {
+    const pool_statistics s = pool_.statistics();
+    std::size_t rows_used = 0;
+    for (const auto& [block_bytes, done] : books_) {
+      if (block_bytes > pool_.options().largest_required_pool_block) continue;
+      const cistern::bucket_statistics row = bucket_of(s, block_bytes);
+      BOOST_TEST_INFO("block of " << block_bytes << " bytes");
+      BOOST_REQUIRE(row.live_blocks == done.live());
+      if (operations_are_counted) {
+        BOOST_REQUIRE(row.hits + row.misses == done.allocations);
+        BOOST_REQUIRE(row.returned + row.discarded == done.deallocations);
+      } else {
+        BOOST_REQUIRE(row.hits + row.returned == 0U);
+      }
+      ++rows_used;
+    }
+    BOOST_REQUIRE(s.buckets.size() == rows_used);
+    check_oversize(s);
+  }
+
+  unsynchronized_pool_resource& pool() { return pool_; }
+  checking_resource& upstream() { return upstream_; }
+
+ private:
+  void check_oversize(const pool_statistics& s) const {
+    traffic all;
+    for (const auto& [block_bytes, done] : books_) {
+      if (block_bytes <= pool_.options().largest_required_pool_block) continue;
+      all.allocations += done.allocations;
+      all.deallocations += done.deallocations;
+    }
+    BOOST_REQUIRE(s.oversize.allocations == all.allocations);
+    BOOST_REQUIRE(s.oversize.deallocations == all.deallocations);
+    BOOST_REQUIRE(s.oversize.live_blocks == all.live());
+  }
+
+  // Requests are aligned to 16 bytes, so their blocks are multiples of that.
+  traffic& book(std::size_t bytes) {
+    return books_[unsynchronized_pool_resource::good_size((bytes + 15) / 16 * 16)];
+  }
+
+  void free_last() {
+    pool_.deallocate(live_.back().ptr, live_.back().bytes);
+    ++book(live_.back().bytes).deallocations;
+    live_.pop_back();
+  }
+
+  checking_resource upstream_;
+  unsynchronized_pool_resource pool_;
+  std::mt19937_64 random_;
+  std::vector<user_block> live_;
+  std::map<std::size_t, traffic> books_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_accounts_are_exact_at_every_step) {
+  std::uint64_t seed = 1;
+  for (const pool_options& options :
+       {pool_options{}, pool_options{.max_idle_bytes = 0}, pool_options{.max_idle_bytes = 50 * kib},
+        pool_options{.max_blocks_per_chunk = 5, .max_idle_blocks_per_bucket = 7},
+        pool_options{.largest_required_pool_block = 2 * kib}, pool_options{.zero_on_free = true}}) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      bookkeeper books(options, seed++);
+      for (std::size_t i = 0; i < scaled(6'000); ++i) {
+        books.step();
+        BOOST_REQUIRE(books.fault() == "");
+        if (i % 50 == 0) books.check_rows();
+      }
+      books.free_all();
+      books.check_rows();
+      BOOST_TEST(books.pool().statistics().in_use_bytes == 0U);
+      BOOST_TEST(books.fault() == "");
+      (void)books.pool().trim();
+      BOOST_TEST(books.upstream().outstanding_bytes() == 0U);
+      BOOST_TEST(books.fault() == "");
+      books.check_rows();
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(uncounted_operations_change_no_other_figure) {
+  bookkeeper counted({}, 42);
+  bookkeeper uncounted({.count_operations = false}, 42);
+  for (std::size_t i = 0; i < scaled(6'000); ++i) {
+    counted.step();
+    uncounted.step();
+  }
+  counted.check_rows();
+  uncounted.check_rows(false);
+  pool_statistics expected = counted.pool().statistics();
+  for (cistern::bucket_statistics& row : expected.buckets) row.hits = row.returned = 0;
+  BOOST_TEST((uncounted.pool().statistics() == expected));
+}
+
+BOOST_AUTO_TEST_CASE(counters_go_on_after_release) {
+  bookkeeper books({}, 3);
+  for (int i = 0; i < 500; ++i) books.step();
+  books.free_all();
+  const pool_statistics before = books.pool().statistics();
+  books.pool().release();
+  books.check_rows();
+  const pool_statistics after = books.pool().statistics();
+  BOOST_TEST(after.upstream_bytes == 0U);
+  BOOST_TEST(after.idle_bytes == 0U);
+  BOOST_TEST(after.overhead_bytes == 0U);
+  BOOST_TEST(after.peak_upstream_bytes == before.peak_upstream_bytes);
+  BOOST_TEST(after.upstream_allocations == before.upstream_allocations);
+  BOOST_TEST(after.upstream_deallocations == after.upstream_allocations);
+  for (int i = 0; i < 500; ++i) books.step();
+  books.check_rows();
+  BOOST_TEST(books.fault() == "");
+}
+
+BOOST_AUTO_TEST_CASE(release_with_live_blocks_leaves_none_in_the_books) {
+  checking_resource upstream;
+  unsynchronized_pool_resource pool({.largest_required_pool_block = mib}, &upstream);
+  (void)allocate_many(pool, 100, 100);
+  (void)pool.allocate(2 * mib);
+  pool.release();
+  const pool_statistics s = pool.statistics();
+  BOOST_TEST(s.in_use_bytes == 0U);
+  BOOST_TEST(bucket_of(s, 112).live_blocks == 0U);
+  BOOST_TEST(bucket_of(s, 112).depth == 0U);
+  BOOST_TEST(s.oversize.live_blocks == 0U);
+  BOOST_TEST(s.oversize.allocations == 1U);
+  BOOST_TEST(fault_in(pool, upstream) == "");
+}
+
+BOOST_AUTO_TEST_CASE(one_block_is_in_the_right_row) {
+  checking_resource upstream;
+  unsynchronized_pool_resource pool(&upstream);
+  void* const block = pool.allocate(100);
+  pool_statistics s = pool.statistics();
+  BOOST_TEST(s.buckets.size() == 1U);
+  BOOST_TEST((s.buckets[0] == cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .live_blocks = 1}));
+  BOOST_TEST(s.in_use_bytes == 112U);
+  BOOST_TEST(s.overhead_bytes == 64U);
+  pool.deallocate(block, 100);
+  s = pool.statistics();
+  BOOST_TEST((s.buckets[0] ==
+              cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .returned = 1, .depth = 1}));
+  BOOST_TEST(s.in_use_bytes == 0U);
+}
