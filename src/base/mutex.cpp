@@ -18,13 +18,13 @@ void pause() noexcept {
 
 void mutex::lock_slow() noexcept {
   for (int i = 0; i < spins; ++i) {
-    if (state_.load(std::memory_order_relaxed) == free && try_lock()) {
+    if (state_.load(std::memory_order_relaxed) == free && take()) {
       return;
     }
     pause();
   }
   // From here on this thread may sleep, so whoever unlocks must wake one; also after we got the lock, since
-  // others may still sleep. Acquire as in `try_lock`.
+  // others may still sleep. Acquire as in `take`.
   while (state_.exchange(held_with_sleepers, std::memory_order_acquire) != free) {
     state_.wait(held_with_sleepers, std::memory_order_relaxed);
   }

@@ -1,5 +1,8 @@
-// mutex: a lock of four bytes that spins briefly before it sleeps.
+// mutex: a lock of four bytes that spins briefly before it sleeps; scoped_lock: holds a lock for a while.
 #pragma once
+
+#include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/base/tsan.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -11,22 +14,25 @@ namespace cistern::detail {
 /// fork.
 ///
 /// States: free, held, held with sleepers. After U. Drepper, "Futexes Are Tricky", 2011, third mutex.
-class mutex {
+class CISTERN_CAPABILITY("mutex") mutex {
  public:
-  void lock() noexcept {
-    if (!try_lock()) {
+  void lock() noexcept CISTERN_ACQUIRE() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    if (!take()) {
       lock_slow();
     }
+    tsan_acquire(this);
   }
 
-  [[nodiscard]] bool try_lock() noexcept {
-    std::uint32_t expected = free;
-    // Acquire pairs with the release in `unlock`: what the last holder wrote is seen.
-    return state_.compare_exchange_strong(expected, held, std::memory_order_acquire,
-                                          std::memory_order_relaxed);
+  [[nodiscard]] bool try_lock() noexcept CISTERN_TRY_ACQUIRE(true) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    const bool taken = take();
+    if (taken) {
+      tsan_acquire(this);
+    }
+    return taken;
   }
 
-  void unlock() noexcept {
+  void unlock() noexcept CISTERN_RELEASE() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    tsan_release(this);
     if (state_.exchange(free, std::memory_order_release) == held_with_sleepers) {
       state_.notify_one();
     }
@@ -37,9 +43,31 @@ class mutex {
   static constexpr std::uint32_t held = 1;
   static constexpr std::uint32_t held_with_sleepers = 2;
 
+  [[nodiscard]] bool take() noexcept {
+    std::uint32_t expected = free;
+    // Acquire pairs with the release in `unlock`: what the last holder wrote is seen.
+    return state_.compare_exchange_strong(expected, held, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+  }
+
   void lock_slow() noexcept;
 
   std::atomic<std::uint32_t> state_{free};
+};
+
+/// Holds a lock while it lives. As `std::lock_guard`, of which clang's analysis knows nothing in libstdc++.
+template <class Mutex>
+class CISTERN_SCOPED_CAPABILITY scoped_lock {
+ public:
+  explicit scoped_lock(Mutex& mutex) noexcept(noexcept(mutex.lock())) CISTERN_ACQUIRE(mutex) : mutex_(mutex) {
+    mutex.lock();
+  }
+  ~scoped_lock() CISTERN_RELEASE() { mutex_.unlock(); }
+  scoped_lock(const scoped_lock&) = delete;
+  scoped_lock& operator=(const scoped_lock&) = delete;
+
+ private:
+  Mutex& mutex_;
 };
 
 }  // namespace cistern::detail
