@@ -4,9 +4,9 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>
-#include <cistern/detail/pool/depot.hpp>
-#include <cistern/detail/pool/thread_cache.hpp>
-#include <cistern/detail/pool/thread_registry.hpp>
+#include <cistern/detail/pool/pool_engine.hpp>
+#include <cistern/detail/pool/unpooled_blocks.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>
@@ -15,11 +15,11 @@
 #include <concepts>
 #include <cstddef>
 #include <memory_resource>
+#include <optional>
 
 namespace cistern {
 
 namespace detail {
-class heap;
 void deallocate_unsized(void* block) noexcept;
 }  // namespace detail
 
@@ -35,7 +35,7 @@ void deallocate_unsized(void* block) noexcept;
 /// the pool as it was. Blocks are not cleared: they come with whatever their last user left. Upstream must be
 /// thread-safe, and is called with a lock of the pool held: it must not fork, nor make pools, while it serves
 /// a request.
-class synchronized_pool_resource : public std::pmr::memory_resource, private detail::cache_owner {
+class synchronized_pool_resource : public std::pmr::memory_resource {
  public:
   /// Over `std::pmr::get_default_resource()`, with default options.
   synchronized_pool_resource() : synchronized_pool_resource(pool_options{}) {}
@@ -67,12 +67,10 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   /// Gives all memory back to upstream, blocks still in use included. No other thread may be inside the pool.
   void release() noexcept;
 
-  [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept {
-    return depot_.account().upstream();
-  }
+  [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept { return account_.upstream(); }
 
   /// The options in effect.
-  [[nodiscard]] pool_options options() const noexcept { return depot_.options(); }
+  [[nodiscard]] pool_options options() const noexcept { return options_; }
 
   /// The same as through the base class, with static dispatch: what is known when compiling (size,
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
@@ -132,61 +130,31 @@ class synchronized_pool_resource : public std::pmr::memory_resource, private det
   }
 
  private:
-  friend class detail::heap;  // malloc: knows classes, wants no exceptions
   friend void detail::deallocate_unsized(void* block) noexcept;
 
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  /// What the thread table has where this pool is looked for.
-  [[nodiscard]] const detail::cache_reference& table_entry() const noexcept {
-    return detail::thread_table_entry(table_offset_bytes_);
-  }
-
-  /// The calling thread's cache, or null.
-  [[nodiscard]] detail::thread_cache* known_cache() const noexcept {
-    const detail::cache_reference& entry = table_entry();
-    return entry.serial == ticket_.serial ? entry.cache : detail::find_cache(ticket_);
-  }
-
   void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
-    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (detail::cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {
-        return slot.pop();
-      }
-    }
-    return allocate_slow(bytes, alignment);
+    void* const block = engine_.try_pop(index);
+    return block != nullptr ? block : allocate_slow(bytes, alignment);
   }
 
   void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (const detail::cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (entry.cache->slot(index).try_push(block, detail::class_block_bytes(index))) [[likely]] {
-        return;
-      }
+    if (!engine_.try_push(index, block)) [[unlikely]] {
+      deallocate_slow(block, bytes, alignment);
     }
-    deallocate_slow(block, bytes, alignment);
   }
 
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
-  [[nodiscard]] void* try_allocate_pooled(unsigned index);
-  void deallocate_pooled(unsigned index, void* block) noexcept;
-  [[nodiscard]] detail::thread_cache* own_cache() noexcept;
-  detail::thread_cache* cache_after_trims() noexcept;
-  [[nodiscard]] detail::thread_cache* idle_or_new_cache() noexcept;
-  [[nodiscard]] detail::thread_cache* new_cache() noexcept;
-  void put_aside(detail::thread_cache& cache) noexcept;
-  void free_caches(bool in_use_too) noexcept;
 
-  void retire(detail::thread_cache& cache) noexcept override;
-  void before_fork() noexcept override;
-  void after_fork() noexcept override;
+  /// How `block` can be given back, if it is of this pool. O(chunks).
+  [[nodiscard]] std::optional<detail::block_request> find(const void* block) const;
 
-  std::size_t table_offset_bytes_ = 0;
-  detail::pool_ticket ticket_;
-  mutable detail::mutex
-      caches_lock_;  // guards the list and each cache's `in_use`; taken before the depot's locks
-  detail::thread_cache* caches_ = nullptr;
-  detail::depot depot_;
+  const pool_options options_;
+  detail::upstream_account account_;
+  detail::unpooled_blocks unpooled_;
+  detail::pool_engine engine_;
 };
 
 }  // namespace cistern

@@ -4,15 +4,13 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>
-#include <cistern/detail/pool/bucket.hpp>
-#include <cistern/detail/pool/oversize_list.hpp>
-#include <cistern/detail/pool/pass_through.hpp>
+#include <cistern/detail/pool/bucket_set.hpp>
+#include <cistern/detail/pool/unpooled_blocks.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/sized_block.hpp>
 
-#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -69,7 +67,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        return allocate_from(buckets_[detail::small_class_of(last)], bytes, alignment);
+        return allocate_from(detail::small_class_of(last), bytes, alignment);
       }
     }
     return unsynchronized_pool_resource::do_allocate(bytes, alignment);
@@ -82,8 +80,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        const unsigned index = detail::small_class_of(last);
-        return deallocate_to(buckets_[index], detail::class_block_bytes(index), block, bytes, alignment);
+        return deallocate_to(detail::small_class_of(last), block, bytes, alignment);
       }
     }
     unsynchronized_pool_resource::do_deallocate(block, bytes, alignment);
@@ -118,44 +115,30 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   }
 
  private:
-  struct budget_view;
-
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  void* allocate_from(detail::bucket& b, std::size_t bytes, std::size_t alignment) {
-    if (b.head != nullptr) [[likely]] {
+  void* allocate_from(unsigned index, std::size_t bytes, std::size_t alignment) {
+    if (detail::bucket& b = buckets_[index]; b.head != nullptr) [[likely]] {
       return b.pop();
     }
     return allocate_slow(bytes, alignment);
   }
 
-  void deallocate_to(detail::bucket& b, std::size_t block_bytes, void* block, std::size_t bytes,
-                     std::size_t alignment) noexcept {
-    if (b.depth() < b.limit) [[likely]] {
-      b.push(block, block_bytes);
+  void deallocate_to(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
+    if (detail::bucket& b = buckets_[index]; b.depth() < b.limit) [[likely]] {
+      b.push(block, detail::class_block_bytes(index));
     } else {
       deallocate_slow(block, bytes, alignment);
     }
   }
 
-  [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept;
-  [[nodiscard]] detail::bucket_shape shape(unsigned index) const noexcept;
-  void add_chunk(unsigned index);
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
-  void* allocate_unpooled(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
-  void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
-  void keep(unsigned index, void* block) noexcept;
-  [[nodiscard]] bool sees_every_free() const noexcept {
-    return options_.zero_on_free || options_.pass_through;
-  }
 
-  std::array<detail::bucket, detail::class_count> buckets_{};
-  pool_options options_;
-  bool over_budget_ = false;  ///< More is idle than may be, for want of chunks known to be free.
+  const pool_options options_;
   detail::upstream_account account_;
-  detail::oversize_list oversize_;
-  detail::pass_through_table passed_;
+  detail::unpooled_blocks unpooled_;
+  detail::bucket_set buckets_;
 };
 
 }  // namespace cistern

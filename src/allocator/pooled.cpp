@@ -18,7 +18,7 @@ void deallocate_unsized(void* block) noexcept {
   if (block == nullptr || pool == nullptr) {
     return;
   }
-  const auto found = pool->depot_.find(block);
+  const auto found = pool->find(block);
   CISTERN_EXPECTS(found.has_value(), "operator delete: not a block of the process's pool",
                   reinterpret_cast<std::uintptr_t>(block));
   if (found) {

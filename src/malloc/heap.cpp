@@ -3,8 +3,10 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/errno_keeper.hpp>
-#include <cistern/page_resource.hpp>
-#include <cistern/synchronized_pool_resource.hpp>
+#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/pool_engine.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,8 +23,12 @@ namespace {
 
 /// Larger requests are mapped one by one.
 constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
-/// All of a program's blocks come from here: a thread works with more of them at a time than with one pool's.
-constexpr std::size_t thread_cache_bytes = std::size_t{1} << 20;
+constexpr pool_options options{
+    .max_blocks_per_chunk = most_blocks_per_chunk,
+    .largest_required_pool_block = largest_pooled_bytes,
+    // All of a program's blocks come from here: a thread works with more of them than with one pool's.
+    .thread_cache_bytes = std::size_t{1} << 20,
+};
 /// From here up it's cheaper to move pages than to copy.
 constexpr std::size_t least_moved_bytes = std::size_t{128} << 10;
 static_assert(comes_singly(least_moved_bytes));
@@ -33,15 +39,22 @@ constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 constexpr std::size_t least_used_part = 2;
 constexpr std::size_t always_kept_bytes = 64;
 
+constinit heap_pages source;
+struct pool_over_pages {
+  upstream_account account{source};
+  pool_engine engine{options, account, nullptr};
+};
 /// Never destroyed.
 union pool_storage {
   constexpr pool_storage() noexcept : none{} {}
   ~pool_storage() {}  // NOLINT(modernize-use-equals-default): that would be deleted
   char none;
-  synchronized_pool_resource pool;
+  pool_over_pages pool;
 };
 constinit pool_storage storage;
-constinit heap_pages source;
+pool_engine& engine() noexcept {
+  return storage.pool.engine;
+}
 constinit thread_local bool making_pool __attribute__((tls_model("initial-exec"))) = false;
 
 bool is_pooled(std::size_t last, std::size_t alignment) noexcept {
@@ -92,10 +105,7 @@ heap::phase heap::begin() noexcept {
 
 void heap::make_pool() noexcept {
   making_pool = true;
-  auto* pool = new (&storage.pool) synchronized_pool_resource(
-      {.largest_required_pool_block = largest_pooled_bytes, .thread_cache_bytes = thread_cache_bytes},
-      pages());
-  pool->depot_.account().use(source);
+  new (&storage.pool) pool_over_pages;
   making_pool = false;
 }
 
@@ -116,7 +126,7 @@ void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept
   }
   const std::size_t last = block_last_byte(bytes, alignment);
   if (served_by == phase::working && is_pooled(last, alignment)) {
-    return storage.pool.try_allocate_pooled(class_of(last));
+    return engine().try_allocate(class_of(last));
   }
   return allocate_large(bytes, alignment);
 }
@@ -144,24 +154,8 @@ void* heap::allocate_zeroed(std::size_t bytes) noexcept {
     return or_no_memory(foreign_allocate_zeroed(bytes));
   }
   return or_no_memory(served_by == phase::working && is_pooled(last, least_alignment)
-                          ? allocate_zeroed_single(class_of(last))
+                          ? engine().try_allocate_zeroed_single(class_of(last))
                           : allocate_large(bytes, least_alignment));
-}
-
-// A block that comes singly and has just come is zero already: most of it may never be touched.
-void* heap::allocate_zeroed_single(unsigned index) noexcept {
-  bool fresh = false;
-  depot& shared = storage.pool.depot_;
-  const magazine taken = shared.try_take(index, 1, false, fresh, storage.pool.cache_after_trims());
-  if (taken.head == nullptr) {
-    return nullptr;
-  }
-  if (fresh) {
-    taken.head->next(nullptr);
-    return taken.head;
-  }
-  shared.add_hits(index, 1);
-  return std::memset(static_cast<void*>(taken.head), 0, class_block_bytes(index));
 }
 
 void heap::deallocate_slow(void* block) noexcept {
@@ -173,7 +167,7 @@ void heap::deallocate_slow(void* block) noexcept {
   if (code == heap_pages::single_code) {
     large_blocks::deallocate(block);
   } else if (code != 0) {
-    storage.pool.deallocate_pooled(code - 1U, block);
+    engine().deallocate(code - 1U, block);
   } else {
     CISTERN_EXPECTS(current_phase() == phase::passing_through, "free of a block that isn't of this heap",
                     reinterpret_cast<std::uintptr_t>(block));
@@ -218,8 +212,7 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
 // No copy, no page touched for the first time, and no block of the old size left behind.
 void* heap::move_pages(unsigned from, void* block, std::size_t bytes) noexcept {
   const std::size_t last = block_last_byte(bytes, least_alignment);
-  return is_pooled(last, least_alignment) ? storage.pool.depot_.try_move_single(from, block, class_of(last))
-                                          : nullptr;
+  return is_pooled(last, least_alignment) ? engine().try_move_single(from, block, class_of(last)) : nullptr;
 }
 
 void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
@@ -243,11 +236,16 @@ std::size_t heap::usable_bytes(void* block) noexcept {
 }
 
 bool heap::trim(std::size_t keep_bytes) noexcept {
-  return current_phase() == phase::working && storage.pool.trim(keep_bytes) != 0;
+  return current_phase() == phase::working && engine().trim(keep_bytes) != 0;
 }
 
 pool_statistics heap::statistics() {
-  return current_phase() == phase::working ? storage.pool.statistics() : pool_statistics{};
+  pool_statistics statistics;
+  if (current_phase() == phase::working) {
+    engine().add_to(statistics);
+    storage.pool.account.add_to(statistics);
+  }
+  return statistics;
 }
 
 }  // namespace cistern::detail

@@ -14,7 +14,7 @@
 
 namespace cistern::detail {
 
-/// One `synchronized_pool_resource`, made on first use and never destroyed, which takes its chunks from
+/// One `pool_engine`, made on first use and never destroyed, which takes its chunks from
 /// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`.
 /// What isn't the heap's at all goes to the allocator that was there before.
 ///
@@ -99,7 +99,6 @@ class heap {
   static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
-  static void* allocate_zeroed_single(unsigned index) noexcept;
   static void deallocate_slow(void* block) noexcept;
   static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;

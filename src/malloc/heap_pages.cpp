@@ -5,7 +5,6 @@
 #include <cistern/detail/pool/bucket.hpp>
 
 #include <algorithm>
-#include <mutex>
 
 #include <sys/mman.h>
 
@@ -75,7 +74,7 @@ void heap_pages::assign(void* memory, std::size_t bytes, unsigned index) noexcep
 }
 
 void* heap_pages::cut(std::size_t bytes) noexcept {
-  const std::lock_guard guard(lock_);
+  const scoped_lock guard(lock_);
   if (static_cast<std::size_t>(region_end_ - region_) < bytes && !open_region(bytes)) {
     return nullptr;
   }

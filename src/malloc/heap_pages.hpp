@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/chunk_source.hpp>
 
 #include <cstddef>
@@ -50,12 +51,12 @@ class heap_pages final : public chunk_source {
 
  private:
   [[nodiscard]] void* cut(std::size_t bytes) noexcept;
-  [[nodiscard]] bool open_region(std::size_t bytes) noexcept;
+  [[nodiscard]] bool open_region(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_);
 
-  mutex lock_;  // guards all below; taken under a lock of the pool only, so a fork finds it free
-  std::byte* region_ = nullptr;
-  std::byte* region_end_ = nullptr;
-  std::size_t next_region_bytes_ = 0;
+  mutex lock_;  // taken under a lock of the pool only, so a fork finds it free
+  std::byte* region_ CISTERN_GUARDED_BY(lock_) = nullptr;
+  std::byte* region_end_ CISTERN_GUARDED_BY(lock_) = nullptr;
+  std::size_t next_region_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
 };
 
 }  // namespace cistern::detail

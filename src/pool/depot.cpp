@@ -1,4 +1,4 @@
-#include <cistern/bad_allocation.hpp>
+#include <cistern/detail/pool/bucket_walks.hpp>
 #include <cistern/detail/pool/depot.hpp>
 #include <cistern/detail/pool/idle_budget.hpp>
 
@@ -44,8 +44,8 @@ std::size_t blocks_to_line_end(const std::byte* begin, std::size_t block_bytes,
 
 }  // namespace
 
-depot::depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept
-    : options_(options), account_(upstream, options.max_bytes) {
+depot::depot(const pool_options& options, upstream_account& account) noexcept
+    : options_(options), account_(account) {
   for (unsigned i = 0; i < cached_class_count; ++i) {
     magazine_blocks_[i] = static_cast<std::uint8_t>(full_magazine_blocks(i, options));
   }
@@ -66,7 +66,7 @@ magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_f
   }
   for (bool trimmed = false;; trimmed = true) {
     {
-      const std::lock_guard guard(s.lock);
+      const scoped_lock guard(s.lock);
       const magazine taken = take_locked(s, index, carve_blocks, rather_fresh, carved);
       if (taken.head != nullptr || trimmed) {
         return taken;
@@ -77,11 +77,6 @@ magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_f
   }
 }
 
-void depot::refuse(unsigned index) const {
-  throw bad_allocation("max_bytes reached", class_block_bytes(index), account_.max_bytes(), account_.bytes());
-}
-
-// Everything idle that this thread can reach, its own cache included, goes back to upstream.
 void depot::make_room(flushable* own) noexcept {
   request_trim(0);
   if (own != nullptr) {
@@ -168,7 +163,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   bool outgrown = false;
   std::size_t live_blocks = unknown_live_blocks;
   {
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     if (blocks.blocks == magazine_blocks(index)) {
       blocks.head->next_list(s.full_magazines);
       s.full_magazines = blocks.head;
@@ -200,7 +195,7 @@ void* depot::try_allocate(unsigned index, flushable* own) {
   bool carved = false;
   shelf& s = shelves_[index];
   {
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     if (s.blocks.head != nullptr) {
       ++s.hits;
       return s.blocks.pop();
@@ -226,7 +221,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   const bool single = comes_singly(block_bytes);
   {
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     if (account_.source() != nullptr && index >= cached_class_count && s.blocks.depth() >= earned_blocks(s)) {
       s.blocks.discard(block, shape(index), account_);
       return;
@@ -243,7 +238,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
     return;
   }
   const bool keep = make_room_for_single(index);
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   if (keep && s.blocks.depth() < s.blocks.granted) {  // another thread may have used the room
     s.blocks.push(block, block_bytes);
   } else {
@@ -267,67 +262,29 @@ std::size_t depot::earned_blocks(const shelf& s) noexcept {
   return static_cast<std::size_t>(s.hits / 2) + (s.blocks.misses > 1 || s.hits > 0 ? 1 : 0);
 }
 
-void* depot::allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own) {
-  if (bytes > PTRDIFF_MAX) {
-    throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
-  }
-  const auto try_allocate = [&] {
-    if (options_.pass_through) {
-      return passed_.try_allocate(bytes, alignment, account_);
-    }
-    const std::lock_guard guard(oversize_lock_);
-    return oversize_.try_allocate(bytes, alignment, account_);
-  };
-  void* block = try_allocate();
-  if (block == nullptr) {
-    make_room(own);
-    block = try_allocate();
-  }
-  if (block == nullptr) {
-    throw bad_allocation("max_bytes reached", bytes, account_.max_bytes(), account_.bytes());
-  }
-  return block;
-}
-
-void depot::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
-  if (options_.pass_through) {
-    passed_.deallocate(block, bytes, alignment, options_.zero_on_free, account_);
-    return;
-  }
-  if (options_.zero_on_free) {
-    std::memset(block, 0, granted_bytes(bytes, alignment));  // all that `allocate_at_least` gave
-  }
-  const std::lock_guard guard(oversize_lock_);
-  oversize_.deallocate(block, bytes, alignment, account_);
-}
-
 std::optional<block_request> depot::find(const void* block) const {
-  if (options_.pass_through) {
-    return passed_.find(block);
-  }
   for (unsigned i = 0; i < class_count; ++i) {
     const shelf& s = shelves_[i];
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     if (s.blocks.holds(block, class_block_bytes(i))) {
       return block_request{class_block_bytes(i), 1};
     }
   }
-  const std::lock_guard guard(oversize_lock_);
-  return oversize_.find(block);
+  return std::nullopt;
 }
 
 idle_budget<depot> depot::budget() noexcept {
-  return {*this, options_.max_idle_bytes, options_.max_idle_blocks_per_bucket};
+  return {*this, options_};
 }
 
 void depot::settle(unsigned index) noexcept {
-  const std::lock_guard guard(budget_lock_);
+  const scoped_lock guard(budget_lock_);
   budget().settle(index);
 }
 
 bool depot::wants_chunk(unsigned index) const noexcept {
   const shelf& s = shelves_[index];
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   return s.full_magazines == nullptr && s.blocks.head == nullptr && s.blocks.uncarved_bytes() == 0;
 }
 
@@ -336,7 +293,7 @@ void depot::look_for_idle_chunks() noexcept {
   if (!over_budget_.load(std::memory_order_relaxed)) {
     return;
   }
-  const std::lock_guard guard(budget_lock_);
+  const scoped_lock guard(budget_lock_);
   over_budget_.store(false, std::memory_order_relaxed);
   budget().look_again();
 }
@@ -348,7 +305,7 @@ std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
 }
 
 bool depot::make_room_for_single(unsigned index) noexcept {
-  const std::lock_guard guard(budget_lock_);
+  const scoped_lock guard(budget_lock_);
   return budget().make_room_for_single(index);
 }
 
@@ -381,13 +338,13 @@ void depot::dissolve_magazines(shelf& s) noexcept {
 
 bool depot::frees_are_in_order(unsigned index) const noexcept {
   const shelf& s = shelves_[index];
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   return are_in_order(s.full_magazines != nullptr ? s.full_magazines : s.blocks.head);
 }
 
 std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
   shelf& s = shelves_[index];
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   if (s.blocks.depth() == s.blocks.carved_blocks) {
     forget_magazines(s);  // nothing is live: the trim looks at no block
   } else {
@@ -397,16 +354,7 @@ std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
 }
 
 std::size_t depot::trim(std::size_t keep_bytes) noexcept {
-  std::size_t idle_bytes = 0;
-  for (unsigned i = 0; i < class_count; ++i) {
-    idle_bytes += visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
-  }
-  std::size_t surplus_bytes = idle_bytes - std::min(idle_bytes, keep_bytes);
-  std::size_t given_back_bytes = 0;
-  for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
-    given_back_bytes += trim(i, surplus_bytes);
-  }
-  return given_back_bytes;
+  return trim_to(*this, keep_bytes);
 }
 
 void depot::request_trim(std::size_t keep_bytes) noexcept {
@@ -416,52 +364,40 @@ void depot::request_trim(std::size_t keep_bytes) noexcept {
 
 void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
   shelf& s = shelves_[index];
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   s.hits += hits;
 }
 
 void depot::abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noexcept {
   shelf& s = shelves_[index];
-  const std::lock_guard guard(s.lock);
+  const scoped_lock guard(s.lock);
   s.hits += hits;
   s.blocks.moved_blocks -= static_cast<std::int64_t>(blocks);
 }
 
-pool_statistics depot::statistics(const std::array<cached, cached_class_count>& in_caches) const {
-  pool_statistics statistics;
+void depot::add_to(pool_statistics& statistics,
+                   const std::array<cached, cached_class_count>& in_caches) const {
   for (unsigned i = 0; i < class_count; ++i) {
     const shelf& s = shelves_[i];
     const cached in_cache = i < cached_class_count ? in_caches[i] : cached{};
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     s.blocks.add_to(statistics, shape(i), options_.count_operations, in_cache.blocks, s.hits + in_cache.hits);
   }
-  if (options_.pass_through) {
-    statistics.oversize = passed_.statistics();
-  } else {
-    const std::lock_guard guard(oversize_lock_);
-    statistics.oversize = oversize_.statistics();
-    statistics.overhead_bytes += oversize_.overhead_bytes();
-  }
-  statistics.in_use_bytes += statistics.oversize.live_bytes;
-  account_.add_to(statistics);
-  return statistics;
 }
 
 void depot::release() noexcept {
   for (unsigned i = 0; i < class_count; ++i) {
     shelf& s = shelves_[i];
-    s.full_magazines = nullptr;
-    s.magazine_blocks_total = 0;
+    const scoped_lock guard(s.lock);
+    forget_magazines(s);
     s.blocks.release(shape(i), account_);
   }
-  oversize_.release(account_);
-  passed_.release(account_);
 }
 
 void depot::check_invariants() const noexcept {
   for (unsigned i = 0; i < class_count; ++i) {
     const shelf& s = shelves_[i];
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     s.blocks.check_invariants(shape(i), s.magazine_blocks_total);
   }
 }
@@ -471,13 +407,9 @@ void depot::lock_all() noexcept {
   for (shelf& s : shelves_) {
     s.lock.lock();
   }
-  oversize_lock_.lock();
-  passed_.lock();
 }
 
 void depot::unlock_all() noexcept {
-  passed_.unlock();
-  oversize_lock_.unlock();
   for (shelf& s : shelves_) {
     s.lock.unlock();
   }

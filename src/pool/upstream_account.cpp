@@ -1,3 +1,4 @@
+#include <cistern/bad_allocation.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 
 #include <algorithm>
@@ -66,6 +67,10 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
   deallocations_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void upstream_account::refuse(std::size_t bytes) const {
+  throw bad_allocation("max_bytes reached", bytes, max_bytes(), this->bytes());
 }
 
 void upstream_account::add_to(pool_statistics& statistics) const noexcept {

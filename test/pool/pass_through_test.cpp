@@ -4,6 +4,7 @@
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <string>
@@ -139,8 +140,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(upstream_gets_to_judge_a_wrong_free, Pool, pools) 
   pool.deallocate(block, 100, 8);
   BOOST_REQUIRE(errors.size() == 3U);
   BOOST_TEST((errors[2].fault == memory_fault::double_free));
-  int foreign = 0;
-  pool.deallocate(&foreign, 4, 4);
+  alignas(16) std::array<std::byte, 16> foreign{};
+  pool.deallocate(foreign.data(), 16, 16);
   BOOST_REQUIRE(errors.size() == 4U);
   BOOST_TEST((errors[3].fault == memory_fault::unknown_pointer));
   // The accounts are right all the same.

@@ -93,6 +93,11 @@ struct alignas(64) bucket {
   /// Free blocks.
   [[nodiscard]] std::size_t depth() const noexcept { return pushed - popped; }
 
+  /// Free memory: what lies on the list, and what was never carved.
+  [[nodiscard]] std::size_t idle_bytes(std::size_t block_bytes) const noexcept {
+    return depth() * block_bytes + uncarved_bytes();
+  }
+
   /// Allocations served from the list, where no depot moves blocks as well.
   [[nodiscard]] std::uint64_t hits() const noexcept {
     return popped - static_cast<std::uint64_t>(-moved_blocks);

@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/bucket.hpp>
-#include <cistern/detail/pool/effective_options.hpp>
 #include <cistern/detail/pool/magazine.hpp>
-#include <cistern/detail/pool/oversize_list.hpp>
-#include <cistern/detail/pool/pass_through.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
@@ -16,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
-#include <mutex>
 #include <optional>
 
 namespace cistern::detail {
@@ -27,12 +24,12 @@ class idle_budget;
 /// Thread-safe, every function, but `release`. Locks, in the order in which they may be taken together:
 ///
 ///     budget_lock_  →  lock of one bucket  →  whatever upstream takes
-///     oversize_lock_                       →  whatever upstream takes
 ///
 /// At most one bucket's lock is held at a time, but in `lock_all`.
 class depot {
  public:
-  depot(const pool_options& options, std::pmr::memory_resource* upstream) noexcept;
+  /// `options` in effect; they and `account` must outlive the depot.
+  depot(const pool_options& options, upstream_account& account) noexcept;
   depot(const depot&) = delete;
   depot& operator=(const depot&) = delete;
   ~depot() = default;
@@ -40,14 +37,6 @@ class depot {
   [[nodiscard]] const pool_options& options() const noexcept { return options_; }
   [[nodiscard]] upstream_account& account() noexcept { return account_; }
   [[nodiscard]] const upstream_account& account() const noexcept { return account_; }
-  [[nodiscard]] bool is_pooled(std::size_t last, std::size_t alignment) const noexcept {
-    return served_by_bucket(last, alignment, options_);
-  }
-
-  /// The size of the block that a request gets.
-  [[nodiscard]] std::size_t granted_bytes(std::size_t bytes, std::size_t alignment) const noexcept {
-    return granted_block_bytes(bytes, alignment, options_);
-  }
 
   /// Blocks in a full magazine of a class; 0: the class is not for thread caches.
   [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept {
@@ -75,14 +64,10 @@ class depot {
   /// move. Over a `chunk_source` only. Null, and nothing changed, where there is no memory.
   [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept;
 
-  /// Throws the `bad_allocation` that tells why there is no block of this class.
-  [[noreturn]] void refuse(unsigned index) const;
+  /// Gives back everything idle that the calling thread can reach, its own cache included.
+  void make_room(flushable* own) noexcept;
 
-  /// Requests that no bucket serves.
-  [[nodiscard]] void* allocate_unpooled(std::size_t bytes, std::size_t alignment, flushable* own);
-  void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment) noexcept;
-
-  /// How `block` can be given back, if it is of this pool: for the rare caller who doesn't know. O(chunks).
+  /// How `block` can be given back, if it is of a bucket: for the rare caller who doesn't know. O(chunks).
   [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
   /// Gives free chunks back until at most `keep_bytes` are idle in the depot. Returns the bytes given back.
@@ -109,15 +94,16 @@ class depot {
     std::size_t blocks = 0;
     std::uint64_t hits = 0;
   };
-  [[nodiscard]] pool_statistics statistics(const std::array<cached, cached_class_count>& in_caches) const;
+  /// Adds the buckets to a pool's statistics.
+  void add_to(pool_statistics& statistics, const std::array<cached, cached_class_count>& in_caches) const;
 
   /// Gives everything back to upstream. No other thread may be inside.
   void release() noexcept;
   void check_invariants() const noexcept;
 
   // For fork: holds every lock, so that no other thread is inside.
-  void lock_all() noexcept;
-  void unlock_all() noexcept;
+  void lock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS;
+  void unlock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS;
 
   /// Where more is kept than `max_idle_bytes` allows: looks again for chunks to give back.
   void look_for_idle_chunks() noexcept;
@@ -130,7 +116,7 @@ class depot {
   template <class F>
   auto visit(unsigned index, F f) {
     shelf& s = shelves_[index];
-    const std::lock_guard guard(s.lock);
+    const scoped_lock guard(s.lock);
     return f(s.blocks);
   }
   [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept;
@@ -141,41 +127,39 @@ class depot {
  private:
   /// One class. `blocks` counts the blocks in magazines as free; its own list holds the loose ones.
   struct alignas(64) shelf {
-    mutable mutex lock;  // guards all below
-    free_block* full_magazines = nullptr;
-    std::size_t magazine_blocks_total = 0;
-    std::uint64_t hits = 0;  ///< Allocations served from free lists, here or in caches since given up.
-    bucket blocks;
+    mutable mutex lock;
+    free_block* full_magazines CISTERN_GUARDED_BY(lock) = nullptr;
+    std::size_t magazine_blocks_total CISTERN_GUARDED_BY(lock) = 0;
+    /// Allocations served from free lists, here or in caches since given up.
+    std::uint64_t hits CISTERN_GUARDED_BY(lock) = 0;
+    bucket blocks CISTERN_GUARDED_BY(lock);
   };
 
   [[nodiscard]] bucket_shape shape(unsigned index) const noexcept;
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
-                                     bool& carved);
-  [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept;
-  [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept;
-  [[nodiscard]] static std::size_t earned_blocks(const shelf& s) noexcept;
-  static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept;
-  void make_room(flushable* own) noexcept;
-  static void dissolve_magazines(shelf& s) noexcept;
-  static void forget_magazines(shelf& s) noexcept;
-  /// With `budget_lock_` held.
-  [[nodiscard]] idle_budget<depot> budget() noexcept;
+                                     bool& carved) CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept
+      CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept
+      CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] static std::size_t earned_blocks(const shelf& s) noexcept CISTERN_REQUIRES(s.lock);
+  static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept CISTERN_REQUIRES(s.lock);
+  static void dissolve_magazines(shelf& s) noexcept CISTERN_REQUIRES(s.lock);
+  static void forget_magazines(shelf& s) noexcept CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] idle_budget<depot> budget() noexcept CISTERN_REQUIRES(budget_lock_);
   void settle(unsigned index) noexcept;
   [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
   [[nodiscard]] bool wants_chunk(unsigned index) const noexcept;
 
-  pool_options options_;
+  const pool_options& options_;
   std::array<std::uint8_t, cached_class_count> magazine_blocks_{};
-  upstream_account account_;
+  upstream_account& account_;
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
   std::atomic<std::uint32_t> caches_in_use_{0};
   std::atomic<bool> over_budget_{false};  ///< More is idle than may be, for want of chunks known to be free.
   mutex budget_lock_;                     // one thread at a time moves grants between buckets
   std::array<shelf, class_count> shelves_{};
-  mutable mutex oversize_lock_;  // guards oversize_
-  oversize_list oversize_;
-  pass_through_table passed_;
 };
 
 }  // namespace cistern::detail

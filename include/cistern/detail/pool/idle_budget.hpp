@@ -3,6 +3,8 @@
 
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/bucket_walks.hpp>
+#include <cistern/pool_options.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -30,15 +32,16 @@ namespace cistern::detail {
 /// is looked at again: those with so few live blocks that half of their chunks must be free are walked over.
 /// Not earlier, since after the last free no walk is needed.
 ///
-/// `Buckets` offers `visit(index, f)`, which calls `f(bucket&)` with that bucket to itself;
-/// `trim(index, surplus_bytes&)`; `frees_are_in_order(index)`, which tells `are_in_order` of its free blocks;
-/// `blocks_out_of_reach(index)`, how many of what a bucket sees as live may be free in caches; and
-/// `note_over_budget()`, called when more is kept than the budget allows.
+/// `Buckets` offers what `bucket_walks` takes, and `frees_are_in_order(index)`, which tells `are_in_order` of
+/// its free blocks; `blocks_out_of_reach(index)`, how many of what a bucket sees as live may be free in
+/// caches; and `note_over_budget()`, called when more is kept than the budget allows.
 template <class Buckets>
 class idle_budget {
  public:
-  idle_budget(Buckets& buckets, std::size_t max_idle_bytes, std::size_t max_idle_blocks) noexcept
-      : buckets_(buckets), max_idle_bytes_(max_idle_bytes), max_idle_blocks_(max_idle_blocks) {}
+  idle_budget(Buckets& buckets, const pool_options& options) noexcept
+      : buckets_(buckets),
+        max_idle_bytes_(options.max_idle_bytes),
+        max_idle_blocks_(options.max_idle_blocks_per_bucket) {}
 
   /// Whether a free block that came singly may be kept in bucket `index`; false: it must go back to upstream.
   [[nodiscard]] bool make_room_for_single(unsigned index) {
@@ -121,12 +124,8 @@ class idle_budget {
   }
 
   [[nodiscard]] std::size_t idle_bytes_beyond(std::size_t bound_bytes) {
-    std::size_t idle_bytes = 0;
-    for (unsigned i = 0; i < class_count; ++i) {
-      idle_bytes +=
-          visit(i, [&](bucket& b) { return b.depth() * class_block_bytes(i) + b.uncarved_bytes(); });
-    }
-    return idle_bytes - std::min(idle_bytes, bound_bytes);
+    const std::size_t idle = idle_bytes(buckets_);
+    return idle - std::min(idle, bound_bytes);
   }
 
   void trim(unsigned index, std::size_t& surplus_bytes) {
@@ -137,10 +136,10 @@ class idle_budget {
   /// A large block that finds no room goes back itself rather than push others of its own size out.
   void give_back_what_is_known_free(unsigned asking) {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ - max_idle_bytes_ / 8);
-    for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+    from_largest(surplus_bytes, [&](unsigned i) {
       const bool single = comes_singly(class_block_bytes(i));
       if (single && i == asking) {
-        continue;
+        return;
       }
       std::size_t known_bytes = visit(i, [&](bucket& b) {
         return single || b.depth() == b.carved_blocks ? b.held_bytes : b.fresh_bytes;
@@ -151,16 +150,16 @@ class idle_budget {
         trim(i, known_bytes);
       }
       surplus_bytes += known_bytes;  // what was not given back after all
-    }
+    });
   }
 
   void give_back_free_chunks(looking when) {
     std::size_t surplus_bytes = idle_bytes_beyond(max_idle_bytes_ / 2);
-    for (unsigned i = class_count; i-- > 0 && surplus_bytes > 0;) {
+    from_largest(surplus_bytes, [&](unsigned i) {
       if (!comes_singly(class_block_bytes(i)) && is_worth_a_walk(i, when)) {
         trim(i, surplus_bytes);
       }
-    }
+    });
   }
 
   /// Whether so few blocks are live that at least half of the chunks are free. To find them pays for itself:
@@ -201,11 +200,10 @@ class idle_budget {
     }
     // Uncarved memory goes with its chunk, and lowers the surplus like free blocks do: it must be in the sum,
     // or a large chunk just begun would shield the others.
-    const std::size_t idle_bytes =
-        visit(index, [&](bucket& b) { return b.depth() * class_block_bytes(index) + b.uncarved_bytes(); });
-    const std::size_t depth = visit(index, [](bucket& b) { return b.depth(); });
-    const std::size_t kept_bytes = std::min(depth, max_idle_blocks_ / 2) * class_block_bytes(index);
-    std::size_t surplus_bytes = idle_bytes - kept_bytes;
+    std::size_t surplus_bytes = visit(index, [&](bucket& b) {
+      const std::size_t kept_bytes = std::min(b.depth(), max_idle_blocks_ / 2) * class_block_bytes(index);
+      return b.idle_bytes(class_block_bytes(index)) - kept_bytes;
+    });
     trim(index, surplus_bytes);
     visit(index, [&](bucket& b) { b.granted = std::max(b.depth(), max_idle_blocks_); });
   }

@@ -22,13 +22,13 @@ class upstream_account {
   /// `upstream` must not be null.
   upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes) noexcept
       : upstream_(upstream), max_bytes_(max_bytes) {}
+  /// Without upstream and without limit: memory comes from `source`.
+  explicit upstream_account(chunk_source& source) noexcept : source_(&source) {}
 
   upstream_account(const upstream_account&) = delete;
   upstream_account& operator=(const upstream_account&) = delete;
   ~upstream_account() = default;
 
-  /// From now on memory comes from `source` instead of upstream. Before the first allocation.
-  void use(chunk_source& source) noexcept { source_ = &source; }
   [[nodiscard]] chunk_source* source() const noexcept { return source_; }
 
   /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
@@ -44,6 +44,9 @@ class upstream_account {
   /// The same for memory that was counted as `counted_bytes`, whatever `bytes` says.
   void deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                      std::size_t counted_bytes) noexcept;
+
+  /// Throws the `bad_allocation` that tells why there is no memory for `bytes`.
+  [[noreturn]] void refuse(std::size_t bytes) const;
 
   /// Fills in the four figures of `statistics` that are known here.
   void add_to(pool_statistics& statistics) const noexcept;
@@ -61,9 +64,9 @@ class upstream_account {
   [[nodiscard]] bool reserve(std::size_t bytes) noexcept;
   void note_peak() noexcept;
 
-  std::pmr::memory_resource* upstream_;
+  std::pmr::memory_resource* upstream_ = nullptr;
   chunk_source* source_ = nullptr;
-  std::size_t max_bytes_;
+  std::size_t max_bytes_ = SIZE_MAX;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> peak_bytes_{0};
   std::atomic<std::uint64_t> allocations_{0};

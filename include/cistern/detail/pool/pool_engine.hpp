@@ -1,0 +1,120 @@
+// pool_engine: a pool of blocks by size class for any number of threads: a depot, and a cache for each
+// thread.
+#pragma once
+
+#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/pool/depot.hpp>
+#include <cistern/detail/pool/thread_cache.hpp>
+#include <cistern/detail/pool/thread_registry.hpp>
+#include <cistern/detail/pool/unpooled_blocks.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <cstddef>
+#include <optional>
+
+namespace cistern::detail {
+
+/// What `synchronized_pool_resource` and `malloc` are made of. It knows classes only, no sizes and
+/// alignments, and says null where there is no memory; what upstream throws it passes on. Thread-safe, every
+/// function, but where it says otherwise.
+class pool_engine final : private cache_owner {
+ public:
+  /// `options` in effect, see `effective_options`; all must outlive the engine. `beside`: what the same pool
+  /// serves without buckets, or null; its locks are taken around a fork too. May throw `std::bad_alloc`.
+  pool_engine(const pool_options& options, upstream_account& account, unpooled_blocks* beside);
+  pool_engine(const pool_engine&) = delete;
+  pool_engine& operator=(const pool_engine&) = delete;
+  /// Calls `release`.
+  ~pool_engine();
+
+  /// Gives every chunk back, live blocks or not. No other thread may be inside the pool.
+  void release() noexcept;
+
+  /// The fast path: a block of this thread's cache, or null. `index` below `cached_class_count`.
+  [[nodiscard]] void* try_pop(unsigned index) noexcept {
+    if (const cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {
+        return slot.pop();
+      }
+    }
+    return nullptr;
+  }
+
+  /// The fast path: false, and nothing done, where this thread's cache can't take the block at once.
+  [[nodiscard]] bool try_push(unsigned index, void* block) noexcept {
+    if (const cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
+      if (entry.cache->slot(index).try_push(block, class_block_bytes(index))) [[likely]] {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// A block of a class, after a fast path that had none; null where there is no memory.
+  [[nodiscard]] void* try_allocate(unsigned index);
+  /// The same, where a class comes singly: all zeros.
+  [[nodiscard]] void* try_allocate_zeroed_single(unsigned index);
+  /// Takes a block back, after a fast path that could not.
+  void deallocate(unsigned index, void* block) noexcept;
+
+  /// See `depot::try_move_single`.
+  [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept {
+    return depot_.try_move_single(from, block, to);
+  }
+
+  /// How `block` can be given back, if it is of one of the classes. O(chunks).
+  [[nodiscard]] std::optional<block_request> find(const void* block) const { return depot_.find(block); }
+
+  /// To be called in slow paths that don't end in `try_allocate` or `deallocate`: does what this thread owes
+  /// to a `trim` on another one.
+  void honour_trims() noexcept { cache_after_trims(); }
+
+  /// Gives back everything idle that this thread can reach.
+  void make_room() noexcept { depot_.make_room(cache_after_trims()); }
+
+  /// Gives idle chunks back until at most `keep_bytes` are idle. Returns the bytes given back.
+  std::size_t trim(std::size_t keep_bytes) noexcept;
+
+  /// Adds what is held here to a pool's statistics. Exact in a quiet moment. O(threads).
+  void add_to(pool_statistics& statistics) const;
+
+  /// Only in a quiet moment: for tests.
+  void check_invariants() const noexcept { depot_.check_invariants(); }
+
+ private:
+  /// What the thread table has where this pool is looked for.
+  [[nodiscard]] const cache_reference& table_entry() const noexcept {
+    return thread_table_entry(table_offset_bytes_);
+  }
+
+  /// The calling thread's cache, or null.
+  [[nodiscard]] thread_cache* known_cache() const noexcept {
+    const cache_reference& entry = table_entry();
+    return entry.serial == ticket_.serial ? entry.cache : find_cache(ticket_);
+  }
+
+  [[nodiscard]] thread_cache* own_cache() noexcept;
+  thread_cache* cache_after_trims() noexcept;
+  [[nodiscard]] thread_cache* idle_or_new_cache() noexcept;
+  [[nodiscard]] thread_cache* new_cache() noexcept CISTERN_REQUIRES(caches_lock_);
+  void put_aside(thread_cache& cache) noexcept;
+  void free_caches(bool in_use_too) noexcept;
+
+  void retire(thread_cache& cache) noexcept override;
+  void before_fork() noexcept override CISTERN_NO_THREAD_SAFETY_ANALYSIS;
+  void after_fork() noexcept override CISTERN_NO_THREAD_SAFETY_ANALYSIS;
+
+  std::size_t table_offset_bytes_ = 0;
+  pool_ticket ticket_;
+  mutable mutex caches_lock_;  // taken before the depot's locks
+  /// All caches. Guards each one's `next` and `in_use` as well.
+  thread_cache* caches_ CISTERN_GUARDED_BY(caches_lock_) = nullptr;
+  upstream_account& account_;
+  unpooled_blocks* beside_;
+  depot depot_;
+};
+
+}  // namespace cistern::detail

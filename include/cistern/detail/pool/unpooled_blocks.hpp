@@ -1,0 +1,77 @@
+// unpooled_blocks: what no bucket of a pool serves: oversize requests, and in null mode all of them.
+#pragma once
+
+#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/pool/oversize_list.hpp>
+#include <cistern/detail/pool/pass_through.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
+#include <cistern/pool_statistics.hpp>
+
+#include <cstddef>
+#include <optional>
+
+namespace cistern::detail {
+
+/// Blocks straight from upstream and back to it, remembered for `release`. Thread-safe, every function. Its
+/// lock is the last one that is taken before upstream's.
+class unpooled_blocks {
+ public:
+  unpooled_blocks(const pool_options& options, upstream_account& account) noexcept
+      : pass_through_(options.pass_through), zero_on_free_(options.zero_on_free), account_(account) {}
+  unpooled_blocks(const unpooled_blocks&) = delete;
+  unpooled_blocks& operator=(const unpooled_blocks&) = delete;
+  /// Calls `release`.
+  ~unpooled_blocks() { release(); }
+
+  /// A block, after `make_room()`, which gives back what the pool has idle, if `max_bytes` refused it at
+  /// first. Throws `bad_allocation`, and what upstream throws.
+  template <class MakeRoom>
+  [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, MakeRoom make_room) {
+    void* block = try_allocate(bytes, alignment);
+    if (block == nullptr) {
+      make_room();
+      block = try_allocate(bytes, alignment);
+    }
+    if (block == nullptr) {
+      account_.refuse(bytes);
+    }
+    return block;
+  }
+
+  /// `bytes`: what was asked for, or what was granted.
+  void deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+
+  /// How `block` can be given back, if it is one of these. O(blocks).
+  [[nodiscard]] std::optional<block_request> find(const void* block) const;
+
+  /// Gives every block back. O(blocks).
+  void release() noexcept;
+
+  /// Adds what is here to a pool's statistics.
+  void add_to(pool_statistics& statistics) const;
+
+  // For fork: no other thread is inside between the two calls.
+  void lock() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    oversize_lock_.lock();
+    passed_.lock();
+  }
+  void unlock() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    passed_.unlock();
+    oversize_lock_.unlock();
+  }
+
+ private:
+  [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
+
+  const bool pass_through_;
+  const bool zero_on_free_;
+  upstream_account& account_;
+  mutable mutex oversize_lock_;
+  oversize_list oversize_ CISTERN_GUARDED_BY(oversize_lock_);
+  pass_through_table passed_;
+};
+
+}  // namespace cistern::detail

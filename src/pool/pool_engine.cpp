@@ -1,0 +1,210 @@
+#include <cistern/detail/pool/pool_engine.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+namespace cistern::detail {
+
+pool_engine::pool_engine(const pool_options& options, upstream_account& account, unpooled_blocks* beside)
+    : account_(account), beside_(beside), depot_(options, account) {
+  ticket_ = enroll(*this);
+  table_offset_bytes_ = thread_table_offset(ticket_.id);
+}
+
+pool_engine::~pool_engine() {
+  withdraw(ticket_);
+  free_caches(true);
+  depot_.release();
+}
+
+void pool_engine::release() noexcept {
+  ticket_ = renew(ticket_);  // no thread finds its old cache any more
+  free_caches(true);
+  depot_.release();
+}
+
+// No cache yet, or none in the table, or nothing in it, or the class is none of a cache's.
+void* pool_engine::try_allocate(unsigned index) {
+  if (depot_.magazine_blocks(index) != 0) {
+    if (thread_cache* cache = own_cache(); cache != nullptr) {
+      return cache->try_refill(index);
+    }
+  }
+  return depot_.try_allocate(index, cache_after_trims());
+}
+
+// A block that comes singly and has just come is zero already: most of it may never be touched.
+void* pool_engine::try_allocate_zeroed_single(unsigned index) {
+  bool fresh = false;
+  const magazine taken = depot_.try_take(index, 1, false, fresh, cache_after_trims());
+  if (taken.head == nullptr) {
+    return nullptr;
+  }
+  if (fresh) {
+    taken.head->next(nullptr);
+    return taken.head;
+  }
+  depot_.add_hits(index, 1);
+  return std::memset(static_cast<void*>(taken.head), 0, class_block_bytes(index));
+}
+
+void pool_engine::deallocate(unsigned index, void* block) noexcept {
+  if (depot_.options().zero_on_free) {
+    asan_unpoison(block, class_block_bytes(index));
+    std::memset(block, 0, class_block_bytes(index));
+  }
+  if (depot_.magazine_blocks(index) != 0) {
+    if (thread_cache* cache = own_cache(); cache != nullptr) {
+      cache->take_back(index, block);
+      return;
+    }
+  }
+  cache_after_trims();
+  depot_.deallocate(index, block);
+}
+
+// The slow paths past the cache: a thread that uses nothing but large blocks honours trims as well.
+thread_cache* pool_engine::cache_after_trims() noexcept {
+  thread_cache* cache = known_cache();
+  if (cache != nullptr) {
+    cache->honour_trim();
+  }
+  return cache;
+}
+
+// Null where there is no memory for a cache, and at the end of the thread: the thread then works on the depot
+// directly.
+thread_cache* pool_engine::own_cache() noexcept {
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
+    return cache;
+  }
+  if (thread_is_ending()) {
+    return nullptr;
+  }
+  thread_cache* cache = idle_or_new_cache();
+  if (cache != nullptr && !remember_cache(ticket_, *cache)) {
+    put_aside(*cache);
+    return nullptr;
+  }
+  return cache;
+}
+
+thread_cache* pool_engine::idle_or_new_cache() noexcept {
+  const scoped_lock guard(caches_lock_);
+  thread_cache* cache = caches_;
+  while (cache != nullptr && cache->in_use) {
+    cache = cache->next;
+  }
+  if (cache == nullptr) {
+    cache = new_cache();
+  }
+  if (cache != nullptr) {
+    cache->adopt();
+    depot_.cache_taken();
+  }
+  return cache;
+}
+
+// Called with the lock for caches held, as upstream must never be entered without a lock that `before_fork`
+// takes: a child would find upstream's own locks held for ever.
+thread_cache* pool_engine::new_cache() noexcept {
+  constexpr std::size_t least_room_bytes = 8 * sizeof(thread_cache);
+  if (account_.available_bytes() < least_room_bytes) {
+    return nullptr;  // what is left of `max_bytes` is for the user
+  }
+  void* memory = nullptr;
+  try {
+    memory = account_.try_allocate(sizeof(thread_cache), alignof(thread_cache));
+  } catch (...) {  // a cache is a convenience: without one the request itself may still succeed
+    return nullptr;
+  }
+  if (memory == nullptr) {
+    return nullptr;
+  }
+  auto* cache = new (memory) thread_cache(depot_);
+  cache->next = caches_;
+  caches_ = cache;
+  return cache;
+}
+
+void pool_engine::put_aside(thread_cache& cache) noexcept {
+  const scoped_lock guard(caches_lock_);
+  cache.in_use = false;
+  depot_.cache_given_up();
+}
+
+void pool_engine::retire(thread_cache& cache) noexcept {
+  cache.flush();
+  put_aside(cache);
+  depot_.look_for_idle_chunks();
+}
+
+// Gives the caches' own memory back, after taking over their counters.
+void pool_engine::free_caches(bool in_use_too) noexcept {
+  const scoped_lock guard(caches_lock_);
+  thread_cache** link = &caches_;
+  while (*link != nullptr) {
+    thread_cache* cache = *link;
+    if (cache->in_use && !in_use_too) {
+      link = &cache->next;
+      continue;
+    }
+    *link = cache->next;
+    if (cache->in_use) {
+      depot_.cache_given_up();
+    }
+    for (unsigned i = 0; i < cached_class_count; ++i) {
+      const cache_slot& slot = cache->slot(i);
+      depot_.abandon(i, static_cast<std::uint64_t>(std::int64_t{slot.popped}), slot.free_blocks());
+    }
+    cache->~thread_cache();
+    account_.deallocate(cache, sizeof(thread_cache), alignof(thread_cache));
+  }
+}
+
+std::size_t pool_engine::trim(std::size_t keep_bytes) noexcept {
+  const std::size_t held_before = account_.bytes();
+  depot_.request_trim(keep_bytes);
+  if (thread_cache* cache = known_cache(); cache != nullptr) {
+    cache->flush_for_trim();
+  }
+  depot_.trim(keep_bytes);
+  free_caches(false);
+  const std::size_t held_after = account_.bytes();
+  return held_before - std::min(held_before, held_after);
+}
+
+void pool_engine::add_to(pool_statistics& statistics) const {
+  std::array<depot::cached, cached_class_count> in_caches{};
+  {
+    const scoped_lock guard(caches_lock_);
+    for (const thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+      statistics.overhead_bytes += sizeof(thread_cache);
+      for (unsigned i = 0; i < cached_class_count; ++i) {
+        in_caches[i].blocks += cache->slot(i).free_blocks();
+        in_caches[i].hits += static_cast<std::uint64_t>(std::int64_t{cache->slot(i).popped});
+      }
+    }
+  }
+  depot_.add_to(statistics, in_caches);
+}
+
+void pool_engine::before_fork() noexcept {
+  caches_lock_.lock();
+  depot_.lock_all();
+  if (beside_ != nullptr) {
+    beside_->lock();
+  }
+}
+
+void pool_engine::after_fork() noexcept {
+  if (beside_ != nullptr) {
+    beside_->unlock();
+  }
+  depot_.unlock_all();
+  caches_lock_.unlock();
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,58 @@
+#include <cistern/bad_allocation.hpp>
+#include <cistern/detail/pool/unpooled_blocks.hpp>
+
+#include <cstdint>
+#include <cstring>
+
+namespace cistern::detail {
+
+void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
+  if (bytes > PTRDIFF_MAX) {
+    throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
+  }
+  if (pass_through_) {
+    return passed_.try_allocate(bytes, alignment, account_);
+  }
+  // Upstream is called under the lock: at a fork nobody may be inside of it.
+  const scoped_lock guard(oversize_lock_);
+  return oversize_.try_allocate(bytes, alignment, account_);
+}
+
+void unpooled_blocks::deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept {
+  if (pass_through_) {
+    passed_.deallocate(block, bytes, alignment, zero_on_free_, account_);
+    return;
+  }
+  if (zero_on_free_) {
+    std::memset(block, 0, oversize_list::granted_bytes(bytes));
+  }
+  const scoped_lock guard(oversize_lock_);
+  oversize_.deallocate(block, bytes, alignment, account_);
+}
+
+std::optional<block_request> unpooled_blocks::find(const void* block) const {
+  if (pass_through_) {
+    return passed_.find(block);
+  }
+  const scoped_lock guard(oversize_lock_);
+  return oversize_.find(block);
+}
+
+void unpooled_blocks::release() noexcept {
+  const scoped_lock guard(oversize_lock_);
+  oversize_.release(account_);
+  passed_.release(account_);
+}
+
+void unpooled_blocks::add_to(pool_statistics& statistics) const {
+  if (pass_through_) {
+    statistics.oversize = passed_.statistics();
+  } else {
+    const scoped_lock guard(oversize_lock_);
+    statistics.oversize = oversize_.statistics();
+    statistics.overhead_bytes += oversize_.overhead_bytes();
+  }
+  statistics.in_use_bytes += statistics.oversize.live_bytes;
+}
+
+}  // namespace cistern::detail
