@@ -35,8 +35,6 @@ class depot {
   ~depot() = default;
 
   [[nodiscard]] const pool_options& options() const noexcept { return options_; }
-  [[nodiscard]] upstream_account& account() noexcept { return account_; }
-  [[nodiscard]] const upstream_account& account() const noexcept { return account_; }
 
   /// Blocks in a full magazine of a class; 0: the class is not for thread caches.
   [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept {

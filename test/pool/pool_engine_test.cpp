@@ -1,0 +1,184 @@
+// The engine by itself: what synchronized_pool_resource and malloc's heap share. Plan: fast paths say null
+// and false until this thread has a cache; null and not an exception without memory, also over a source of
+// pages; exceptions of upstream pass; zeroed blocks; moved blocks; a thread's end; release; what is served
+// beside it is locked around a fork.
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/pool_engine.hpp>
+#include <cistern/detail/pool/unpooled_blocks.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/testing/checking_resource.hpp>
+#include <cistern/testing/fail_every_allocation.hpp>
+#include <cistern/testing/failing_resource.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include <boost/test/unit_test.hpp>
+
+#include "../support/pool_checks.hpp"
+#include "../support/pool_parts.hpp"
+#include "../support/threads.hpp"
+
+using cistern::pool_options;
+using cistern::pool_statistics;
+using cistern::detail::class_block_bytes;
+using cistern::detail::class_of;
+using cistern::detail::pool_engine;
+using cistern::detail::upstream_account;
+using cistern::test_support::bucket_of;
+using cistern::test_support::effective;
+using cistern::test_support::page_source;
+using cistern::test_support::run_thread;
+using cistern::test_support::run_threads;
+using cistern::testing::checking_resource;
+
+namespace {
+
+constexpr unsigned class_64 = class_of(63);
+constexpr unsigned class_single = class_of((std::size_t{256} << 10) - 1);
+
+struct fixture {
+  explicit fixture(const pool_options& asked = {})
+      : options(effective(asked)), account(&upstream, options.max_bytes) {}
+  fixture(const fixture&) = delete;
+  fixture& operator=(const fixture&) = delete;
+  ~fixture() = default;
+
+  void* allocate(unsigned index) {
+    void* block = engine.try_pop(index);
+    return block != nullptr ? block : engine.try_allocate(index);
+  }
+  void deallocate(unsigned index, void* block) {
+    if (!engine.try_push(index, block)) engine.deallocate(index, block);
+  }
+  [[nodiscard]] pool_statistics statistics() const {
+    pool_statistics s;
+    engine.add_to(s);
+    account.add_to(s);
+    return s;
+  }
+
+  checking_resource upstream;
+  pool_options options;
+  upstream_account account;
+  pool_engine engine{options, account, nullptr};
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(fast_paths_wait_for_a_cache) {
+  fixture f;
+  BOOST_TEST(f.engine.try_pop(class_64) == nullptr);
+  void* const block = f.engine.try_allocate(class_64);
+  BOOST_REQUIRE(block != nullptr);
+  BOOST_TEST(f.engine.try_push(class_64, block));
+  BOOST_TEST(f.engine.try_pop(class_64) == block);
+  run_thread([&] {  // another thread has none yet
+    cistern::test_support::require(f.engine.try_pop(class_64) == nullptr, "no cache, no block");
+    cistern::test_support::require(!f.engine.try_push(class_64, block), "no cache, no room");
+  });
+  f.deallocate(class_64, block);
+}
+
+BOOST_AUTO_TEST_CASE(null_where_the_limit_refuses) {
+  fixture f({.max_bytes = std::size_t{64} << 10});
+  std::vector<void*> live;
+  while (void* block = f.allocate(class_64)) live.push_back(block);
+  BOOST_TEST(live.size() > 100U);
+  BOOST_TEST(cistern::test_support::accounts_fault(f.statistics(), f.upstream) == "");
+  for (void* block : live) f.deallocate(class_64, block);
+  BOOST_TEST(f.allocate(class_64) != nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(null_where_a_source_of_pages_refuses) {
+  page_source source;
+  source.refuse = true;
+  {
+    const pool_options options = effective({});
+    upstream_account account(source);
+    pool_engine engine(options, account, nullptr);
+    BOOST_TEST(engine.try_allocate(class_64) == nullptr);
+    BOOST_TEST(engine.try_allocate_zeroed_single(class_single) == nullptr);
+    source.refuse = false;
+    void* const block = engine.try_allocate(class_64);
+    BOOST_TEST(block != nullptr);
+    engine.deallocate(class_64, block);
+  }
+  BOOST_TEST(source.outstanding_bytes == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(what_upstream_throws_passes_and_changes_nothing) {
+  checking_resource checked;
+  cistern::testing::failing_resource failing(&checked);
+  const pool_options options = effective({});
+  upstream_account account(&failing, options.max_bytes);
+  pool_engine engine(options, account, nullptr);
+  const auto failures = cistern::testing::fail_every_allocation(failing, [&] {
+    std::vector<void*> blocks;
+    try {
+      for (const unsigned index : {class_64, class_single, class_of(1000)})
+        blocks.push_back(engine.try_allocate(index));
+    } catch (...) {
+      const unsigned indices[] = {class_64, class_single, class_of(1000)};
+      for (std::size_t i = 0; i < blocks.size(); ++i) engine.deallocate(indices[i], blocks[i]);
+      engine.release();
+      BOOST_TEST(account.bytes() == 0U);
+      throw;
+    }
+    engine.release();
+  });
+  BOOST_TEST(failures.failed_runs > 0U);
+}
+
+BOOST_AUTO_TEST_CASE(zeroed_blocks_are_zero_whatever_they_held) {
+  fixture f;
+  for (int round = 0; round < 3; ++round) {
+    page_source source;
+    upstream_account account(source);
+    pool_engine engine(f.options, account, nullptr);
+    for (int use = 0; use < 2; ++use) {  // fresh pages first, then used ones
+      auto* const block = static_cast<unsigned char*>(engine.try_allocate_zeroed_single(class_single));
+      const std::size_t bytes = class_block_bytes(class_single);
+      BOOST_TEST(std::all_of(block, block + bytes, [](unsigned char c) { return c == 0; }));
+      std::memset(block, 0xff, bytes);
+      engine.deallocate(class_single, block);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_threads_cache_comes_back_at_its_end) {
+  fixture f;
+  run_thread([&] {
+    std::vector<void*> blocks(200);
+    for (void*& block : blocks) block = f.allocate(class_64);
+    for (void* block : blocks) f.deallocate(class_64, block);
+  });
+  f.engine.trim(0);
+  BOOST_TEST(f.account.bytes() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(release_takes_caches_and_live_blocks) {
+  fixture f;
+  for (int i = 0; i < 100; ++i) (void)f.allocate(class_64);
+  (void)f.allocate(class_single);
+  run_thread([&] { (void)f.allocate(class_64); });
+  f.engine.release();
+  BOOST_TEST(f.account.bytes() == 0U);
+  BOOST_TEST(f.engine.try_pop(class_64) == nullptr);  // of the old cache nothing is found
+  void* const block = f.allocate(class_64);
+  f.deallocate(class_64, block);
+  BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(blocks_go_from_thread_to_thread) {
+  fixture f;
+  std::vector<void*> blocks(1000);
+  for (void*& block : blocks) block = f.allocate(class_64);
+  run_threads(4, [&](std::size_t thread) {
+    for (std::size_t i = thread; i < blocks.size(); i += 4) f.deallocate(class_64, blocks[i]);
+  });
+  BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);
+  f.engine.check_invariants();
+}
