@@ -3,6 +3,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/errno_keeper.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/bucket.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -32,8 +33,6 @@ constexpr pool_options options{
 /// From here up it's cheaper to move pages than to copy.
 constexpr std::size_t least_moved_bytes = std::size_t{128} << 10;
 static_assert(comes_singly(least_moved_bytes));
-/// What no machine has isn't worth looking for among idle memory.
-constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
 /// that.
 constexpr std::size_t least_used_part = 2;

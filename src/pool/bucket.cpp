@@ -239,14 +239,21 @@ std::size_t single_chunk_bytes(const bucket_shape& shape) noexcept {
 }
 
 bool bucket::add_chunk(const bucket_shape& shape, upstream_account& account) {
+  std::size_t most_blocks = SIZE_MAX;
   std::size_t blocks = 0;
-  std::size_t bytes = 0;
   std::byte* base = nullptr;
   do {
-    // Refused although it fitted: another thread has just taken of what was left. There may be some still.
-    blocks = next_chunk_blocks(*this, shape, account);
-    bytes = chunk_bytes(blocks, shape.block_bytes);
-    base = static_cast<std::byte*>(account.try_allocate(bytes, class_alignment(shape.index)));
+    blocks = std::min(next_chunk_blocks(*this, shape, account), most_blocks);
+    try {
+      base = static_cast<std::byte*>(
+          account.try_allocate(chunk_bytes(blocks, shape.block_bytes), class_alignment(shape.index)));
+      // Refused although it fitted: another thread has just taken of what was left. There may be some still.
+    } catch (const std::bad_alloc&) {
+      if (blocks == 1) {
+        throw;
+      }
+      most_blocks = blocks / 2;  // less may still be had
+    }
   } while (base == nullptr && blocks > 1 && account.source() == nullptr);
   if (base == nullptr) {
     return false;

@@ -4,6 +4,7 @@
 #include <cistern/detail/pool/idle_budget.hpp>
 
 #include <cstring>
+#include <new>
 
 namespace cistern::detail {
 
@@ -28,10 +29,18 @@ bool bucket_set::add_chunk(unsigned index) {
     idle_budget(*this, options_).look_again();
   }
   bucket& b = buckets_[index];
-  if (b.add_chunk(shape(index), account_)) {
-    return true;
+  try {
+    if (b.add_chunk(shape(index), account_)) {
+      return true;
+    }
+    if (trim(0) == 0) {
+      return false;
+    }
+  } catch (const std::bad_alloc&) {
+    if (trim(0) == 0) {  // else what lay idle may be what upstream missed
+      throw;
+    }
   }
-  trim(0);
   return b.add_chunk(shape(index), account_);
 }
 

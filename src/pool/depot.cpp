@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace cistern::detail {
 namespace {
@@ -64,25 +65,31 @@ magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_f
     }
     look_for_idle_chunks();
   }
-  for (bool trimmed = false;; trimmed = true) {
-    {
-      const scoped_lock guard(s.lock);
-      const magazine taken = take_locked(s, index, carve_blocks, rather_fresh, carved);
-      if (taken.head != nullptr || trimmed) {
-        return taken;
-      }
+  const auto take = [&] {
+    const scoped_lock guard(s.lock);
+    return take_locked(s, index, carve_blocks, rather_fresh, carved);
+  };
+  // Room is made where the limit or upstream refuses a chunk. That takes the other buckets' locks, so ours
+  // has to go.
+  try {
+    const magazine taken = take();
+    if (taken.head != nullptr || !make_room(own)) {
+      return taken;
     }
-    // The limit refuses a chunk. Trimming needs the other buckets' locks, so ours had to go.
-    make_room(own);
+  } catch (const std::bad_alloc&) {
+    if (!make_room(own)) {
+      throw;
+    }
   }
+  return take();
 }
 
-void depot::make_room(flushable* own) noexcept {
+bool depot::make_room(flushable* own) noexcept {
   request_trim(0);
   if (own != nullptr) {
     own->flush_for_trim();
   }
-  trim(0);
+  return trim(0) != 0 || own != nullptr;
 }
 
 magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,

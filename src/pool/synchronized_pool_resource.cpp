@@ -68,7 +68,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
       return allocate_slow(1, alignment);
     }
     engine_.honour_trims();
-    return unpooled_.allocate(bytes, alignment, [&] { engine_.make_room(); });
+    return unpooled_.allocate(bytes, alignment, [&] { return engine_.make_room(); });
   }
   const unsigned index = class_of(last);
   void* block = engine_.try_allocate(index);

@@ -6,10 +6,13 @@
 
 namespace cistern::detail {
 
-void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
+void unpooled_blocks::expect_possible(std::size_t bytes) const {
   if (bytes > PTRDIFF_MAX) {
     throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
   }
+}
+
+void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
   if (pass_through_) {
     return passed_.try_allocate(bytes, alignment, account_);
   }

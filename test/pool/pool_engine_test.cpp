@@ -115,20 +115,23 @@ BOOST_AUTO_TEST_CASE(what_upstream_throws_passes_and_changes_nothing) {
   const pool_options options = effective({});
   upstream_account account(&failing, options.max_bytes);
   pool_engine engine(options, account, nullptr);
-  const auto failures = cistern::testing::fail_every_allocation(failing, [&] {
-    std::vector<void*> blocks;
-    try {
-      for (const unsigned index : {class_64, class_single, class_of(1000)})
-        blocks.push_back(engine.try_allocate(index));
-    } catch (...) {
-      const unsigned indices[] = {class_64, class_single, class_of(1000)};
-      for (std::size_t i = 0; i < blocks.size(); ++i) engine.deallocate(indices[i], blocks[i]);
-      engine.release();
-      BOOST_TEST(account.bytes() == 0U);
-      throw;
-    }
-    engine.release();
-  });
+  const auto failures = cistern::testing::fail_every_allocation(
+      failing,
+      [&] {
+        std::vector<void*> blocks;
+        try {
+          for (const unsigned index : {class_64, class_single, class_of(1000)})
+            blocks.push_back(engine.try_allocate(index));
+        } catch (...) {
+          const unsigned indices[] = {class_64, class_single, class_of(1000)};
+          for (std::size_t i = 0; i < blocks.size(); ++i) engine.deallocate(indices[i], blocks[i]);
+          engine.release();
+          BOOST_TEST(account.bytes() == 0U);
+          throw;
+        }
+        engine.release();
+      },
+      {.mode = cistern::testing::failure_mode::from_then_on});
   BOOST_TEST(failures.failed_runs > 0U);
 }
 

@@ -611,7 +611,9 @@ BOOST_AUTO_TEST_CASE(every_failing_allocation_of_upstream_loses_nothing) {
           free_all(pool, requests);
         },
         [&](std::uint64_t) { BOOST_TEST(checked.outstanding_bytes() == 0U); }, {.mode = mode});
-    BOOST_TEST(result.failed_runs > 20U);
+    // What fails once and then goes well is asked for again, or less of it.
+    BOOST_TEST(result.failed_runs + result.absorbed_runs > 20U);
+    BOOST_TEST((result.failed_runs > 20U || mode == cistern::testing::failure_mode::once));
   }
 }
 

@@ -36,7 +36,7 @@ struct fixture {
   ~fixture() = default;
 
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = 16) {
-    return blocks.allocate(bytes, alignment, [&] { ++rooms_made; });
+    return blocks.allocate(bytes, alignment, [&] { return ++rooms_made > 0; });
   }
   [[nodiscard]] pool_statistics statistics() const {
     pool_statistics s;
@@ -67,7 +67,10 @@ BOOST_AUTO_TEST_CASE(room_is_made_once_before_a_refusal) {
   BOOST_TEST(f.rooms_made == 1);
   BOOST_TEST(f.statistics().oversize.live_blocks == 1U);
   // Where making room helps, nothing is refused.
-  void* const second = f.blocks.allocate(mib + 1, 16, [&] { f.blocks.deallocate(block, mib, 16); });
+  void* const second = f.blocks.allocate(mib + 1, 16, [&] {
+    f.blocks.deallocate(block, mib, 16);
+    return true;
+  });
   f.blocks.deallocate(second, mib + 1, 16);
 }
 
@@ -86,16 +89,19 @@ BOOST_AUTO_TEST_CASE(a_failure_of_upstream_changes_nothing) {
     checking_resource checked;
     cistern::testing::failing_resource failing(&checked);
     fixture f({.pass_through = pass_through}, &failing);
-    const auto failures = cistern::testing::fail_every_allocation(failing, [&] {
-      try {
-        void* const block = f.allocate(mib);
-        f.blocks.deallocate(block, mib, 16);
-      } catch (...) {
-        BOOST_TEST(f.statistics().oversize.live_blocks == 0U);
-        BOOST_TEST(f.account.bytes() == 0U);
-        throw;
-      }
-    });
+    const auto failures =
+        cistern::testing::fail_every_allocation(failing,
+                                                [&] {
+                                                  try {
+                                                    void* const block = f.allocate(mib);
+                                                    f.blocks.deallocate(block, mib, 16);
+                                                  } catch (...) {
+                                                    BOOST_TEST(f.statistics().oversize.live_blocks == 0U);
+                                                    BOOST_TEST(f.account.bytes() == 0U);
+                                                    throw;
+                                                  }
+                                                },
+                                                {.mode = cistern::testing::failure_mode::from_then_on});
     BOOST_TEST(failures.failed_runs > 0U);
   }
 }

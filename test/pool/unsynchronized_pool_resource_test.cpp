@@ -992,8 +992,9 @@ BOOST_AUTO_TEST_CASE(an_upstream_that_throws_at_any_call_changes_nothing) {
       unsynchronized_pool_resource pool(options, &upstream);
       const auto result = cistern::testing::fail_every_allocation(
           upstream, [&] { serve_once(pool, checked); }, {.mode = mode});
-      BOOST_TEST(result.failed_runs > 10U);
-      BOOST_TEST(result.absorbed_runs == 0U);
+      // What fails once and then goes well is asked for again, or less of it.
+      BOOST_TEST(result.failed_runs + result.absorbed_runs > 10U);
+      BOOST_TEST((result.absorbed_runs == 0U || mode == failure_mode::once));
     }
   }
 }

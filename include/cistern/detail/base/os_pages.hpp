@@ -8,6 +8,9 @@ namespace cistern::detail {
 /// Where a huge page may begin, and how large it is, on the systems that have them.
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 
+/// What no machine has. Where this much is refused, it isn't worth looking for among idle memory.
+inline constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
+
 /// The size of the system's pages, in bytes: a power of two. O(1); thread-safe.
 [[nodiscard]] std::size_t os_page_bytes() noexcept;
 

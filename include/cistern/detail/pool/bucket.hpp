@@ -157,9 +157,9 @@ struct alignas(64) bucket {
     return true;
   }
 
-  /// Gets one more chunk from upstream, to be carved; there must be nothing left to carve. Returns false
-  /// where the account's limit refuses even a chunk of one block. Passes on what upstream throws. O(1) but
-  /// for upstream.
+  /// Gets one more chunk from upstream, to be carved; there must be nothing left to carve. Where upstream
+  /// says `std::bad_alloc` it is asked for less, down to one block. Returns false where the account's limit
+  /// refuses even that. Passes on what upstream throws in the end. O(1) but for upstream.
   [[nodiscard]] bool add_chunk(const bucket_shape& shape, upstream_account& account);
 
   /// Gives a block that came singly, and is on no list, back to upstream. O(1).

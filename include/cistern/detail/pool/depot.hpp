@@ -62,8 +62,9 @@ class depot {
   /// move. Over a `chunk_source` only. Null, and nothing changed, where there is no memory.
   [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept;
 
-  /// Gives back everything idle that the calling thread can reach, its own cache included.
-  void make_room(flushable* own) noexcept;
+  /// Gives back everything idle that the calling thread can reach, its own cache included. False: there was
+  /// nothing, and asking again is vain.
+  [[nodiscard]] bool make_room(flushable* own) noexcept;
 
   /// How `block` can be given back, if it is of a bucket: for the rare caller who doesn't know. O(chunks).
   [[nodiscard]] std::optional<block_request> find(const void* block) const;

@@ -72,8 +72,8 @@ class pool_engine final : private cache_owner {
   /// to a `trim` on another one.
   void honour_trims() noexcept { cache_after_trims(); }
 
-  /// Gives back everything idle that this thread can reach.
-  void make_room() noexcept { depot_.make_room(cache_after_trims()); }
+  /// Gives back everything idle that this thread can reach. False: there was nothing.
+  [[nodiscard]] bool make_room() noexcept { return depot_.make_room(cache_after_trims()); }
 
   /// Gives idle chunks back until at most `keep_bytes` are idle. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
@@ -11,6 +12,7 @@
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
+#include <new>
 #include <optional>
 
 namespace cistern::detail {
@@ -26,19 +28,24 @@ class unpooled_blocks {
   /// Calls `release`.
   ~unpooled_blocks() { release(); }
 
-  /// A block, after `make_room()`, which gives back what the pool has idle, if `max_bytes` refused it at
-  /// first. Throws `bad_allocation`, and what upstream throws.
+  /// A block. If `max_bytes` refuses it, or upstream says `std::bad_alloc`, it is tried once more after
+  /// `make_room()`, which gives back what the pool has idle, or says false. Throws `bad_allocation`, and what
+  /// upstream throws.
   template <class MakeRoom>
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, MakeRoom make_room) {
-    void* block = try_allocate(bytes, alignment);
-    if (block == nullptr) {
-      make_room();
-      block = try_allocate(bytes, alignment);
+    expect_possible(bytes);
+    try {
+      if (void* block = try_allocate(bytes, alignment); block != nullptr) {
+        return block;
+      }
+    } catch (const std::bad_alloc&) {
+      if (bytes >= absurd_bytes || !make_room()) {
+        throw;
+      }
+      return or_refuse(try_allocate(bytes, alignment), bytes);
     }
-    if (block == nullptr) {
-      account_.refuse(bytes);
-    }
-    return block;
+    make_room();
+    return or_refuse(try_allocate(bytes, alignment), bytes);
   }
 
   /// `bytes`: what was asked for, or what was granted.
@@ -64,7 +71,15 @@ class unpooled_blocks {
   }
 
  private:
+  /// Throws where no object can have this size.
+  void expect_possible(std::size_t bytes) const;
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
+  [[nodiscard]] void* or_refuse(void* block, std::size_t bytes) const {
+    if (block == nullptr) {
+      account_.refuse(bytes);
+    }
+    return block;
+  }
 
   const bool pass_through_;
   const bool zero_on_free_;
