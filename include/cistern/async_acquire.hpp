@@ -1,7 +1,7 @@
 // async_acquire: waiting for a pooled object in a coroutine, in the same queue as blocked threads.
 #pragma once
 
-#include <cistern/detail/objects/shared_core.hpp>
+#include <cistern/detail/objects/shared_control.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/pool_error.hpp>
 
@@ -23,24 +23,24 @@ namespace detail {
 
 // What `co_await pool.acquire_async(...)` awaits. Lies in the coroutine's frame, and is its place in the
 // queue.
-template <class Core, class T, class Executor>
+template <class Control, class T, class Executor>
 class acquire_awaiter : private waiter {
  public:
-  acquire_awaiter(Core& core, acquire_request request, Executor executor, const source_location& where)
-      : core_(core), request_(std::move(request)), executor_(std::move(executor)), where_(where) {}
+  acquire_awaiter(Control& control, acquire_request request, Executor executor, const source_location& where)
+      : control_(control), request_(std::move(request)), executor_(std::move(executor)), where_(where) {}
   acquire_awaiter(const acquire_awaiter&) = delete;
   acquire_awaiter& operator=(const acquire_awaiter&) = delete;
   ~acquire_awaiter() {
     on_stop_.reset();
     if (queued) {
-      core_.abandon(*this);
+      control_.abandon(*this);
     } else if (grant_) {
-      core_.return_grant(*grant_);
+      control_.return_grant(*grant_);
     }
   }
 
   [[nodiscard]] bool await_ready() {
-    grant_ = core_.grant_at_once(request_);
+    grant_ = control_.grant_at_once(request_);
     return grant_.has_value();
   }
 
@@ -58,24 +58,24 @@ class acquire_awaiter : private waiter {
       on_stop_.emplace(request_.stop, cancel{this});
     }
     // Once queued, the coroutine may be running on another thread before this returns.
-    return core_.obtain_or_queue(*this, grant_, request_);
+    return control_.obtain_or_queue(*this, grant_, request_);
   }
 
   lease<T> await_resume() {
     on_stop_.reset();
     if (queued) {
-      grant_ = core_.collect(*this);
+      grant_ = control_.collect(*this);
     }
-    return core_.redeem_without_waiting(*std::exchange(grant_, std::nullopt), request_, where_);
+    return control_.redeem_without_waiting(*std::exchange(grant_, std::nullopt), request_, where_);
   }
 
  private:
   struct cancel {
     acquire_awaiter* self;
-    void operator()() const noexcept { self->core_.cancel(*self); }
+    void operator()() const noexcept { self->control_.cancel(*self); }
   };
 
-  Core& core_;
+  Control& control_;
   acquire_request request_;
   [[no_unique_address]] Executor executor_;
   source_location where_;
@@ -84,21 +84,21 @@ class acquire_awaiter : private waiter {
   std::optional<std::stop_callback<cancel>> on_stop_;
 };
 
-// The same for pools that never wait: what `Core::acquire` gives or throws.
-template <class Core, class T>
+// The same for pools that never wait: what `Control::acquire` gives or throws.
+template <class Control, class T>
 class immediate_acquire {
  public:
-  immediate_acquire(Core& core, acquire_request request, const source_location& where)
-      : core_(core), request_(std::move(request)), where_(where) {}
+  immediate_acquire(Control& control, acquire_request request, const source_location& where)
+      : control_(control), request_(std::move(request)), where_(where) {}
   immediate_acquire(const immediate_acquire&) = delete;
   immediate_acquire& operator=(const immediate_acquire&) = delete;
 
   [[nodiscard]] bool await_ready() const noexcept { return true; }
   void await_suspend(std::coroutine_handle<>) const noexcept {}
-  lease<T> await_resume() { return core_.acquire(request_, where_); }
+  lease<T> await_resume() { return control_.acquire(request_, where_); }
 
  private:
-  Core& core_;
+  Control& control_;
   acquire_request request_;
   source_location where_;
 };

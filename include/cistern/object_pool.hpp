@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cistern/async_acquire.hpp>
-#include <cistern/detail/objects/per_thread_pool_core.hpp>
-#include <cistern/detail/objects/shared_pool_core.hpp>
+#include <cistern/detail/objects/typed_per_thread_control.hpp>
+#include <cistern/detail/objects/typed_shared_control.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/object_lifecycle.hpp>
 #include <cistern/object_pool_options.hpp>
@@ -26,11 +26,11 @@ namespace cistern {
 
 namespace detail {
 template <class T, class Lifecycle, class Policy>
-struct pool_core;
+struct control_of;
 template <class T, class Lifecycle>
-struct pool_core<T, Lifecycle, shared> : std::type_identity<shared_pool_core<T, Lifecycle>> {};
+struct control_of<T, Lifecycle, shared> : std::type_identity<typed_shared_control<T, Lifecycle>> {};
 template <class T, class Lifecycle>
-struct pool_core<T, Lifecycle, per_thread> : std::type_identity<per_thread_pool_core<T, Lifecycle>> {};
+struct control_of<T, Lifecycle, per_thread> : std::type_identity<typed_per_thread_control<T, Lifecycle>> {};
 }  // namespace detail
 
 /// A pool of objects of type T, made by `Lifecycle` and given out one user at a time. `Policy` is `shared` or
@@ -60,12 +60,12 @@ class object_pool {
   explicit object_pool(const object_pool_options& options = {}, Lifecycle lifecycle = Lifecycle{},
                        std::pmr::memory_resource* resource = nullptr,
                        pool_clock clock = &std::chrono::steady_clock::now)
-      : core_(detail::make_core<core>(options, std::move(lifecycle), resource_or_new_delete(resource),
-                                      clock)) {}
+      : control_(detail::make_control<control>(options, std::move(lifecycle),
+                                               resource_or_new_delete(resource), clock)) {}
   object_pool(const object_pool&) = delete;
   object_pool& operator=(const object_pool&) = delete;
   /// Closes the pool.
-  ~object_pool() { core_->orphan(); }
+  ~object_pool() { control_->orphan(); }
 
   /// An idle object, or a new one, or, with `when_empty::block`, the next that is given back, waiting for at
   /// most `acquire_timeout`.
@@ -74,7 +74,7 @@ class object_pool {
   ///
   /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown to waits
   /// without an end, when every object has for a second been held by threads in such a wait on this pool.
-  lease<T> acquire(source_location where = source_location::current()) { return core_->acquire(where); }
+  lease<T> acquire(source_location where = source_location::current()) { return control_->acquire(where); }
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
   /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
@@ -82,7 +82,7 @@ class object_pool {
   std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
       create_is_noexcept) {
     try {
-      auto result = core_->try_acquire(where);
+      auto result = control_->try_acquire(where);
       return result ? std::optional(std::move(result)) : std::nullopt;
     } catch (const std::bad_alloc&) {
       if constexpr (!create_is_noexcept) {
@@ -96,12 +96,12 @@ class object_pool {
   /// whose creation outlives the deadline stays in the pool.
   lease<T> acquire_until(time_point deadline, std::stop_token stop = {},
                          source_location where = source_location::current()) {
-    return core_->acquire({deadline, std::move(stop), true}, where);
+    return control_->acquire({deadline, std::move(stop), true}, where);
   }
   /// As `acquire_until`, `timeout` from now; `forever` is no deadline.
   lease<T> acquire_for(duration timeout, std::stop_token stop = {},
                        source_location where = source_location::current()) {
-    return core_->acquire({core_->deadline_after(timeout), std::move(stop), true}, where);
+    return control_->acquire({control_->deadline_after(timeout), std::move(stop), true}, where);
   }
 
   /// `co_await pool.acquire_async()` is `acquire` for coroutines: it queues with the blocked threads, and
@@ -114,7 +114,7 @@ class object_pool {
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
   [[nodiscard]] auto acquire_async(Executor executor = {},
                                    source_location where = source_location::current()) {
-    return acquire_async_until(core_->deadline_after(core_->options().acquire_timeout), {},
+    return acquire_async_until(control_->deadline_after(control_->options().acquire_timeout), {},
                                std::move(executor), where);
   }
   /// As `acquire_async`, but waits until `deadline`, or until `stop` is triggered.
@@ -122,52 +122,52 @@ class object_pool {
   [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {},
                                          Executor executor = {},
                                          source_location where = source_location::current()) {
-    return core_->acquire_async({deadline, std::move(stop), true}, std::move(executor), where);
+    return control_->acquire_async({deadline, std::move(stop), true}, std::move(executor), where);
   }
 
   /// Takes in an object made elsewhere and returns true, if there is room for it; otherwise leaves it alone
   /// and returns false. The strong guarantee holds if T's move constructor has none to lose.
-  bool adopt(T&& object) requires std::move_constructible<T> { return core_->adopt(std::move(object)); }
+  bool adopt(T&& object) requires std::move_constructible<T> { return control_->adopt(std::move(object)); }
   /// Creates objects until `idle_objects` are idle, or there is no more room. Throws `pool_error`
   /// (`factory_failed`); those made before stay.
-  void warm(std::size_t idle_objects) { core_->warm(idle_objects); }
+  void warm(std::size_t idle_objects) { control_->warm(idle_objects); }
   /// Changes `max_size`. Idle objects beyond it are destroyed at once, those in use when they come back; new
   /// room goes to waiters. Throws `std::invalid_argument`.
-  void resize(std::size_t max_size) { core_->resize(max_size); }
+  void resize(std::size_t max_size) { control_->resize(max_size); }
   /// Destroys the idle objects for which `predicate(const T&)` is true; returns how many. While it looks,
   /// idle objects can't be acquired. If `predicate` throws, the objects not yet condemned stay. O(idle).
   template <std::predicate<const T&> Predicate>
   std::size_t evict_if(Predicate predicate) {
-    return core_->evict_if(predicate);
+    return control_->evict_if(predicate);
   }
   /// Destroys every object that exists now: the idle ones at once, the others when they come back.
-  void invalidate_all() noexcept { core_->invalidate_all(); }
+  void invalidate_all() noexcept { control_->invalidate_all(); }
   /// Destroys idle objects, those to be given out last first, until `keep_idle` are left; a per-thread pool
   /// only those that were idle before its last trim, too. Returns how many. O(idle).
-  std::size_t trim(std::size_t keep_idle = 0) noexcept { return core_->trim(keep_idle); }
+  std::size_t trim(std::size_t keep_idle = 0) noexcept { return control_->trim(keep_idle); }
   /// Does what time demands: ends waits whose deadline has passed, destroys objects idle too long or too old,
   /// lets a failing factory try again, keeps up `min_idle`. Returns when it next has work
   /// (`time_point::max()`: no time known). Errors of the factory are counted, not thrown. O(idle + waiting).
-  time_point maintain(time_point now) { return core_->maintain(now); }
-  time_point maintain() { return maintain(core_->now()); }
+  time_point maintain(time_point now) { return control_->maintain(now); }
+  time_point maintain() { return maintain(control_->now()); }
   /// From now on every acquire fails with `closed`, as do all waits. Idle objects are destroyed now, the
   /// others when they come back. Idempotent.
-  void close() noexcept { core_->close(); }
+  void close() noexcept { control_->close(); }
   /// Closes the pool, waits until every object has come back or `deadline` has passed, and reports those that
   /// have not.
-  [[nodiscard]] drain_report drain(time_point deadline) { return core_->drain(deadline); }
-  [[nodiscard]] drain_report drain(duration timeout) { return drain(core_->deadline_after(timeout)); }
+  [[nodiscard]] drain_report drain(time_point deadline) { return control_->drain(deadline); }
+  [[nodiscard]] drain_report drain(duration timeout) { return drain(control_->deadline_after(timeout)); }
 
   /// O(objects).
-  [[nodiscard]] object_pool_statistics statistics() const { return core_->statistics(); }
+  [[nodiscard]] object_pool_statistics statistics() const { return control_->statistics(); }
   /// Objects ready to be given out. O(1); O(threads) with `per_thread`.
-  [[nodiscard]] std::size_t idle() const noexcept { return core_->idle(); }
+  [[nodiscard]] std::size_t idle() const noexcept { return control_->idle(); }
   /// Whether the accounts and lists agree with each other: for tests.
-  [[nodiscard]] bool check_invariants() const noexcept { return core_->check_invariants(); }
+  [[nodiscard]] bool check_invariants() const noexcept { return control_->check_invariants(); }
 
  private:
-  using core = typename detail::pool_core<T, Lifecycle, Policy>::type;
-  core* core_;
+  using control = typename detail::control_of<T, Lifecycle, Policy>::type;
+  control* control_;
 };
 
 /// Makes a pool from functions: `create` returns an object; `reset(T&)`, `bool validate(T&)` and

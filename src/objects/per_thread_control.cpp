@@ -1,4 +1,4 @@
-#include <cistern/detail/objects/per_thread_core.hpp>
+#include <cistern/detail/objects/per_thread_control.hpp>
 
 #include <algorithm>
 #include <stdexcept>
@@ -28,8 +28,9 @@ const object_pool_options& validated_for_per_thread(const object_pool_options& o
 
 }  // namespace
 
-per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::memory_resource* resource,
-                                 slot_table::slot_type type, pool_clock clock)
+per_thread_control::per_thread_control(const object_pool_options& options,
+                                       std::pmr::memory_resource* resource, slot_table::slot_type type,
+                                       pool_clock clock)
     : object_pool_control(validated_for_per_thread(options), resource, type, clock),
       asymmetric_(asymmetric_fences()),
       time_mask_(is_system_clock(clock) ? 15 : 0) {
@@ -39,17 +40,17 @@ per_thread_core::per_thread_core(const object_pool_options& options, std::pmr::m
   serial_ = identity.serial;
 }
 
-per_thread_core::~per_thread_core() {
+per_thread_control::~per_thread_control() {
   while (object_cache* const cache = std::exchange(caches_, caches_ != nullptr ? caches_->next : nullptr)) {
     std::pmr::polymorphic_allocator<>(resource()).delete_object(cache);
   }
 }
 
-duration::rep per_thread_core::read_time() const noexcept {
+duration::rep per_thread_control::read_time() const noexcept {
   return std::max<duration::rep>(coarse_now().time_since_epoch().count(), 1);
 }
 
-void per_thread_core::limit_idle(std::size_t max_idle) noexcept {
+void per_thread_control::limit_idle(std::size_t max_idle) noexcept {
   max_idle_ = max_idle;
   cache_limit_ = static_cast<std::uint32_t>(std::min<std::size_t>(max_idle, object_cache::most_slots));
 }
@@ -57,7 +58,7 @@ void per_thread_core::limit_idle(std::size_t max_idle) noexcept {
 // ---- caches ----
 
 // This thread's cache, made if necessary; null if that fails.
-object_cache* per_thread_core::attach_cache() noexcept {
+object_cache* per_thread_control::attach_cache() noexcept {
   if (object_cache* const cache = find_cache()) {
     return cache;
   }
@@ -82,7 +83,7 @@ object_cache* per_thread_core::attach_cache() noexcept {
   return cache;
 }
 
-void per_thread_core::retire(object_cache& cache) noexcept {
+void per_thread_control::retire(object_cache& cache) noexcept {
   const section in(*this);
   // The owner itself, under the mutex: nobody else is at the list.
   while (pool_slot* const slot = cache.pop()) {
@@ -93,12 +94,12 @@ void per_thread_core::retire(object_cache& cache) noexcept {
   }
 }
 
-void per_thread_core::push_depot(pool_slot& slot) noexcept {
+void per_thread_control::push_depot(pool_slot& slot) noexcept {
   slot.link = std::exchange(depot_, &slot);
   ++depot_count_;
 }
 
-pool_slot* per_thread_core::pop_depot() noexcept {
+pool_slot* per_thread_control::pop_depot() noexcept {
   if (depot_ == nullptr) {
     return nullptr;
   }
@@ -106,7 +107,7 @@ pool_slot* per_thread_core::pop_depot() noexcept {
   return std::exchange(depot_, depot_->link);
 }
 
-void per_thread_core::fill_from_depot(object_cache& cache) noexcept {
+void per_thread_control::fill_from_depot(object_cache& cache) noexcept {
   const std::uint32_t wanted = std::min(batch, cache_limit_);
   while (depot_ != nullptr && cache.count() < wanted) {
     cache.push(*pop_depot());
@@ -114,7 +115,7 @@ void per_thread_core::fill_from_depot(object_cache& cache) noexcept {
 }
 
 // Moves half of what another thread keeps to the depot, and takes one of it.
-pool_slot* per_thread_core::steal() noexcept {
+pool_slot* per_thread_control::steal() noexcept {
   object_cache* const mine = find_cache();
   for (object_cache* victim = caches_; victim != nullptr; victim = victim->next) {
     if (victim == mine || victim->count() == 0 || !victim->try_claim(asymmetric_)) {
@@ -132,7 +133,7 @@ pool_slot* per_thread_core::steal() noexcept {
 }
 
 // Takes the objects out of every cache and keeps their owners out until `unclaim_everything`.
-pool_slot* per_thread_core::claim_everything() noexcept {
+pool_slot* per_thread_control::claim_everything() noexcept {
   for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     cache->claim(asymmetric_);
     while (pool_slot* const slot = cache->pop()) {
@@ -143,13 +144,13 @@ pool_slot* per_thread_core::claim_everything() noexcept {
   return std::exchange(depot_, nullptr);
 }
 
-void per_thread_core::unclaim_everything() noexcept {
+void per_thread_control::unclaim_everything() noexcept {
   for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     cache->unclaim();
   }
 }
 
-std::size_t per_thread_core::idle_count() noexcept {
+std::size_t per_thread_control::idle_count() noexcept {
   std::size_t count = depot_count_;
   for (const object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     count += cache->count();
@@ -158,7 +159,7 @@ std::size_t per_thread_core::idle_count() noexcept {
 }
 
 // Moves the older half of a full cache to the depot, so that the next objects find room again.
-void per_thread_core::make_room(object_cache& cache) noexcept {
+void per_thread_control::make_room(object_cache& cache) noexcept {
   if (cache.count() < cache_limit_) {
     return;
   }
@@ -177,7 +178,7 @@ void per_thread_core::make_room(object_cache& cache) noexcept {
 
 // ---- taking and giving back ----
 
-pool_slot* per_thread_core::take_elsewhere() {
+pool_slot* per_thread_control::take_elsewhere() {
   const section in(*this);
   if (closed_) {
     refuse(pool_errc::closed);
@@ -200,14 +201,14 @@ pool_slot* per_thread_core::take_elsewhere() {
   return nullptr;
 }
 
-void per_thread_core::expect_not_stopped(const acquire_request& request) {
+void per_thread_control::expect_not_stopped(const acquire_request& request) {
   if (request.stop.stop_requested()) {
     const section in(*this);
     refuse(closed_ ? pool_errc::closed : pool_errc::cancelled);
   }
 }
 
-void per_thread_core::put_back(pool_slot& slot) noexcept {
+void per_thread_control::put_back(pool_slot& slot) noexcept {
   destroy_reason reason{};
   {
     const section in(*this);

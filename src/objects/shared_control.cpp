@@ -1,4 +1,4 @@
-#include <cistern/detail/objects/shared_core.hpp>
+#include <cistern/detail/objects/shared_control.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -7,15 +7,15 @@
 
 namespace cistern::detail {
 
-shared_core::shared_core(const object_pool_options& options, std::pmr::memory_resource* resource,
-                         slot_table::slot_type type, pool_clock clock)
+shared_control::shared_control(const object_pool_options& options, std::pmr::memory_resource* resource,
+                               slot_table::slot_type type, pool_clock clock)
     : object_pool_control(validated(options), resource, type, clock),
       idle_(slots(), options.order, options.max_idle),
       max_size_(options.max_size) {
   idle_.open();
 }
 
-void shared_core::unlocking() noexcept {
+void shared_control::unlocking() noexcept {
   if (!closed_ && waiters_.empty() && accounts_.total() <= max_size_) {
     idle_.open();
   }
@@ -23,7 +23,7 @@ void shared_core::unlocking() noexcept {
 
 // ---- giving back ----
 
-std::optional<destroy_reason> shared_core::surplus_reason(const pool_slot& slot) noexcept {
+std::optional<destroy_reason> shared_control::surplus_reason(const pool_slot& slot) noexcept {
   if (closed_) {
     return destroy_reason::closed;
   }
@@ -38,7 +38,7 @@ std::optional<destroy_reason> shared_core::surplus_reason(const pool_slot& slot)
   return std::nullopt;
 }
 
-void shared_core::put_back(pool_slot& slot) noexcept {
+void shared_control::put_back(pool_slot& slot) noexcept {
   std::optional<destroy_reason> reason;
   {
     section in(*this);
@@ -53,8 +53,8 @@ void shared_core::put_back(pool_slot& slot) noexcept {
   dispose(slot, *reason);
 }
 
-std::optional<pool_grant> shared_core::replace(pool_slot& slot, destroy_reason reason,
-                                               bool insists) noexcept {
+std::optional<pool_grant> shared_control::replace(pool_slot& slot, destroy_reason reason,
+                                                  bool insists) noexcept {
   section in(*this);
   accounts_.remove(slot, reason);
   if (pool_slot* const other = closed_ ? nullptr : idle_.pop()) {
@@ -70,7 +70,7 @@ std::optional<pool_grant> shared_core::replace(pool_slot& slot, destroy_reason r
   return std::nullopt;
 }
 
-void shared_core::return_grant(pool_grant grant) noexcept {
+void shared_control::return_grant(pool_grant grant) noexcept {
   if (grant.slot != nullptr) {
     put_back(*grant.slot);
     return;
@@ -83,20 +83,20 @@ void shared_core::return_grant(pool_grant grant) noexcept {
 
 // ---- the whole pool ----
 
-bool shared_core::has_room_to_adopt() noexcept {
+bool shared_control::has_room_to_adopt() noexcept {
   return accounts_.total() < max_size_ && (!waiters_.empty() || idle_.count() < options_.max_idle);
 }
 
-bool shared_core::has_room_to_idle() noexcept {
+bool shared_control::has_room_to_idle() noexcept {
   return accounts_.total() < max_size_ && waiters_.empty() && idle_.count() < options_.max_idle;
 }
 
-pool_slot* shared_core::take_all_idle() noexcept {
+pool_slot* shared_control::take_all_idle() noexcept {
   const section in(*this);
   return idle_.take_all();
 }
 
-void shared_core::put_all_back(pool_slot* first) noexcept {
+void shared_control::put_all_back(pool_slot* first) noexcept {
   // LIFO: the last one put back is given out first, so begin with the end of the list.
   if (options_.order == reuse_order::lifo) {
     pool_slot* reversed = nullptr;
@@ -111,7 +111,7 @@ void shared_core::put_all_back(pool_slot* first) noexcept {
   }
 }
 
-void shared_core::invalidate_all() noexcept {
+void shared_control::invalidate_all() noexcept {
   pool_slot* idle_ones = nullptr;
   {
     const section in(*this);
@@ -122,7 +122,7 @@ void shared_core::invalidate_all() noexcept {
   dispose_all(idle_ones, destroy_reason::invalidated);
 }
 
-void shared_core::resize(std::size_t max_size) {
+void shared_control::resize(std::size_t max_size) {
   object_pool_options changed = options_;
   changed.max_size = max_size;
   changed.initial = changed.min_idle = 0;
@@ -139,7 +139,7 @@ void shared_core::resize(std::size_t max_size) {
   dispose_all(too_many, destroy_reason::surplus);
 }
 
-std::size_t shared_core::trim(std::size_t keep_idle) noexcept {
+std::size_t shared_control::trim(std::size_t keep_idle) noexcept {
   pool_slot* gone = nullptr;
   std::size_t count = 0;
   {
@@ -151,7 +151,7 @@ std::size_t shared_core::trim(std::size_t keep_idle) noexcept {
   return count;
 }
 
-void shared_core::close() noexcept {
+void shared_control::close() noexcept {
   pool_slot* idle_ones = nullptr;
   {
     section in(*this);
@@ -166,7 +166,7 @@ void shared_core::close() noexcept {
 
 // ---- time ----
 
-time_point shared_core::maintain(time_point time) {
+time_point shared_control::maintain(time_point time) {
   pool_slot* gone = nullptr;
   {
     section in(*this);
@@ -187,7 +187,7 @@ time_point shared_core::maintain(time_point time) {
 
 // Takes out the idle objects that are too old, as a list through `link` with the reason in each. What would
 // be given out last goes first, as long as more than `min_idle` are left.
-pool_slot* shared_core::expire_idle(time_point time) noexcept {
+pool_slot* shared_control::expire_idle(time_point time) noexcept {
   pool_slot* gone = nullptr;
   pool_slot* in_order = nullptr;  // within their lifetime; the one to be given out last comes first
   std::size_t left = 0;
@@ -215,7 +215,7 @@ pool_slot* shared_core::expire_idle(time_point time) noexcept {
   return gone;
 }
 
-time_point shared_core::next_work() noexcept {
+time_point shared_control::next_work() noexcept {
   time_point next = time_point::max();
   for (const waiter* one = waiters_.front(); one != nullptr; one = one->next) {
     next = std::min(next, one->deadline);
@@ -235,14 +235,14 @@ time_point shared_core::next_work() noexcept {
 
 // ---- reports ----
 
-void shared_core::report(object_pool_statistics& s) noexcept {
+void shared_control::report(object_pool_statistics& s) noexcept {
   s.waiting = waiters_.size();
   s.waited = waited_;
   s.wait_time = wait_time_;
   idle_.for_each([&](const pool_slot& slot) { s.retained_bytes += slot.retained_bytes; });
 }
 
-bool shared_core::policy_invariants() noexcept {
+bool shared_control::policy_invariants() noexcept {
   std::size_t listed = 0;
   bool none_leased = true;
   idle_.for_each([&](const pool_slot& slot) {

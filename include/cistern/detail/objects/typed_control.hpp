@@ -1,4 +1,4 @@
-// typed_core: what the control blocks of all policies do with objects of type T and the user's functions.
+// typed_control: what the control blocks of both policies do with objects of type T and the user's functions.
 #pragma once
 
 #include <cistern/detail/objects/lifecycle_calls.hpp>
@@ -16,27 +16,27 @@
 namespace cistern::detail {
 
 // A new control block, made and later destroyed with `resource`. Throws std::invalid_argument, pool_error.
-template <class Core, class Lifecycle>
-[[nodiscard]] Core* make_core(const object_pool_options& options, Lifecycle lifecycle,
-                              std::pmr::memory_resource* resource, pool_clock clock) {
+template <class Control, class Lifecycle>
+[[nodiscard]] Control* make_control(const object_pool_options& options, Lifecycle lifecycle,
+                                    std::pmr::memory_resource* resource, pool_clock clock) {
   std::pmr::polymorphic_allocator<> allocator(resource);
-  auto* const core = allocator.new_object<Core>(options, std::move(lifecycle), resource, clock);
+  auto* const control = allocator.new_object<Control>(options, std::move(lifecycle), resource, clock);
   try {
-    core->warm(options.initial);
+    control->warm(options.initial);
   } catch (...) {
-    core->orphan();
+    control->orphan();
     throw;
   }
-  return core;
+  return control;
 }
 
-// `Policy` is the untyped control block that it completes.
-template <class T, class Lifecycle, class Policy>
-class typed_core : public Policy {
+// `Untyped` is the control block that it completes.
+template <class T, class Lifecycle, class Untyped>
+class typed_control : public Untyped {
  public:
-  typed_core(const object_pool_options& options, Lifecycle lifecycle, std::pmr::memory_resource* resource,
-             pool_clock clock)
-      : Policy(options, resource, calls::slot_type, clock),
+  typed_control(const object_pool_options& options, Lifecycle lifecycle, std::pmr::memory_resource* resource,
+                pool_clock clock)
+      : Untyped(options, resource, calls::slot_type, clock),
         calls_{std::move(lifecycle)},
         lifetimes_(options.max_lifetime != off),
         ages_(lifetimes_ || options.idle_timeout != off ||
@@ -86,7 +86,7 @@ class typed_core : public Policy {
  protected:
   using calls = lifecycle_calls<T, Lifecycle>;
 
-  ~typed_core() = default;
+  ~typed_control() = default;
 
   // Makes what was given back fit for the next user; false if it had to be destroyed instead.
   [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
@@ -145,19 +145,19 @@ class typed_core : public Policy {
 
   // Whatever happens, each object ends up on one side or the other.
   struct eviction {
-    typed_core& core;
+    typed_control& control;
     pool_slot* rest;
     pool_slot* kept = nullptr;
     pool_slot** kept_end = &kept;
     pool_slot* gone = nullptr;
 
-    eviction(typed_core& owner, pool_slot* all) noexcept : core(owner), rest(all) {}
+    eviction(typed_control& owner, pool_slot* all) noexcept : control(owner), rest(all) {}
     eviction(const eviction&) = delete;
     eviction& operator=(const eviction&) = delete;
     ~eviction() {
       *kept_end = rest;
-      core.put_all_back(kept);
-      core.dispose_all(gone, destroy_reason::evicted);
+      control.put_all_back(kept);
+      control.dispose_all(gone, destroy_reason::evicted);
     }
   };
 

@@ -1,4 +1,5 @@
-// per_thread_core: everything of a per-thread object pool that doesn't depend on the type of its objects.
+// per_thread_control: the control block of a per-thread object pool, but for what depends on the type of its
+// objects.
 #pragma once
 
 #include <cistern/detail/objects/object_cache.hpp>
@@ -15,11 +16,11 @@ namespace cistern::detail {
 // then creates.
 //
 // Invariant, whenever no thread is inside: total == cached + depot + creating + objects in users' hands.
-class per_thread_core : public object_pool_control, public object_cache_home {
+class per_thread_control : public object_pool_control, public object_cache_home {
  public:
   // Throws std::invalid_argument.
-  per_thread_core(const object_pool_options& options, std::pmr::memory_resource* resource,
-                  slot_table::slot_type type, pool_clock clock);
+  per_thread_control(const object_pool_options& options, std::pmr::memory_resource* resource,
+                     slot_table::slot_type type, pool_clock clock);
 
   // Fast paths. Null, or false: take the slow one. `time` gets the time for reports of long holders: with the
   // system's clock, as it was a few acquires ago.
@@ -77,7 +78,7 @@ class per_thread_core : public object_pool_control, public object_cache_home {
   [[nodiscard]] duration::rep read_time() const noexcept;
 
  protected:
-  ~per_thread_core();
+  ~per_thread_control();
 
  private:
   [[nodiscard]] object_cache* find_cache() const noexcept {

@@ -1,9 +1,9 @@
-// shared_pool_core: acquiring from a shared object pool, and giving back to it.
+// typed_shared_control: the control block of a shared object pool of T: acquiring, and giving back.
 #pragma once
 
 #include <cistern/async_acquire.hpp>
-#include <cistern/detail/objects/shared_core.hpp>
-#include <cistern/detail/objects/typed_core.hpp>
+#include <cistern/detail/objects/shared_control.hpp>
+#include <cistern/detail/objects/typed_control.hpp>
 #include <cistern/lease.hpp>
 
 #include <memory_resource>
@@ -13,12 +13,12 @@
 namespace cistern::detail {
 
 template <class T, class Lifecycle>
-class shared_pool_core final : public typed_core<T, Lifecycle, shared_core> {
-  using base = typed_core<T, Lifecycle, shared_core>;
+class typed_shared_control final : public typed_control<T, Lifecycle, shared_control> {
+  using base = typed_control<T, Lifecycle, shared_control>;
 
  public:
   using base::base;
-  ~shared_pool_core() = default;
+  ~typed_shared_control() = default;
 
   lease<T> acquire(const source_location& where) {
     pool_slot* slot = this->take_idle();
@@ -48,8 +48,8 @@ class shared_pool_core final : public typed_core<T, Lifecycle, shared_core> {
   // Something to `co_await`, for a lease.
   template <class Executor>
   [[nodiscard]] auto acquire_async(acquire_request request, Executor executor, const source_location& where) {
-    return acquire_awaiter<shared_pool_core, T, Executor>(*this, std::move(request), std::move(executor),
-                                                          where);
+    return acquire_awaiter<typed_shared_control, T, Executor>(*this, std::move(request), std::move(executor),
+                                                              where);
   }
   // Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is
   // replaced by a new one, even while the factory should be left in peace.

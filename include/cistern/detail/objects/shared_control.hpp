@@ -1,4 +1,4 @@
-// shared_core: everything of a shared object pool that doesn't depend on the type of its objects.
+// shared_control: the control block of a shared object pool, but for what depends on the type of its objects.
 #pragma once
 
 #include <cistern/detail/objects/idle_objects.hpp>
@@ -29,11 +29,11 @@ struct pool_grant {
 // Invariants, whenever the mutex is free:
 //   total == idle + creating + objects in users' hands (or on their way in or out)
 //   waiters => shut, nothing idle, and no room to create (unless the factory is failing and pausing)
-class shared_core : public object_pool_control {
+class shared_control : public object_pool_control {
  public:
   // Throws std::invalid_argument.
-  shared_core(const object_pool_options& options, std::pmr::memory_resource* resource,
-              slot_table::slot_type type, pool_clock clock);
+  shared_control(const object_pool_options& options, std::pmr::memory_resource* resource,
+                 slot_table::slot_type type, pool_clock clock);
 
   // Fast path. Null: take the slow one.
   [[nodiscard]] pool_slot* take_idle() noexcept { return idle_.try_take(); }
@@ -83,7 +83,7 @@ class shared_core : public object_pool_control {
   void crossed_threads() noexcept final { crossed_threads_.store(true, std::memory_order_relaxed); }
 
  protected:
-  ~shared_core() = default;
+  ~shared_control() = default;
 
  private:
   // All below need the mutex.

@@ -1,5 +1,5 @@
 // Waiting for an object of a shared pool: who is served next, when a wait ends, and how.
-#include <cistern/detail/objects/shared_core.hpp>
+#include <cistern/detail/objects/shared_control.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -21,7 +21,7 @@ constexpr int yields_before_waiting = 8;
 
 // ---- granting ----
 
-std::optional<pool_grant> shared_core::grant_now(bool may_wait, pool_errc& why) noexcept {
+std::optional<pool_grant> shared_control::grant_now(bool may_wait, pool_errc& why) noexcept {
   if (closed_) {
     why = pool_errc::closed;
     return std::nullopt;
@@ -41,13 +41,13 @@ std::optional<pool_grant> shared_core::grant_now(bool may_wait, pool_errc& why) 
   return std::nullopt;
 }
 
-std::optional<pool_grant> shared_core::try_obtain() noexcept {
+std::optional<pool_grant> shared_control::try_obtain() noexcept {
   const section in(*this);
   pool_errc why{};
   return grant_now(false, why);
 }
 
-void shared_core::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
+void shared_control::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
   waiters_.unlink(one);
   one.outcome = outcome;
   one.slot = slot;
@@ -60,14 +60,14 @@ void shared_core::settle(section& in, waiter& one, wait_outcome outcome, pool_sl
   }
 }
 
-void shared_core::serve_waiters(section& in) noexcept {
+void shared_control::serve_waiters(section& in) noexcept {
   if (!waiters_.empty()) {
     serve_waiters(in, now());
   }
 }
 
 // Gives what there is to those who wait, the oldest first.
-void shared_core::serve_waiters(section& in, time_point time) noexcept {
+void shared_control::serve_waiters(section& in, time_point time) noexcept {
   while (waiter* const oldest = waiters_.front()) {
     if (pool_slot* const slot = idle_.pop()) {
       settle(in, *oldest, wait_outcome::object, slot);
@@ -88,7 +88,7 @@ void shared_core::serve_waiters(section& in, time_point time) noexcept {
 
 // ---- waiting ----
 
-void shared_core::enqueue(waiter& one) noexcept {
+void shared_control::enqueue(waiter& one) noexcept {
   one.since = coarse_now();
   ++waited_;
   ++pins_;
@@ -97,7 +97,7 @@ void shared_core::enqueue(waiter& one) noexcept {
 }
 
 // Throws if a caller that found nothing may not wait.
-void shared_core::admit_waiter(const acquire_request& request) {
+void shared_control::admit_waiter(const acquire_request& request) {
   const bool waits = options_.empty == when_empty::block && request.may_wait;
   if (!waits || waiters_.size() >= options_.max_waiters) {
     refuse(pool_errc::exhausted);
@@ -108,7 +108,7 @@ void shared_core::admit_waiter(const acquire_request& request) {
 }
 
 // What can be had without waiting; null if the caller must wait, and may. Throws if it may not.
-std::optional<pool_grant> shared_core::grant_or_admit(const acquire_request& request) {
+std::optional<pool_grant> shared_control::grant_or_admit(const acquire_request& request) {
   pool_errc why{};
   if (!closed_ && request.stop.stop_requested()) {
     refuse(pool_errc::cancelled);
@@ -123,7 +123,7 @@ std::optional<pool_grant> shared_core::grant_or_admit(const acquire_request& req
   return std::nullopt;
 }
 
-pool_grant shared_core::obtain(const acquire_request& request) {
+pool_grant shared_control::obtain(const acquire_request& request) {
   {
     const section in(*this);
     if (const auto grant = grant_or_admit(request)) {
@@ -145,7 +145,7 @@ pool_grant shared_core::obtain(const acquire_request& request) {
   return grant ? *grant : wait_in_queue(in, request);
 }
 
-pool_grant shared_core::wait_in_queue(section& in, const acquire_request& request) {
+pool_grant shared_control::wait_in_queue(section& in, const acquire_request& request) {
   std::condition_variable wake;
   waiter one;
   one.deadline = request.deadline;
@@ -175,7 +175,7 @@ pool_grant shared_core::wait_in_queue(section& in, const acquire_request& reques
 }
 
 // Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
-void shared_core::block(section& in, waiter& one) {
+void shared_control::block(section& in, waiter& one) {
   time_point check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
   while (one.outcome == wait_outcome::waiting) {
     const time_point wake_at = wake_time(one);
@@ -212,7 +212,7 @@ void shared_core::block(section& in, waiter& one) {
 }
 
 // When the thread of `one` has to look at the clock, by the pool's time.
-time_point shared_core::wake_time(const waiter& one) const noexcept {
+time_point shared_control::wake_time(const waiter& one) const noexcept {
   const bool watches_factory = failures_ > 0 && accounts_.creating() == 0 && accounts_.total() < max_size_ &&
                                waiters_.first_thread() == &one;
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
@@ -220,7 +220,7 @@ time_point shared_core::wake_time(const waiter& one) const noexcept {
 
 // Whether every object is held by a thread that waits here without end. A lease that ever came to another
 // thread makes the answer unknowable, and then it is no.
-bool shared_core::deadlocked(const waiter& one) const noexcept {
+bool shared_control::deadlocked(const waiter& one) const noexcept {
   if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || accounts_.total() == 0) {
     return false;
   }
@@ -238,13 +238,13 @@ bool shared_core::deadlocked(const waiter& one) const noexcept {
 
 // ---- coroutines ----
 
-std::optional<pool_grant> shared_core::grant_at_once(const acquire_request& request) noexcept {
+std::optional<pool_grant> shared_control::grant_at_once(const acquire_request& request) noexcept {
   pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
   return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
 }
 
-bool shared_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
-                                  const acquire_request& request) {
+bool shared_control::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
+                                     const acquire_request& request) {
   const section in(*this);
   if ((grant = grant_or_admit(request))) {
     return false;
@@ -254,21 +254,21 @@ bool shared_core::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
   return true;
 }
 
-void shared_core::cancel(waiter& one) noexcept {
+void shared_control::cancel(waiter& one) noexcept {
   section in(*this);
   if (one.queued && one.outcome == wait_outcome::waiting) {
     settle(in, one, wait_outcome::cancelled);
   }
 }
 
-pool_grant shared_core::collect(waiter& one) {
+pool_grant shared_control::collect(waiter& one) {
   const section in(*this);
   --pins_;
   one.queued = false;
   return outcome_of(one);
 }
 
-pool_grant shared_core::outcome_of(const waiter& one) {
+pool_grant shared_control::outcome_of(const waiter& one) {
   switch (one.outcome) {
     case wait_outcome::closed:
       refuse(pool_errc::closed);
@@ -281,7 +281,7 @@ pool_grant shared_core::outcome_of(const waiter& one) {
   }
 }
 
-void shared_core::abandon(waiter& one) noexcept {
+void shared_control::abandon(waiter& one) noexcept {
   std::optional<pool_grant> granted;
   {
     const section in(*this);

@@ -1,5 +1,5 @@
 // Upkeep of a per-thread pool as a whole: bounds, fading, the end, reports.
-#include <cistern/detail/objects/per_thread_core.hpp>
+#include <cistern/detail/objects/per_thread_control.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -16,7 +16,7 @@ constexpr duration trim_period = std::chrono::minutes{1};
 
 }  // namespace
 
-pool_slot* per_thread_core::take_all_idle() noexcept {
+pool_slot* per_thread_control::take_all_idle() noexcept {
   const section in(*this);
   pool_slot* const all = claim_everything();
   if (!closed_) {
@@ -25,14 +25,14 @@ pool_slot* per_thread_core::take_all_idle() noexcept {
   return all;
 }
 
-void per_thread_core::put_all_back(pool_slot* first) noexcept {
+void per_thread_control::put_all_back(pool_slot* first) noexcept {
   while (first != nullptr) {
     put_back(*std::exchange(first, first->link));
   }
 }
 
 // There is no bound on the objects in use, so it is the idle ones that are bounded.
-void per_thread_core::resize(std::size_t max_size) {
+void per_thread_control::resize(std::size_t max_size) {
   object_pool_options changed;
   changed.max_size = max_size;
   (void)validated(changed);
@@ -52,7 +52,7 @@ void per_thread_core::resize(std::size_t max_size) {
   dispose_all(surplus, destroy_reason::surplus);
 }
 
-void per_thread_core::invalidate_all() noexcept {
+void per_thread_control::invalidate_all() noexcept {
   pool_slot* gone = nullptr;
   {
     const section in(*this);
@@ -67,7 +67,7 @@ void per_thread_core::invalidate_all() noexcept {
 }
 
 template <class Condition>
-pool_slot* per_thread_core::take_if(Condition goes) noexcept {
+pool_slot* per_thread_control::take_if(Condition goes) noexcept {
   pool_slot* gone = nullptr;
   const auto sort_out = [&](pool_slot& slot, pool_slot*& kept) {
     pool_slot*& list = goes(slot) ? gone : kept;
@@ -96,7 +96,7 @@ pool_slot* per_thread_core::take_if(Condition goes) noexcept {
   return gone;
 }
 
-std::size_t per_thread_core::trim(std::size_t keep_idle) noexcept {
+std::size_t per_thread_control::trim(std::size_t keep_idle) noexcept {
   pool_slot* gone = nullptr;
   std::size_t count = 0;
   {
@@ -119,7 +119,7 @@ std::size_t per_thread_core::trim(std::size_t keep_idle) noexcept {
 
 // With an `idle_timeout`, what is too old by the clock; without one, a tick of `trim`. What is past its
 // lifetime in any case.
-time_point per_thread_core::maintain(time_point time) {
+time_point per_thread_control::maintain(time_point time) {
   const bool by_clock = options_.idle_timeout != off;
   if (!by_clock) {
     trim(options_.min_idle);
@@ -152,7 +152,7 @@ time_point per_thread_core::maintain(time_point time) {
   return may_fade ? std::min(next, later(time, trim_period)) : next;
 }
 
-void per_thread_core::close() noexcept {
+void per_thread_control::close() noexcept {
   pool_slot* gone = nullptr;
   {
     const section in(*this);
@@ -162,14 +162,14 @@ void per_thread_core::close() noexcept {
   dispose_all(gone, destroy_reason::closed);
 }
 
-void per_thread_core::orphan() noexcept {
+void per_thread_control::orphan() noexcept {
   unregister_pool({number_, serial_});
   object_pool_control::orphan();
 }
 
 // ---- reports ----
 
-void per_thread_core::report(object_pool_statistics& s) noexcept {
+void per_thread_control::report(object_pool_statistics& s) noexcept {
   const auto add = [&](const pool_slot& slot) { s.retained_bytes += slot.retained_bytes; };
   for (const pool_slot* slot = depot_; slot != nullptr; slot = slot->link) {
     add(*slot);
@@ -186,7 +186,7 @@ void per_thread_core::report(object_pool_statistics& s) noexcept {
   }
 }
 
-bool per_thread_core::policy_invariants() noexcept {
+bool per_thread_control::policy_invariants() noexcept {
   std::size_t in_depot = 0;
   for (const pool_slot* slot = depot_; slot != nullptr; slot = slot->link) {
     ++in_depot;

@@ -1,9 +1,9 @@
-// per_thread_pool_core: acquiring from a per-thread object pool, and giving back to it.
+// typed_per_thread_control: the control block of a per-thread object pool of T: acquiring, and giving back.
 #pragma once
 
 #include <cistern/async_acquire.hpp>
-#include <cistern/detail/objects/per_thread_core.hpp>
-#include <cistern/detail/objects/typed_core.hpp>
+#include <cistern/detail/objects/per_thread_control.hpp>
+#include <cistern/detail/objects/typed_control.hpp>
 #include <cistern/lease.hpp>
 
 #include <memory_resource>
@@ -12,12 +12,12 @@
 namespace cistern::detail {
 
 template <class T, class Lifecycle>
-class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_core> {
-  using base = typed_core<T, Lifecycle, per_thread_core>;
+class typed_per_thread_control final : public typed_control<T, Lifecycle, per_thread_control> {
+  using base = typed_control<T, Lifecycle, per_thread_control>;
 
  public:
   using base::base;
-  ~per_thread_pool_core() = default;
+  ~typed_per_thread_control() = default;
 
   lease<T> acquire(const source_location& where) {
     duration::rep time = 0;
@@ -55,7 +55,7 @@ class per_thread_pool_core final : public typed_core<T, Lifecycle, per_thread_co
   // There is never a need to wait, so the executor is not called.
   template <class Executor>
   [[nodiscard]] auto acquire_async(acquire_request request, const Executor&, const source_location& where) {
-    return immediate_acquire<per_thread_pool_core, T>(*this, std::move(request), where);
+    return immediate_acquire<typed_per_thread_control, T>(*this, std::move(request), where);
   }
 
   void give_back(pool_slot& slot) noexcept override {
