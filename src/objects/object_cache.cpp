@@ -54,8 +54,10 @@ bool object_cache::try_claim(bool asymmetric) noexcept {
   }
   if (!mine) {
     unclaim();
+    return false;
   }
-  return mine;
+  tsan_acquire(&busy_);
+  return true;
 }
 
 void object_cache::claim(bool asymmetric) noexcept {

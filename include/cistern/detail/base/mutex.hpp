@@ -20,19 +20,19 @@ class CISTERN_CAPABILITY("mutex") mutex {
     if (!take()) {
       lock_slow();
     }
-    tsan_acquire(this);
+    tsan_acquire(&state_);
   }
 
   [[nodiscard]] bool try_lock() noexcept CISTERN_TRY_ACQUIRE(true) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     const bool taken = take();
     if (taken) {
-      tsan_acquire(this);
+      tsan_acquire(&state_);
     }
     return taken;
   }
 
   void unlock() noexcept CISTERN_RELEASE() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    tsan_release(this);
+    tsan_release(&state_);
     if (state_.exchange(free, std::memory_order_release) == held_with_sleepers) {
       state_.notify_one();
     }

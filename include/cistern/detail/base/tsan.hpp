@@ -3,34 +3,47 @@
 
 // A program under ThreadSanitizer may be linked with a plain library, whose atomic operations the sanitizer
 // doesn't see: what one thread hands to another inside the library would be reported as a race of the user's.
-// So whoever hands over says so, in every build: one test of an address where there is no sanitizer. The
-// symbols are weak, and asked for by inline functions too, since of those the linker keeps one copy, which
-// may be a plain unit's.
-#if defined(__ELF__)
+// So the library's plain sources (which define CISTERN_LIBRARY_SOURCE) say what they hand over, in every
+// build: without a sanitizer that is a test of one address. Nobody else does: a user's instrumented code is
+// seen anyway, and plain code of a user is nothing that the sanitizer could judge. As both ends of a
+// hand-over may lie in different code, what is announced is the address of the atomic variable itself, which
+// is where the sanitizer keeps what instrumented code handed over.
+#if defined(__SANITIZE_THREAD__)
+#define CISTERN_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CISTERN_TSAN 1
+#endif
+#endif
+
+#if defined(CISTERN_LIBRARY_SOURCE) && defined(__ELF__) && !defined(CISTERN_TSAN)
+#define CISTERN_TELLS_TSAN 1
 extern "C" {
 [[gnu::weak]] void __tsan_acquire(void* address);
 [[gnu::weak]] void __tsan_release(void* address);
 }
+#else
+#define CISTERN_TELLS_TSAN 0
 #endif
 
 namespace cistern::detail {
 
-/// This thread sees from now on what others had done when they called `tsan_release` for the same address.
-/// Comes right after the atomic operation that takes over.
-inline void tsan_acquire([[maybe_unused]] const void* address) noexcept {
-#if defined(__ELF__)
+// Always inlined: a copy that a user's code brought along would do nothing.
+
+/// Right after an operation on `atomic` that takes over what others handed over by it.
+[[gnu::always_inline]] inline void tsan_acquire([[maybe_unused]] const void* atomic) noexcept {
+#if CISTERN_TELLS_TSAN
   if (__tsan_acquire != nullptr) {
-    __tsan_acquire(const_cast<void*>(address));
+    __tsan_acquire(const_cast<void*>(atomic));
   }
 #endif
 }
 
-/// What this thread has done up to now is seen by who calls `tsan_acquire` for the same address later. Comes
-/// right before the atomic operation that hands over.
-inline void tsan_release([[maybe_unused]] const void* address) noexcept {
-#if defined(__ELF__)
+/// Right before an operation on `atomic` that hands over what this thread has done up to now.
+[[gnu::always_inline]] inline void tsan_release([[maybe_unused]] const void* atomic) noexcept {
+#if CISTERN_TELLS_TSAN
   if (__tsan_release != nullptr) {
-    __tsan_release(const_cast<void*>(address));
+    __tsan_release(const_cast<void*>(atomic));
   }
 #endif
 }

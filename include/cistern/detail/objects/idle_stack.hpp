@@ -11,6 +11,7 @@
 // was done, if those who change what it checks shut the stack afterwards.
 #pragma once
 
+#include <cistern/detail/base/tsan.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 
 #include <atomic>
@@ -54,6 +55,7 @@ class idle_stack {
         return false;
       }
       slot.next_index.store(index_of(head), std::memory_order_relaxed);
+      tsan_release(&head_);
       // Release pairs with the acquire of the pop and of close().
       if (head_.compare_exchange_weak(head, changed(head, slot.index), std::memory_order_acq_rel,
                                       std::memory_order_acquire)) {
@@ -86,11 +88,13 @@ class idle_stack {
     while (!head_.compare_exchange_weak(head, changed(head, 0) | shut_bit, std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
     }
+    tsan_acquire(&head_);
     return index_of(head);
   }
 
   // Opens the shut stack with `top` on it. Needs the mutex.
   void open(std::uint32_t top) noexcept {
+    tsan_release(&head_);
     // A plain store will do, since nobody changes the head of a shut stack. Release: see try_push and
     // try_pop.
     head_.store(changed(head_.load(std::memory_order_relaxed) & ~shut_bit, top), std::memory_order_release);
@@ -131,6 +135,7 @@ class idle_stack {
         return nullptr;
       }
       if (head_.compare_exchange_weak(head, changed(head, next), std::memory_order_acquire)) {
+        tsan_acquire(&head_);
         return &slot;
       }
     }

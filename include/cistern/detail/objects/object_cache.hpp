@@ -16,6 +16,7 @@
 // owner's, too.
 #pragma once
 
+#include <cistern/detail/base/tsan.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 
 #include <array>
@@ -43,18 +44,25 @@ class alignas(64) object_cache {
     }
     // Seq_cst for the symmetric case; acquire pairs with the release in unclaim.
     if (claimed_.load(std::memory_order_seq_cst) == 0) [[likely]] {
+      tsan_acquire(&claimed_);
       return true;
     }
     leave();
     return false;
   }
   // Release pairs with the acquire in claim: the claimant sees the slots as we leave them.
-  void leave() noexcept { busy_.store(0, std::memory_order_release); }
+  void leave() noexcept {
+    tsan_release(&busy_);
+    busy_.store(0, std::memory_order_release);
+  }
 
   // For other threads, under the mutex. `try_claim` gives up if the owner doesn't leave soon; `claim` waits.
   [[nodiscard]] bool try_claim(bool asymmetric) noexcept;
   void claim(bool asymmetric) noexcept;
-  void unclaim() noexcept { claimed_.store(0, std::memory_order_release); }
+  void unclaim() noexcept {
+    tsan_release(&claimed_);
+    claimed_.store(0, std::memory_order_release);
+  }
 
   // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores
   // the next one loads, and a list makes that twice as long a chain.
