@@ -288,7 +288,7 @@ void bucket::discard(void* block, const bucket_shape& shape, upstream_account& a
 
 std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
                          std::size_t& surplus_bytes) noexcept {
-  if (chunks == nullptr) {
+  if (!may_have_free_chunks()) {
     return 0;
   }
   if (depth() == carved_blocks && idle_bytes_of_free(*this) <= surplus_bytes) {
@@ -356,6 +356,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     c = next;
   }
   depth_after_trim = static_cast<std::uint32_t>(std::min<std::size_t>(depth(), UINT32_MAX));
+  pushed_at_walk = surplus_bytes > 0 ? pushed : no_walk;
   limit_grant();
   return given_back_bytes;
 }

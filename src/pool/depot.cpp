@@ -352,6 +352,9 @@ bool depot::frees_are_in_order(unsigned index) const noexcept {
 std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
   shelf& s = shelves_[index];
   const scoped_lock guard(s.lock);
+  if (!s.blocks.may_have_free_chunks()) {
+    return 0;
+  }
   if (s.blocks.depth() == s.blocks.carved_blocks) {
     forget_magazines(s);  // nothing is live: the trim looks at no block
   } else {

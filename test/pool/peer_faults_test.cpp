@@ -18,6 +18,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/closable_resource.hpp"
 #include "../support/death.hpp"
 #include "../support/pool_checks.hpp"
 #include <sys/mman.h>
@@ -50,47 +51,6 @@ class page_aligned_resource : public std::pmr::memory_resource {
     return this == &other;
   }
   checking_resource upstream_;
-};
-
-// An upstream whose blocks have pages of their own, which can be closed: touching a closed one kills the
-// process.
-class closable_resource : public std::pmr::memory_resource {
- public:
-  explicit closable_resource(std::size_t most_bytes) : bytes_(most_bytes) {
-    void* const region =
-        ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (region == MAP_FAILED) throw std::bad_alloc();
-    region_ = static_cast<std::byte*>(region);
-  }
-  closable_resource(const closable_resource&) = delete;
-  closable_resource& operator=(const closable_resource&) = delete;
-  ~closable_resource() override { ::munmap(region_, bytes_); }
-
-  void close_all() { protect(region_, bytes_, PROT_NONE); }
-  void open_all() { protect(region_, bytes_, PROT_READ | PROT_WRITE); }
-  static void open(void* block, std::size_t bytes) {
-    protect(block, pages_for(bytes), PROT_READ | PROT_WRITE);
-  }
-
- private:
-  static std::size_t pages_for(std::size_t bytes) { return (bytes + page - 1) / page * page; }
-  static void protect(void* begin, std::size_t bytes, int access) {
-    if (::mprotect(begin, bytes, access) != 0) throw std::bad_alloc();
-  }
-  void* do_allocate(std::size_t bytes, std::size_t) override {
-    std::byte* const block = region_ + used_bytes_;
-    used_bytes_ += pages_for(bytes);
-    if (used_bytes_ > bytes_) throw std::bad_alloc();
-    return block;
-  }
-  void do_deallocate(void*, std::size_t, std::size_t) override {}
-  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
-    return this == &other;
-  }
-
-  std::size_t bytes_;
-  std::byte* region_ = nullptr;
-  std::size_t used_bytes_ = 0;
 };
 
 // Frees blocks in random order while all memory but the block and its two neighbours in order of allocation

@@ -83,6 +83,8 @@ struct alignas(64) bucket {
   std::size_t granted = 0;        ///< Blocks the idle budget allows to be kept here.
   std::int64_t moved_blocks = 0;  ///< Blocks listed by carving, not by a free, less those delisted by no hit.
   std::uint64_t discarded = 0;    ///< Frees passed on to upstream at once.
+  std::uint64_t pushed_at_walk = no_walk;  ///< `pushed` when `trim` last found that no chunk could go.
+  static constexpr std::uint64_t no_walk = UINT64_MAX;
   std::uint32_t chunk_count = 0;
   std::uint32_t depth_after_trim = 0;  ///< `depth()` when `trim` last ended: what the next one must be worth.
 
@@ -112,6 +114,12 @@ struct alignas(64) bucket {
 
   [[nodiscard]] bool is_worth_rewinding(std::size_t block_bytes) const noexcept {
     return depth() == carved_blocks && is_large(block_bytes);
+  }
+
+  /// Whether a chunk may have become free since `trim` last looked at all of them in vain: only a free can do
+  /// that.
+  [[nodiscard]] bool may_have_free_chunks() const noexcept {
+    return chunks != nullptr && (pushed != pushed_at_walk || fresh != nullptr || depth() == carved_blocks);
   }
 
   /// Makes a bucket without a live block like one whose chunks have just come from upstream, so that they are
@@ -174,8 +182,8 @@ struct alignas(64) bucket {
 
   /// Gives chunks without a live block back to upstream while `surplus_bytes` is above zero; each lowers it
   /// by its idle bytes (all but the record). Puts the rest of the list into address order. Only blocks on the
-  /// list count as free. Needs no memory. Returns the bytes given back. O(depth() * log(chunks)), and
-  /// O(chunks) where every block is free and may go.
+  /// list count as free. Needs no memory. Returns the bytes given back. O(depth() * log(chunks)), O(chunks)
+  /// where every block is free and may go, and O(1) where nothing was freed since all was looked at in vain.
   std::size_t trim(const bucket_shape& shape, upstream_account& account, std::size_t& surplus_bytes) noexcept;
 
   /// Gives every chunk back to upstream, live blocks or not; afterwards the bucket is empty, its counters
