@@ -1,0 +1,561 @@
+#include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/thread_directory.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <climits>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+namespace cistern::detail {
+namespace {
+
+// Never written: the thread that finds its word pointing here has no record of its own.
+constinit thread_record no_caches_yet{};
+constinit thread_record no_caches_any_more{.state = thread_record::phase::ended};
+
+// ThreadSanitizer takes its own state of a thread away in the last round: nothing that it watches may run
+// then.
+#if defined(__SANITIZE_THREAD__)
+#define CISTERN_LAST_ROUND (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CISTERN_LAST_ROUND (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
+#endif
+#endif
+#if !defined(CISTERN_LAST_ROUND)
+#define CISTERN_LAST_ROUND PTHREAD_DESTRUCTOR_ITERATIONS
+#endif
+constexpr std::uint32_t last_round = CISTERN_LAST_ROUND;
+
+/// An array in pages of its own. Nothing here may come from `malloc`, which may be what stands upon this.
+template <class T>
+class page_array {
+ public:
+  [[nodiscard]] static T* make(std::size_t count) noexcept {
+    return static_cast<T*>(map_pages(bytes_of(count), alignof(T)));  // zeros
+  }
+  static void free(T* array, std::size_t count) noexcept { unmap_pages(array, bytes_of(count)); }
+  /// How many there is room for, where there is room for `count`.
+  [[nodiscard]] static std::size_t capacity(std::size_t count) noexcept {
+    return bytes_of(count) / sizeof(T);
+  }
+
+ private:
+  static std::size_t bytes_of(std::size_t count) noexcept { return whole_pages(count * sizeof(T)); }
+};
+
+struct pool_entry {
+  std::uint64_t serial = 0;            ///< 0: no pool; guarded by the directory's lock.
+  cache_owner* owner = nullptr;        ///< Guarded by the directory's lock.
+  std::atomic<std::uint32_t> pins{0};  ///< Threads that are giving a cache back to `owner`.
+};
+
+/// Entries that never move, by id: segments of 64, 64, 128, 256, ... of them.
+class pool_entries {
+ public:
+  [[nodiscard]] pool_entry& operator[](std::uint32_t id) const noexcept {
+    const unsigned segment = segment_of(id);
+    return segments_[segment][id - first_of(segment)];
+  }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+
+  /// One more. False where there is no memory.
+  [[nodiscard]] bool grow() noexcept {
+    const unsigned segment = segment_of(size_);
+    if (size_ == first_of(segment)) {
+      segments_[segment] = page_array<pool_entry>::make(count_of(segment));
+      if (segments_[segment] == nullptr) {
+        return false;
+      }
+    }
+    ::new (&segments_[segment][size_ - first_of(segment)]) pool_entry;
+    ++size_;
+    return true;
+  }
+
+  void free() noexcept {
+    for (unsigned segment = 0; size_ > first_of(segment); ++segment) {
+      page_array<pool_entry>::free(segments_[segment], count_of(segment));
+    }
+    size_ = 0;
+  }
+
+ private:
+  static constexpr std::uint32_t first_segment = 64;
+  static unsigned segment_of(std::uint32_t id) noexcept {
+    return static_cast<unsigned>(std::bit_width(id / first_segment));
+  }
+  static std::uint32_t first_of(unsigned segment) noexcept {
+    return segment == 0 ? 0 : first_segment << (segment - 1);
+  }
+  static std::uint32_t count_of(unsigned segment) noexcept {
+    return segment == 0 ? first_segment : first_segment << (segment - 1);
+  }
+
+  std::array<pool_entry*, 27> segments_{};
+  std::uint32_t size_ = 0;
+};
+
+/// Ids that no pool has, the lowest first: small ids keep the threads' arrays short.
+class free_ids {
+ public:
+  /// Room for `count` ids in all, so that `put` needs no memory. False where there is none.
+  [[nodiscard]] bool reserve(std::size_t count) noexcept {
+    if (count <= capacity_) {
+      return true;
+    }
+    const std::size_t capacity = page_array<std::uint32_t>::capacity(std::max(count, 2 * capacity_));
+    std::uint32_t* const grown = page_array<std::uint32_t>::make(capacity);
+    if (grown == nullptr) {
+      return false;
+    }
+    std::copy_n(heap_, size_, grown);
+    free();
+    heap_ = grown;
+    capacity_ = capacity;
+    return true;
+  }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::uint32_t take() noexcept {
+    std::pop_heap(heap_, heap_ + size_, std::greater<>{});
+    return heap_[--size_];
+  }
+  void put(std::uint32_t id) noexcept {
+    heap_[size_++] = id;
+    std::push_heap(heap_, heap_ + size_, std::greater<>{});
+  }
+  void free() noexcept {
+    if (heap_ != nullptr) {
+      page_array<std::uint32_t>::free(heap_, capacity_);
+    }
+    heap_ = nullptr;
+    capacity_ = 0;
+  }
+
+ private:
+  std::uint32_t* heap_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+/// The records of all threads, those that are gone too, whose records the next ones take.
+class thread_records {
+ public:
+  /// A fresh one for a thread, or null. It is in use until `put_back`.
+  [[nodiscard]] thread_record* take() noexcept {
+    if (idle_ == nullptr && !add_batch()) {
+      return nullptr;
+    }
+    thread_record* const record = std::exchange(idle_, idle_->next);
+    make_fresh(*record);
+    record->previous = nullptr;
+    record->next = std::exchange(used_, record);
+    if (record->next != nullptr) {
+      record->next->previous = record;
+    }
+    return record;
+  }
+
+  void put_back(thread_record& record) noexcept {
+    if (record.all != record.table.data()) {
+      page_array<cache_reference>::free(record.all, record.size);
+      record.all = record.table.data();
+    }
+    (record.previous != nullptr ? record.previous->next : used_) = record.next;
+    if (record.next != nullptr) {
+      record.next->previous = record.previous;
+    }
+    record.next = std::exchange(idle_, &record);
+  }
+
+  /// All but `kept`, and those that are being given back, are nobody's any more.
+  void put_back_all_but(const thread_record* kept) noexcept {
+    for (thread_record* one = used_; one != nullptr;) {
+      thread_record& record = *std::exchange(one, one->next);
+      if (&record != kept && record.state == thread_record::phase::working) {
+        put_back(record);
+      }
+    }
+  }
+
+  void free() noexcept {
+    for (thread_record* one = used_; one != nullptr;) {
+      put_back(*std::exchange(one, one->next));
+    }
+    while (batches_ != nullptr) {
+      page_array<batch>::free(std::exchange(batches_, batches_->older), 1);
+    }
+    idle_ = nullptr;
+  }
+
+ private:
+  struct batch {
+    batch* older;
+    std::array<thread_record, 56> records;
+  };
+  static_assert(sizeof(batch) <= 64 * 1024);
+
+  static void make_fresh(thread_record& record) noexcept {
+    record.table.fill({});
+    record.all = record.table.data();
+    record.size = thread_record::table_size;
+    record.rounds = 0;
+    record.state = thread_record::phase::working;
+  }
+
+  [[nodiscard]] bool add_batch() noexcept {
+    batch* const added = page_array<batch>::make(1);
+    if (added == nullptr) {
+      return false;
+    }
+    added->older = std::exchange(batches_, added);
+    for (auto one = added->records.rbegin(); one != added->records.rend(); ++one) {
+      one->next = std::exchange(idle_, &*one);
+    }
+    return true;
+  }
+
+  batch* batches_ = nullptr;
+  thread_record* used_ = nullptr;
+  thread_record* idle_ = nullptr;
+};
+
+/// Where the serial numbers of a copy of the library begin. Another copy, or the next one at the same
+/// address, begins far away: a thread never takes a pool of one for a pool of the other.
+std::uint64_t first_serial(const void* copy) noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  std::uint64_t z = reinterpret_cast<std::uintptr_t>(copy);
+  for (const auto part : {now.tv_sec, now.tv_nsec}) {  // splitmix64's mixing, once for each
+    z = (z + static_cast<std::uint64_t>(part)) * 0x9e3779b97f4a7c15U;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    z ^= z >> 31;
+  }
+  return z;
+}
+
+}  // namespace
+
+/// One in each copy of the library, there from before the first constructor, and never destroyed: pools may
+/// die, and threads end, after static destructors.
+///
+/// Its lock is taken by the birth and death of a pool, the first cache and the end of a thread, and fork;
+/// never while a lock of a pool is held, and no pool is called under it.
+class thread_directory final : private fork_participant {
+ public:
+  /// `of_this_thread`: the calling thread's `this_thread_record` of the copy that this directory is in.
+  constexpr explicit thread_directory(thread_record*& (*of_this_thread)() noexcept) noexcept
+      : word_(of_this_thread) {}
+
+  [[nodiscard]] thread_record*& word() const noexcept { return word_(); }
+
+  [[nodiscard]] cache_ticket enroll(cache_owner& owner);
+  void withdraw(cache_ticket& ticket) noexcept;
+  void renew(cache_ticket& ticket) noexcept;
+  /// This thread's record, made if need be; or null.
+  [[nodiscard]] thread_record* record() noexcept;
+
+  /// The directory's copy of the library is unloaded while the process goes on.
+  void unload() noexcept;
+
+ private:
+  void start();
+  static void end_of_thread(void* record) noexcept;
+  void give_back_caches(thread_record& record) noexcept;
+  /// The pool, kept alive until `unpin`; or null if it is gone.
+  [[nodiscard]] pool_entry* pin(std::uint32_t id, std::uint64_t serial) noexcept;
+  static void unpin(pool_entry& entry) noexcept;
+  static void wait_until_unpinned(pool_entry& entry) noexcept;
+  [[nodiscard]] std::uint64_t next_serial() noexcept CISTERN_REQUIRES(lock_);
+  bool each_lock(lock_visitor& visit) noexcept override { return visit(lock_); }
+  void forget_other_threads() noexcept override;
+
+  thread_record*& (*const word_)() noexcept;
+  std::atomic<bool> started_{false};
+  std::atomic<std::uint64_t> key_plus_one_{0};
+  std::atomic<std::uint32_t> ending_threads_{0};  ///< Inside of `end_of_thread`.
+  mutex lock_;
+  pool_entries entries_ CISTERN_GUARDED_BY(lock_);
+  free_ids free_ids_ CISTERN_GUARDED_BY(lock_);
+  thread_records records_ CISTERN_GUARDED_BY(lock_);
+  std::uint64_t last_serial_ CISTERN_GUARDED_BY(lock_) = 0;
+};
+
+constinit thread_local thread_record* this_thread_record = &no_caches_yet;
+
+namespace {
+
+thread_record*& this_copys_word() noexcept {
+  return this_thread_record;
+}
+
+constinit thread_directory here{this_copys_word};
+
+// ---- loading and unloading ----
+//
+// A module's destructors run when it is unloaded, but also when the process exits, and then other threads may
+// still be at work. At exit, what was registered with atexit has run before any of them.
+
+constinit std::atomic<bool> may_be_unloading{false};
+constinit bool unloading = false;
+
+void note_exit() noexcept {
+  may_be_unloading.store(false, std::memory_order_relaxed);
+}
+[[gnu::constructor(101)]] void note_load() noexcept {
+  may_be_unloading.store(std::atexit(note_exit) == 0, std::memory_order_relaxed);
+}
+
+// The first destructor of the module to run, and (by its priority) the last.
+[[gnu::destructor]] void begin_unload() noexcept {
+  unloading = may_be_unloading.load(std::memory_order_relaxed);
+}
+[[gnu::destructor(101)]] void end_unload() noexcept {
+  if (unloading) {
+    here.unload();
+  }
+}
+
+}  // namespace
+
+// May be run by several threads at once. No lock, since a fork could leave it locked in the child.
+void thread_directory::start() {
+  if (started_.load(std::memory_order_acquire)) {
+    return;
+  }
+  hold_at_fork(*this);
+  pthread_key_t key{};
+  if (const int error = ::pthread_key_create(&key, end_of_thread); error != 0) {
+    throw std::system_error(error, std::generic_category(), "cistern: pthread_key_create");
+  }
+  std::uint64_t none = 0;
+  if (!key_plus_one_.compare_exchange_strong(none, std::uint64_t{key} + 1, std::memory_order_relaxed)) {
+    ::pthread_key_delete(key);
+  }
+  started_.store(true, std::memory_order_release);
+}
+
+// ---- pools ----
+
+std::uint64_t thread_directory::next_serial() noexcept {
+  if (last_serial_ == 0) {
+    last_serial_ = first_serial(this);
+  }
+  last_serial_ += last_serial_ == UINT64_MAX ? 2 : 1;
+  return last_serial_;
+}
+
+cache_ticket thread_directory::enroll(cache_owner& owner) {
+  start();
+  const scoped_lock guard(lock_);
+  if (free_ids_.empty()) {
+    if (!free_ids_.reserve(std::size_t{entries_.size()} + 1) || !entries_.grow()) {
+      throw std::bad_alloc();
+    }
+    free_ids_.put(entries_.size() - 1);
+  }
+  const std::uint32_t id = free_ids_.take();
+  pool_entry& entry = entries_[id];
+  entry.serial = next_serial();
+  entry.owner = &owner;
+  cache_ticket ticket;
+  ticket.become(id, entry.serial);
+  ticket.directory_ = this;
+  return ticket;
+}
+
+void thread_directory::wait_until_unpinned(pool_entry& entry) noexcept {
+  std::atomic<std::uint32_t>& pins = entry.pins;
+  // Acquire pairs with the release in `unpin`: what the ending thread did to the pool is seen.
+  for (std::uint32_t seen = pins.load(std::memory_order_acquire); seen != 0;
+       seen = pins.load(std::memory_order_acquire)) {
+    pins.wait(seen, std::memory_order_relaxed);
+  }
+}
+
+void thread_directory::withdraw(cache_ticket& ticket) noexcept {
+  pool_entry* entry = nullptr;
+  {
+    const scoped_lock guard(lock_);
+    entry = &entries_[ticket.id_];
+    entry->serial = 0;  // from here on nobody pins it
+  }
+  wait_until_unpinned(*entry);
+  const scoped_lock guard(lock_);
+  entry->owner = nullptr;
+  free_ids_.put(ticket.id_);
+}
+
+void thread_directory::renew(cache_ticket& ticket) noexcept {
+  pool_entry* entry = nullptr;
+  {
+    const scoped_lock guard(lock_);
+    entry = &entries_[ticket.id_];
+    entry->serial = next_serial();
+    ticket.become(ticket.id_, entry->serial);
+  }
+  wait_until_unpinned(*entry);
+}
+
+pool_entry* thread_directory::pin(std::uint32_t id, std::uint64_t serial) noexcept {
+  const scoped_lock guard(lock_);
+  pool_entry& entry = entries_[id];
+  if (entry.serial != serial) {
+    return nullptr;
+  }
+  entry.pins.fetch_add(1, std::memory_order_relaxed);  // ordered by lock_
+  return &entry;
+}
+
+void thread_directory::unpin(pool_entry& entry) noexcept {
+  entry.pins.fetch_sub(1, std::memory_order_release);
+  entry.pins.notify_all();  // entries never move
+}
+
+// ---- threads ----
+
+// The C library may allocate when it is told of a key: who stands under malloc mustn't be asked for a cache
+// then.
+thread_record* thread_directory::record() noexcept {
+  thread_record*& mine = word();
+  if (mine->state != thread_record::phase::fresh) {
+    return mine->state == thread_record::phase::working ? mine : nullptr;
+  }
+  mine = &no_caches_any_more;
+  thread_record* made = nullptr;
+  {
+    const scoped_lock guard(lock_);
+    made = records_.take();
+  }
+  const auto key = static_cast<pthread_key_t>(key_plus_one_.load(std::memory_order_relaxed) - 1);
+  if (made != nullptr && ::pthread_setspecific(key, made) != 0) {
+    const scoped_lock guard(lock_);
+    records_.put_back(*std::exchange(made, nullptr));
+  }
+  mine = made != nullptr ? made : &no_caches_yet;
+  return made;
+}
+
+// Destructors of other keys, which run in no order that can be relied on, and those of thread_local objects,
+// which run before, give things back to pools as well. So the caches go as late as the system allows: what is
+// given back in between finds them, and no lock is taken for it.
+void thread_directory::end_of_thread(void* value) noexcept {
+  here.ending_threads_.fetch_add(1, std::memory_order_relaxed);
+  auto& record = *static_cast<thread_record*>(value);
+  const auto key = static_cast<pthread_key_t>(here.key_plus_one_.load(std::memory_order_relaxed) - 1);
+  if (++record.rounds >= last_round || ::pthread_setspecific(key, &record) != 0) {
+    here.give_back_caches(record);
+  }
+  // Release pairs with the acquire in `unload`: nothing of this may come after that.
+  here.ending_threads_.fetch_sub(1, std::memory_order_release);
+}
+
+// What a pool gives on to an upstream that is a pool as well goes there without a cache, as does all that
+// comes later: the system would tell of this thread's end no more.
+void thread_directory::give_back_caches(thread_record& record) noexcept {
+  record.state = thread_record::phase::ended;
+  word() = &no_caches_any_more;
+  for (std::uint32_t id = record.size; id-- > 0;) {
+    const cache_reference last = record.all[id];
+    if (last.cache == nullptr) {
+      continue;
+    }
+    if (pool_entry* const entry = pin(id, last.serial); entry != nullptr) {
+      entry->owner->retire(last.cache);
+      unpin(*entry);
+    }
+  }
+  const scoped_lock guard(lock_);
+  records_.put_back(record);
+}
+
+// Their pins and records are nobody's any more. Their caches are for their pools to deal with.
+void thread_directory::forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  for (std::uint32_t id = 0; id < entries_.size(); ++id) {
+    entries_[id].pins.store(0, std::memory_order_relaxed);
+  }
+  ending_threads_.store(0, std::memory_order_relaxed);
+  records_.put_back_all_but(word());
+}
+
+// ---- the end ----
+
+// Without the key the system calls nobody here when a thread ends. A thread that ends right now may have read
+// the key's destructor already: those inside are waited for. Nothing can be done for one that is between that
+// reading and the counter's first instruction, or between the counter's last and the return.
+void thread_directory::unload() noexcept {
+  if (!started_.load(std::memory_order_acquire)) {
+    return;
+  }
+  ::pthread_key_delete(static_cast<pthread_key_t>(key_plus_one_.load(std::memory_order_relaxed) - 1));
+  while (ending_threads_.load(std::memory_order_acquire) != 0) {
+    ::sched_yield();
+  }
+  const scoped_lock guard(lock_);
+  records_.free();
+  entries_.free();
+  free_ids_.free();
+}
+
+// ---- from outside ----
+
+cache_ticket enroll(cache_owner& owner) {
+  return here.enroll(owner);
+}
+
+void cache_ticket::withdraw() noexcept {
+  directory_->withdraw(*this);
+}
+void cache_ticket::renew() noexcept {
+  directory_->renew(*this);
+}
+
+void* cache_ticket::find() const noexcept {
+  thread_record& record = *directory_->word();
+  if (id_ >= record.size || record.all[id_].serial != serial_) {
+    return nullptr;
+  }
+  record.table[id_ % thread_record::table_size] = record.all[id_];
+  return record.all[id_].cache;
+}
+
+bool cache_ticket::thread_takes_caches() const noexcept {
+  return directory_->word()->state != thread_record::phase::ended;
+}
+
+bool cache_ticket::remember(void* cache) const noexcept {
+  thread_record* const record = directory_->record();
+  if (record == nullptr) {
+    return false;
+  }
+  if (id_ >= record->size) {
+    const std::size_t size = page_array<cache_reference>::capacity(std::max(2 * record->size, id_ + 1));
+    cache_reference* const grown = page_array<cache_reference>::make(size);
+    if (grown == nullptr) {
+      return false;
+    }
+    std::copy_n(record->all, record->size, grown);
+    cache_reference* const old = std::exchange(record->all, grown);
+    const std::uint32_t old_size = std::exchange(record->size, static_cast<std::uint32_t>(size));
+    if (old != record->table.data()) {
+      page_array<cache_reference>::free(old, old_size);
+    }
+  }
+  record->all[id_] = {serial_, cache};
+  record->table[id_ % thread_record::table_size] = record->all[id_];
+  return true;
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,51 @@
+// fork_fault: forks, and says what went wrong in the child.
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <system_error>
+
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// ThreadSanitizer does not support threads in the child of a program with threads.
+#if defined(__SANITIZE_THREAD__)
+#define CISTERN_TEST_CHILD_THREADS 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CISTERN_TEST_CHILD_THREADS 0
+#endif
+#endif
+#if !defined(CISTERN_TEST_CHILD_THREADS)
+#define CISTERN_TEST_CHILD_THREADS 1
+#endif
+
+namespace cistern::test_support {
+
+inline constexpr bool child_can_start_threads = CISTERN_TEST_CHILD_THREADS != 0;
+
+/// Forks; the child runs `in_child` and must come to its end before its alarm. Returns what went wrong.
+template <class F>
+std::string fork_fault(F in_child) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    throw std::system_error(errno, std::generic_category(), "fork");
+  }
+  if (child == 0) {
+    ::alarm(60);  // a lock that nobody lets go of would hang it
+    in_child();
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status)) {
+    return "the child was killed by signal " + std::to_string(WTERMSIG(status));
+  }
+  return WEXITSTATUS(status) == 0 ? "" : "the child exited with " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace cistern::test_support
