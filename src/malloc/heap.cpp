@@ -105,6 +105,7 @@ heap::phase heap::begin() noexcept {
 void heap::make_pool() noexcept {
   making_pool = true;
   new (&storage.pool) pool_over_pages;
+  watch_heap_threads();
   making_pool = false;
 }
 
@@ -125,9 +126,20 @@ void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept
   }
   const std::size_t last = block_last_byte(bytes, alignment);
   if (served_by == phase::working && is_pooled(last, alignment)) {
-    return engine().try_allocate(class_of(last));
+    void* const block = engine().try_allocate(class_of(last));
+    follow_cache();
+    return block;
   }
   return allocate_large(bytes, alignment);
+}
+
+// After an operation that may have given this thread a cache.
+void heap::follow_cache() noexcept {
+  if (!has_heap_slots()) {
+    if (thread_cache* const cache = engine().known_cache(); cache != nullptr) {
+      use_heap_slots(*cache);
+    }
+  }
 }
 
 // What the pool keeps idle may be what is missing.
@@ -167,6 +179,7 @@ void heap::deallocate_slow(void* block) noexcept {
     large_blocks::deallocate(block);
   } else if (code != 0) {
     engine().deallocate(code - 1U, block);
+    follow_cache();
   } else {
     CISTERN_EXPECTS(current_phase() == phase::passing_through, "free of a block that isn't of this heap",
                     reinterpret_cast<std::uintptr_t>(block));

@@ -95,6 +95,7 @@ class heap {
   [[nodiscard]] static phase begin() noexcept;
   static void make_pool() noexcept;
 
+  static void follow_cache() noexcept;
   static void expect_class(const void* block, unsigned index) noexcept;
   static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;

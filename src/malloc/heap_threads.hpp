@@ -1,9 +1,7 @@
-// heap_threads: how a thread finds its cache in the heap, the only pool of its engine.
+// heap_threads: the short way to a thread's cache in the heap, over the directory of thread caches.
 #pragma once
 
 #include <cistern/detail/pool/thread_cache.hpp>
-
-#include <array>
 
 namespace cistern::detail {
 
@@ -12,17 +10,11 @@ namespace cistern::detail {
 /// uses allocates.
 extern constinit thread_local cache_slot* heap_slots __attribute__((tls_model("initial-exec")));
 
-/// Keeps this thread from getting a cache while it lives: what is allocated meanwhile comes from the depot.
-/// For the moments when the system is asked to call us at a thread's end, and may itself allocate.
-class cache_pause {
- public:
-  cache_pause() noexcept;
-  ~cache_pause();
-  cache_pause(const cache_pause&) = delete;
-  cache_pause& operator=(const cache_pause&) = delete;
-
- private:
-  bool before_;
-};
+/// Whether `heap_slots` belong to a cache.
+[[nodiscard]] bool has_heap_slots() noexcept;
+/// To be called once the heap's pool is made, and before the next.
+void watch_heap_threads();
+/// `heap_slots` are those of this cache from now on, until this thread gives it back.
+void use_heap_slots(thread_cache& cache) noexcept;
 
 }  // namespace cistern::detail

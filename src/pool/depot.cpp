@@ -412,18 +412,9 @@ void depot::check_invariants() const noexcept {
   }
 }
 
-void depot::lock_all() noexcept {
-  budget_lock_.lock();
-  for (shelf& s : shelves_) {
-    s.lock.lock();
-  }
-}
-
-void depot::unlock_all() noexcept {
-  for (shelf& s : shelves_) {
-    s.lock.unlock();
-  }
-  budget_lock_.unlock();
+bool depot::each_lock(lock_visitor& visit) noexcept {
+  return visit(budget_lock_) &&
+         std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); });
 }
 
 }  // namespace cistern::detail

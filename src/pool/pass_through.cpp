@@ -5,7 +5,7 @@
 namespace cistern::detail {
 
 void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
-  // Upstream is called under the lock, so that no thread is inside of it while `lock` is held around a fork.
+  // Upstream is called under the lock, so that no thread is inside of it while it is held at a fork.
   const std::lock_guard guard(mutex_);
   void* block = account.try_allocate(bytes, alignment);
   if (block == nullptr) {

@@ -10,17 +10,23 @@ namespace cistern::detail {
 pool_engine::pool_engine(const pool_options& options, upstream_account& account, unpooled_blocks* beside)
     : account_(account), beside_(beside), depot_(options, account) {
   ticket_ = enroll(*this);
-  table_offset_bytes_ = thread_table_offset(ticket_.id);
+  try {
+    hold_at_fork(*this);
+  } catch (...) {
+    ticket_.withdraw();
+    throw;
+  }
 }
 
 pool_engine::~pool_engine() {
-  withdraw(ticket_);
+  ticket_.withdraw();
+  let_go_at_fork(*this);
   free_caches(true);
   depot_.release();
 }
 
 void pool_engine::release() noexcept {
-  ticket_ = renew(ticket_);  // no thread finds its old cache any more
+  ticket_.renew();  // no thread finds its old cache any more
   free_caches(true);
   depot_.release();
 }
@@ -32,13 +38,13 @@ void* pool_engine::try_allocate(unsigned index) {
       return cache->try_refill(index);
     }
   }
-  return depot_.try_allocate(index, cache_after_trims());
+  return depot_.try_allocate(index, as_flushable(cache_after_trims()).get());
 }
 
 // A block that comes singly and has just come is zero already: most of it may never be touched.
 void* pool_engine::try_allocate_zeroed_single(unsigned index) {
   bool fresh = false;
-  const magazine taken = depot_.try_take(index, 1, false, fresh, cache_after_trims());
+  const magazine taken = depot_.try_take(index, 1, false, fresh, as_flushable(cache_after_trims()).get());
   if (taken.head == nullptr) {
     return nullptr;
   }
@@ -80,11 +86,11 @@ thread_cache* pool_engine::own_cache() noexcept {
   if (thread_cache* cache = known_cache(); cache != nullptr) {
     return cache;
   }
-  if (thread_is_ending()) {
+  if (!ticket_.thread_takes_caches()) {
     return nullptr;
   }
   thread_cache* cache = idle_or_new_cache();
-  if (cache != nullptr && !remember_cache(ticket_, *cache)) {
+  if (cache != nullptr && !ticket_.remember(cache)) {
     put_aside(*cache);
     return nullptr;
   }
@@ -107,8 +113,8 @@ thread_cache* pool_engine::idle_or_new_cache() noexcept {
   return cache;
 }
 
-// Called with the lock for caches held, as upstream must never be entered without a lock that `before_fork`
-// takes: a child would find upstream's own locks held for ever.
+// Called with the lock for caches held, as upstream must never be entered without a lock that `each_lock`
+// visits: a child would find upstream's own locks held for ever.
 thread_cache* pool_engine::new_cache() noexcept {
   constexpr std::size_t least_room_bytes = 8 * sizeof(thread_cache);
   if (account_.available_bytes() < least_room_bytes) {
@@ -135,9 +141,10 @@ void pool_engine::put_aside(thread_cache& cache) noexcept {
   depot_.cache_given_up();
 }
 
-void pool_engine::retire(thread_cache& cache) noexcept {
-  cache.flush();
-  put_aside(cache);
+void pool_engine::retire(void* cache) noexcept {
+  auto& retired = *static_cast<thread_cache*>(cache);
+  retired.flush();
+  put_aside(retired);
   depot_.look_for_idle_chunks();
 }
 
@@ -191,20 +198,8 @@ void pool_engine::add_to(pool_statistics& statistics) const {
   depot_.add_to(statistics, in_caches);
 }
 
-void pool_engine::before_fork() noexcept {
-  caches_lock_.lock();
-  depot_.lock_all();
-  if (beside_ != nullptr) {
-    beside_->lock();
-  }
-}
-
-void pool_engine::after_fork() noexcept {
-  if (beside_ != nullptr) {
-    beside_->unlock();
-  }
-  depot_.unlock_all();
-  caches_lock_.unlock();
+bool pool_engine::each_lock(lock_visitor& visit) noexcept {
+  return visit(caches_lock_) && depot_.each_lock(visit) && (beside_ == nullptr || beside_->each_lock(visit));
 }
 
 }  // namespace cistern::detail

@@ -50,12 +50,13 @@ void* thread_cache::try_refill(unsigned index) {
     return s.pop();
   }
   if (s.capacity == 0 && !activate(index)) {
-    return depot_->try_allocate(index, this);
+    return depot_->try_allocate(index, as_flushable(this).get());
   }
   // What few blocks lie loose may have neighbours on their cache lines in use by other threads.
   const bool rather_fresh = s.popped == 0 && shares_cache_line(index);
   bool carved = false;
-  const magazine taken = depot_->try_take(index, s.next_carve_blocks, rather_fresh, carved, this);
+  const magazine taken =
+      depot_->try_take(index, s.next_carve_blocks, rather_fresh, carved, as_flushable(this).get());
   if (taken.head == nullptr) {
     return nullptr;
   }

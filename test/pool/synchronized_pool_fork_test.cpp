@@ -4,38 +4,23 @@
 #include <cistern/testing/checking_resource.hpp>
 
 #include <atomic>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <memory_resource>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/forking.hpp"
 #include "../support/pool_accounts.hpp"
 #include "../support/threads.hpp"
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-// ThreadSanitizer does not support threads in the child of a program with threads.
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_CAN_START_THREADS 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CHILD_CAN_START_THREADS 0
-#endif
-#endif
-#if !defined(CHILD_CAN_START_THREADS)
-#define CHILD_CAN_START_THREADS 1
-#endif
 
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
 using cistern::test_support::accounts_fault;
+using cistern::test_support::child_can_start_threads;
+using cistern::test_support::fork_fault;
 using cistern::test_support::require;
 using cistern::test_support::run_thread;
 using cistern::testing::checking_resource;
@@ -57,33 +42,11 @@ void use(std::pmr::memory_resource& pool) {
 
 /// In a child: uses the pool on a thread of its own where that is possible.
 void use_on_a_thread(std::pmr::memory_resource& pool) {
-  if constexpr (CHILD_CAN_START_THREADS != 0) {
+  if constexpr (child_can_start_threads) {
     run_thread([&] { use(pool); });
   } else {
     use(pool);
   }
-}
-
-/// Forks; the child runs `in_child` and must exit with 0 before its alarm. Returns what went wrong.
-template <class F>
-std::string fork_fault(F in_child) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) {
-    throw std::system_error(errno, std::generic_category(), "fork");
-  }
-  if (child == 0) {
-    ::alarm(60);  // a lock that nobody lets go of would hang it
-    in_child();
-    ::_exit(0);
-  }
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFSIGNALED(status)) {
-    return "the child was killed by signal " + std::to_string(WTERMSIG(status));
-  }
-  return WEXITSTATUS(status) == 0 ? "" : "the child exited with " + std::to_string(WEXITSTATUS(status));
 }
 
 /// Threads that use a pool until this object ends.

@@ -1,6 +1,7 @@
 // depot: what the threads of a synchronized pool share: the buckets, each behind a lock of its own.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
@@ -25,7 +26,7 @@ class idle_budget;
 ///
 ///     budget_lock_  →  lock of one bucket  →  whatever upstream takes
 ///
-/// At most one bucket's lock is held at a time, but in `lock_all`.
+/// At most one bucket's lock is held at a time, but at a fork.
 class depot {
  public:
   /// `options` in effect; they and `account` must outlive the depot.
@@ -100,9 +101,8 @@ class depot {
   void release() noexcept;
   void check_invariants() const noexcept;
 
-  // For fork: holds every lock, so that no other thread is inside.
-  void lock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS;
-  void unlock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS;
+  /// For fork: with every lock held, no other thread is inside. See `fork_participant`.
+  bool each_lock(lock_visitor& visit) noexcept;
 
   /// Where more is kept than `max_idle_bytes` allows: looks again for chunks to give back.
   void look_for_idle_chunks() noexcept;

@@ -1,6 +1,7 @@
 // pass_through_table: the null mode of a pool: every request goes to upstream as it is, and is remembered.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
@@ -34,9 +35,8 @@ class pass_through_table {
 
   [[nodiscard]] oversize_statistics statistics() const;
 
-  /// For fork: no other thread is inside between the two calls.
-  void lock() noexcept { mutex_.lock(); }
-  void unlock() noexcept { mutex_.unlock(); }
+  /// For fork: see `fork_participant`.
+  bool each_lock(lock_visitor& visit) noexcept { return visit(mutex_); }
 
  private:
   struct request {

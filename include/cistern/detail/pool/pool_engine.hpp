@@ -2,11 +2,12 @@
 // thread.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/base/thread_directory.hpp>
 #include <cistern/detail/pool/depot.hpp>
 #include <cistern/detail/pool/thread_cache.hpp>
-#include <cistern/detail/pool/thread_registry.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -20,7 +21,7 @@ namespace cistern::detail {
 /// What `synchronized_pool_resource` and `malloc` are made of. It knows classes only, no sizes and
 /// alignments, and says null where there is no memory; what upstream throws it passes on. Thread-safe, every
 /// function, but where it says otherwise.
-class pool_engine final : private cache_owner {
+class pool_engine final : private cache_owner, private fork_participant {
  public:
   /// `options` in effect, see `effective_options`; all must outlive the engine. `beside`: what the same pool
   /// serves without buckets, or null; its locks are taken around a fork too. May throw `std::bad_alloc`.
@@ -35,8 +36,8 @@ class pool_engine final : private cache_owner {
 
   /// The fast path: a block of this thread's cache, or null. `index` below `cached_class_count`.
   [[nodiscard]] void* try_pop(unsigned index) noexcept {
-    if (const cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (cache_slot& slot = entry.cache->slot(index); slot.head != nullptr) [[likely]] {
+    if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
+      if (cache_slot& slot = cache->slot(index); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -45,8 +46,8 @@ class pool_engine final : private cache_owner {
 
   /// The fast path: false, and nothing done, where this thread's cache can't take the block at once.
   [[nodiscard]] bool try_push(unsigned index, void* block) noexcept {
-    if (const cache_reference& entry = table_entry(); entry.serial == ticket_.serial) [[likely]] {
-      if (entry.cache->slot(index).try_push(block, class_block_bytes(index))) [[likely]] {
+    if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
+      if (cache->slot(index).try_push(block, class_block_bytes(index))) [[likely]] {
         return true;
       }
     }
@@ -68,12 +69,20 @@ class pool_engine final : private cache_owner {
   /// How `block` can be given back, if it is of one of the classes. O(chunks).
   [[nodiscard]] std::optional<block_request> find(const void* block) const { return depot_.find(block); }
 
+  /// The calling thread's cache, or null.
+  [[nodiscard]] thread_cache* known_cache() const noexcept {
+    thread_cache* const cache = cache_at_hand();
+    return cache != nullptr ? cache : static_cast<thread_cache*>(ticket_.find());
+  }
+
   /// To be called in slow paths that don't end in `try_allocate` or `deallocate`: does what this thread owes
   /// to a `trim` on another one.
   void honour_trims() noexcept { cache_after_trims(); }
 
   /// Gives back everything idle that this thread can reach. False: there was nothing.
-  [[nodiscard]] bool make_room() noexcept { return depot_.make_room(cache_after_trims()); }
+  [[nodiscard]] bool make_room() noexcept {
+    return depot_.make_room(as_flushable(cache_after_trims()).get());
+  }
 
   /// Gives idle chunks back until at most `keep_bytes` are idle. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;
@@ -85,15 +94,9 @@ class pool_engine final : private cache_owner {
   void check_invariants() const noexcept { depot_.check_invariants(); }
 
  private:
-  /// What the thread table has where this pool is looked for.
-  [[nodiscard]] const cache_reference& table_entry() const noexcept {
-    return thread_table_entry(table_offset_bytes_);
-  }
-
-  /// The calling thread's cache, or null.
-  [[nodiscard]] thread_cache* known_cache() const noexcept {
-    const cache_reference& entry = table_entry();
-    return entry.serial == ticket_.serial ? entry.cache : find_cache(ticket_);
+  /// The calling thread's cache where it is at hand, or null.
+  [[nodiscard]] thread_cache* cache_at_hand() const noexcept {
+    return static_cast<thread_cache*>(ticket_.at_hand());
   }
 
   [[nodiscard]] thread_cache* own_cache() noexcept;
@@ -103,12 +106,10 @@ class pool_engine final : private cache_owner {
   void put_aside(thread_cache& cache) noexcept;
   void free_caches(bool in_use_too) noexcept;
 
-  void retire(thread_cache& cache) noexcept override;
-  void before_fork() noexcept override CISTERN_NO_THREAD_SAFETY_ANALYSIS;
-  void after_fork() noexcept override CISTERN_NO_THREAD_SAFETY_ANALYSIS;
+  void retire(void* cache) noexcept override;
+  bool each_lock(lock_visitor& visit) noexcept override;
 
-  std::size_t table_offset_bytes_ = 0;
-  pool_ticket ticket_;
+  cache_ticket ticket_;
   mutable mutex caches_lock_;  // taken before the depot's locks
   /// All caches. Guards each one's `next` and `in_use` as well.
   thread_cache* caches_ CISTERN_GUARDED_BY(caches_lock_) = nullptr;

@@ -1,4 +1,4 @@
-// thread_cache: one thread's magazines for one pool, and how a thread finds them.
+// thread_cache: one thread's magazines for one pool.
 #pragma once
 
 #include <cistern/detail/pool/free_list.hpp>
@@ -86,7 +86,7 @@ struct alignas(64) cache_slot {
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
-class thread_cache final : public flushable {
+class thread_cache {
  public:
   explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
 
@@ -103,8 +103,10 @@ class thread_cache final : public flushable {
   /// Takes a free block whose slot had no room at the first look.
   void take_back(unsigned index, void* block) noexcept;
 
-  void flush() noexcept override;
-  void flush_for_trim() noexcept override;
+  /// Hands every block to the depot.
+  void flush() noexcept;
+  /// The same on behalf of every trim requested so far.
+  void flush_for_trim() noexcept;
 
   /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
   /// thread could not reach in here.
@@ -133,28 +135,18 @@ class thread_cache final : public flushable {
   std::array<cache_slot, cached_class_count> slots_{};
 };
 
-/// Where a thread looks first: a small table indexed by pool, checked by a serial number that is never used
-/// twice, nor ever 0. Where the serial matches there is a cache. Entries of dead pools stay behind; they
-/// can't match.
-struct cache_reference {
-  std::uint64_t serial = 0;
-  thread_cache* cache = nullptr;
+/// A cache, or none, as the depot sees it for the time of a call. No base of the cache itself: that lives on
+/// in its pool when a copy of the library is unloaded whose code made it, and virtual functions go with the
+/// code.
+class as_flushable final : public flushable {
+ public:
+  explicit as_flushable(thread_cache* cache) noexcept : cache_(cache) {}
+  [[nodiscard]] flushable* get() noexcept { return cache_ != nullptr ? this : nullptr; }
+  void flush() noexcept override { cache_->flush(); }
+  void flush_for_trim() noexcept override { cache_->flush_for_trim(); }
+
+ private:
+  thread_cache* cache_;
 };
-inline constexpr std::size_t thread_table_size = 32;
-
-/// "initial-exec": one load finds it also in a shared library; 512 bytes fit what loaders set aside for that.
-extern constinit thread_local std::array<cache_reference, thread_table_size> thread_table
-    __attribute__((tls_model("initial-exec")));
-
-/// Where in `thread_table` the pool with this id is looked for, in bytes: kept ready by each pool, since the
-/// arithmetic would be a tenth of the fast path.
-[[nodiscard]] constexpr std::size_t thread_table_offset(std::uint32_t id) noexcept {
-  return id % thread_table_size * sizeof(cache_reference);
-}
-
-[[nodiscard]] inline cache_reference& thread_table_entry(std::size_t offset_bytes) noexcept {
-  return *reinterpret_cast<cache_reference*>(reinterpret_cast<std::byte*>(thread_table.data()) +
-                                             offset_bytes);
-}
 
 }  // namespace cistern::detail

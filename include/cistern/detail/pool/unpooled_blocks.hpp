@@ -1,6 +1,7 @@
 // unpooled_blocks: what no bucket of a pool serves: oversize requests, and in null mode all of them.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
@@ -60,15 +61,8 @@ class unpooled_blocks {
   /// Adds what is here to a pool's statistics.
   void add_to(pool_statistics& statistics) const;
 
-  // For fork: no other thread is inside between the two calls.
-  void lock() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    oversize_lock_.lock();
-    passed_.lock();
-  }
-  void unlock() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    passed_.unlock();
-    oversize_lock_.unlock();
-  }
+  /// For fork: see `fork_participant`.
+  bool each_lock(lock_visitor& visit) noexcept { return visit(oversize_lock_) && passed_.each_lock(visit); }
 
  private:
   /// Throws where no object can have this size.
