@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,7 +76,13 @@ object_pool_control::object_pool_control(const object_pool_options& options,
       system_clock_(is_system_clock(clock)),
       // Different in every process, so that a fleet's connections don't all expire in the same second.
       jitter_state_(static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
-                    reinterpret_cast<std::uintptr_t>(this)) {}
+                    reinterpret_cast<std::uintptr_t>(this)) {
+  hold_at_fork(*this);
+}
+
+object_pool_control::~object_pool_control() {
+  let_go_at_fork(*this);
+}
 
 // ---- objects come ----
 
@@ -192,7 +199,7 @@ void object_pool_control::warm(std::size_t idle_objects) {
   for (;;) {
     {
       const section in(*this);
-      const bool enough = idle_count() + accounts_.creating() >= idle_objects;
+      const bool enough = idle_count() + creating() >= idle_objects;
       if (closed_ || enough || !has_room_to_idle()) {
         return;
       }
@@ -206,7 +213,7 @@ void object_pool_control::refill(time_point time) {
   for (;;) {
     {
       const section in(*this);
-      const bool enough = idle_count() + accounts_.creating() >= options_.min_idle;
+      const bool enough = idle_count() + creating() >= options_.min_idle;
       if (closed_ || enough || !has_room_to_idle() || !may_retry_factory(time)) {
         return;
       }
@@ -268,6 +275,14 @@ void object_pool_control::orphan() noexcept {
   close();
   const section in(*this);
   orphaned_ = true;
+}
+
+// ---- fork ----
+
+// A condition variable counts those who wait at it, and in time waits for them: here they never leave.
+void object_pool_control::forget_other_threads() noexcept {
+  ::new (&drained_) std::condition_variable;
+  lost_creations_ = accounts_.creating();
 }
 
 // ---- reports ----

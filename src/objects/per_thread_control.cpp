@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "object_pool_control.hpp"
-#include "per_thread_registry.hpp"
 
 namespace cistern::detail {
 
@@ -35,9 +34,7 @@ per_thread_control::per_thread_control(const object_pool_options& options,
       asymmetric_(asymmetric_fences()),
       time_mask_(is_system_clock(clock) ? 15 : 0) {
   limit_idle(options.max_idle);
-  const pool_identity identity = register_pool(*this);
-  number_ = identity.number;
-  serial_ = identity.serial;
+  ticket_ = enroll(*this);
 }
 
 per_thread_control::~per_thread_control() {
@@ -62,7 +59,7 @@ object_cache* per_thread_control::attach_cache() noexcept {
   if (object_cache* const cache = find_cache()) {
     return cache;
   }
-  if (closed_) {
+  if (closed_ || !ticket_.thread_takes_caches()) {
     return nullptr;
   }
   object_cache* cache = free_caches_;
@@ -76,21 +73,39 @@ object_cache* per_thread_control::attach_cache() noexcept {
   } catch (...) {
     return nullptr;
   }
-  if (!remember_cache({number_, serial_}, cache)) {
+  if (!ticket_.remember(cache)) {
     cache->next_free = std::exchange(free_caches_, cache);
     return nullptr;
   }
   return cache;
 }
 
-void per_thread_control::retire(object_cache& cache) noexcept {
+void per_thread_control::retire(void* cache) noexcept {
   const section in(*this);
   // The owner itself, under the mutex: nobody else is at the list.
+  take_back(*static_cast<object_cache*>(cache));
+}
+
+// Nobody has this cache any more.
+void per_thread_control::take_back(object_cache& cache) noexcept {
   while (pool_slot* const slot = cache.pop()) {
     push_depot(*slot);
   }
   if (!closed_) {
     cache.next_free = std::exchange(free_caches_, &cache);
+  }
+}
+
+// What they kept is for us. One that had just taken an object out, or hadn't put it in yet, has it for ever.
+void per_thread_control::forget_other_threads() noexcept {
+  object_pool_control::forget_other_threads();
+  const object_cache* const mine = find_cache();
+  free_caches_ = nullptr;
+  for (object_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    cache->forget_owner();
+    if (cache != mine) {
+      take_back(*cache);
+    }
   }
 }
 

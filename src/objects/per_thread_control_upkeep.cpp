@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "object_pool_control.hpp"
-#include "per_thread_registry.hpp"
 
 namespace cistern::detail {
 
@@ -163,7 +162,7 @@ void per_thread_control::close() noexcept {
 }
 
 void per_thread_control::orphan() noexcept {
-  unregister_pool({number_, serial_});
+  ticket_.withdraw();
   object_pool_control::orphan();
 }
 

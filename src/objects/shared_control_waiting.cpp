@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "object_pool_control.hpp"
 
@@ -213,8 +214,8 @@ void shared_control::block(section& in, waiter& one) {
 
 // When the thread of `one` has to look at the clock, by the pool's time.
 time_point shared_control::wake_time(const waiter& one) const noexcept {
-  const bool watches_factory = failures_ > 0 && accounts_.creating() == 0 && accounts_.total() < max_size_ &&
-                               waiters_.first_thread() == &one;
+  const bool watches_factory =
+      failures_ > 0 && creating() == 0 && accounts_.total() < max_size_ && waiters_.first_thread() == &one;
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
 }
 
@@ -234,6 +235,23 @@ bool shared_control::deadlocked(const waiter& one) const noexcept {
     }
   });
   return by_waiters_only && held == accounts_.total();
+}
+
+// ---- fork ----
+
+// Coroutines wait on: whoever runs them may be here. What a thread was already given, but hadn't collected,
+// stays with it for ever.
+void shared_control::forget_other_threads() noexcept {
+  object_pool_control::forget_other_threads();
+  locked();
+  for (waiter* one = waiters_.front(); one != nullptr;) {
+    waiter& lost = *std::exchange(one, one->next);
+    if (lost.wake != nullptr) {
+      waiters_.unlink(lost);
+      --pins_;
+    }
+  }
+  unlocking();
 }
 
 // ---- coroutines ----

@@ -1,5 +1,7 @@
 #include <cistern/detail/objects/waiter_queue.hpp>
 
+#include <utility>
+
 namespace cistern::detail {
 
 void waiter_queue::push_back(waiter& one) noexcept {
@@ -36,12 +38,13 @@ bool waiter_queue::waits_endlessly(std::uint64_t thread) const noexcept {
 
 namespace {
 
+// What a thread has still to resume: on the stack of the outermost call, as thread-local storage is scarce in
+// a plug-in.
 struct resuming {
-  waiter* first = nullptr;
-  waiter* last = nullptr;
-  bool active = false;
+  waiter* first;
+  waiter* last;
 };
-thread_local constinit resuming resuming_here;
+thread_local constinit resuming* resuming_here = nullptr;
 
 }  // namespace
 
@@ -55,23 +58,22 @@ void resume_list::resume_all() noexcept {
   if (first_ == nullptr) {
     return;
   }
-  resuming& here = resuming_here;
-  (here.last != nullptr ? here.last->next : here.first) = first_;
-  here.last = last_;
-  first_ = last_ = nullptr;
-  if (here.active) {
+  resuming mine{std::exchange(first_, nullptr), std::exchange(last_, nullptr)};
+  if (resuming* const outer = resuming_here; outer != nullptr) {
+    (outer->last != nullptr ? outer->last->next : outer->first) = mine.first;
+    outer->last = mine.last;
     return;
   }
-  here.active = true;
-  while (waiter* const one = here.first) {
+  resuming_here = &mine;
+  while (waiter* const one = mine.first) {
     // Read before resuming: the waiter is gone as soon as its coroutine runs.
-    here.first = one->next;
-    if (here.first == nullptr) {
-      here.last = nullptr;
+    mine.first = one->next;
+    if (mine.first == nullptr) {
+      mine.last = nullptr;
     }
     one->resume(*one);
   }
-  here.active = false;
+  resuming_here = nullptr;
 }
 
 }  // namespace cistern::detail

@@ -1,6 +1,7 @@
 // fallback_adaptor: takes memory from a second resource when the first one is out.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -79,6 +80,7 @@ class fallback_adaptor : public std::pmr::memory_resource {
   std::pmr::memory_resource* upstream_;
   std::pmr::memory_resource* fallback_;
   mutable detail::mutex lock_;  // Guards the table: what follows, up to the counters.
+  detail::held_at_fork<detail::mutex> fork_guard_{lock_};
   std::array<record*, first_buckets> own_buckets_{};
   record** buckets_ = own_buckets_.data();
   std::size_t bucket_count_ = first_buckets;  // A power of two.

@@ -1,6 +1,7 @@
 // guarding_adaptor: finds overruns, wrong and double frees, and writes to freed blocks, over any upstream.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
@@ -180,6 +181,7 @@ class guarding_adaptor : public std::pmr::memory_resource {
   const std::size_t quarantine_limit_bytes_;
   const guard_handler on_fault_;
   mutable std::mutex lock_;  // Guards all below, and the state of every record.
+  detail::held_at_fork<std::mutex> fork_guard_{lock_};
   std::pmr::unordered_map<const void*, record> records_;
   record* oldest_freed_ = nullptr;  // The quarantine: a queue.
   record* newest_freed_ = nullptr;

@@ -3,6 +3,7 @@
 
 #include <cistern/adaptor/trace.hpp>
 #include <cistern/adaptor/trace_writer.hpp>
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -75,6 +76,7 @@ class recording_adaptor : public std::pmr::memory_resource {
   std::pmr::memory_resource* upstream_;
   const bool timestamps_;
   mutable detail::mutex lock_;  // Guards all below.
+  detail::held_at_fork<detail::mutex> fork_guard_{lock_};
   trace_writer writer_;
   std::chrono::steady_clock::time_point started_;
   bool recording_ = true;

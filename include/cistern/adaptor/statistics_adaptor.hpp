@@ -1,6 +1,7 @@
 // statistics_adaptor: counts what passes through it, with peaks, sizes, and scopes that count a part of it.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -121,6 +122,7 @@ class statistics_adaptor : public std::pmr::memory_resource {
 
   std::pmr::memory_resource* upstream_;
   mutable detail::mutex lock_;  // Guards all below.
+  detail::held_at_fork<detail::mutex> fork_guard_{lock_};
   allocation_statistics totals_;
   scope* youngest_ = nullptr;
 };

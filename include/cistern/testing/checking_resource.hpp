@@ -1,6 +1,7 @@
 // checking_resource: a memory_resource that keeps exact accounts and detects every misuse it can see.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <algorithm>
@@ -339,6 +340,7 @@ class checking_resource : public std::pmr::memory_resource {
   std::pmr::memory_resource* upstream_;
   memory_error_handler on_error_;
   mutable std::mutex mutex_;  // Guards everything below.
+  ::cistern::detail::held_at_fork<std::mutex> fork_guard_{mutex_};
   std::map<std::uintptr_t, live_block> live_;
   std::unordered_set<std::uintptr_t> freed_;
   std::size_t outstanding_bytes_ = 0;

@@ -1,6 +1,7 @@
 // failing_resource: a memory_resource that fails the allocation it is told to fail.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
@@ -85,7 +86,8 @@ class failing_resource : public std::pmr::memory_resource {
   }
 
   std::pmr::memory_resource* upstream_;
-  mutable std::mutex mutex_;     // Guards everything below.
+  mutable std::mutex mutex_;  // Guards everything below.
+  ::cistern::detail::held_at_fork<std::mutex> fork_guard_{mutex_};
   std::uint64_t countdown_ = 0;  // Allocations until the failing one, which is number 1. 0: not armed.
   bool keep_failing_ = false;
   std::uint64_t attempts_ = 0;

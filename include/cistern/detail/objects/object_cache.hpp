@@ -63,6 +63,9 @@ class alignas(64) object_cache {
     tsan_release(&claimed_);
     claimed_.store(0, std::memory_order_release);
   }
+  // In the child of a fork: the owner isn't there any more, wherever it was. Each of its steps left the slots
+  // whole.
+  void forget_owner() noexcept { busy_.store(0, std::memory_order_relaxed); }
 
   // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores
   // the next one loads, and a list makes that twice as long a chain.
@@ -104,28 +107,5 @@ class alignas(64) object_cache {
   std::atomic<std::uint32_t> count_{0};
   std::array<pool_slot*, most_slots> slots_{};
 };
-
-// What an ending thread needs of a pool.
-class object_cache_home {
- public:
-  // The thread ends: its objects go to the depot, its cache to the next thread.
-  virtual void retire(object_cache& cache) noexcept = 0;
-
- protected:
-  ~object_cache_home() = default;
-};
-
-// This thread's caches, by the number of the pool. A serial is never used twice, so that a new pool with an
-// old number, or at an old address, doesn't see the old one's caches.
-struct object_cache_entry {
-  std::uint64_t serial = 0;
-  object_cache* cache = nullptr;
-};
-struct object_cache_directory {
-  object_cache_entry* entries = nullptr;
-  std::uint32_t size = 0;
-  bool ended = false;  // the thread is ending: no caches any more
-};
-inline thread_local constinit object_cache_directory object_caches_here;
 
 }  // namespace cistern::detail

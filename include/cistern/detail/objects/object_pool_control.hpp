@@ -2,6 +2,7 @@
 // objects, the mutex, the factory's record, and the end.
 #pragma once
 
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/objects/object_accounts.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 #include <cistern/detail/objects/pool_time.hpp>
@@ -10,6 +11,7 @@
 #include <cistern/object_pool_statistics.hpp>
 #include <cistern/pool_error.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -29,7 +31,7 @@ struct acquire_request {
 
 // Lives until the pool object is gone and every lease and waiter with it. Functions of the user's run outside
 // the mutex, always.
-class object_pool_control : public lease_home {
+class object_pool_control : public lease_home, private fork_participant {
  public:
   object_pool_control(const object_pool_options& options, std::pmr::memory_resource* resource,
                       slot_table::slot_type type, pool_clock clock);
@@ -84,7 +86,7 @@ class object_pool_control : public lease_home {
   [[nodiscard]] const object_pool_options& options() const noexcept { return options_; }
 
  protected:
-  ~object_pool_control() = default;
+  ~object_pool_control();
   class section;  // a stretch of code under the mutex
 
   [[nodiscard]] std::pmr::memory_resource* resource() const noexcept { return resource_; }
@@ -95,11 +97,18 @@ class object_pool_control : public lease_home {
   // Brings the idle objects up to `min_idle`. A failing factory ends it; `retry_at_` says when to go on.
   void refill(time_point time);
 
+  // In the child of a fork: of what other threads were about, only their objects in use stay so.
+  void forget_other_threads() noexcept override;
+
   // All below need the mutex.
 
+  // Objects that somebody is creating.
+  [[nodiscard]] std::size_t creating() const noexcept {
+    return accounts_.creating() - std::min(accounts_.creating(), lost_creations_);
+  }
   // While the factory fails: one attempt at a time, with pauses between.
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept {
-    return failures_ == 0 || (accounts_.creating() == 0 && time >= retry_at_);
+    return failures_ == 0 || (creating() == 0 && time >= retry_at_);
   }
   // Throws `code` with all that the pool knows about it.
   [[noreturn]] void refuse(pool_errc code);
@@ -115,8 +124,9 @@ class object_pool_control : public lease_home {
   object_accounts accounts_;
   bool closed_ = false;
   bool orphaned_ = false;
-  std::size_t pins_ = 0;   // waiters that still need this control block
-  unsigned failures_ = 0;  // of the factory, in a row
+  std::size_t pins_ = 0;            // waiters that still need this control block
+  std::size_t lost_creations_ = 0;  // begun by threads that this process, the child of a fork, doesn't have
+  unsigned failures_ = 0;           // of the factory, in a row
   time_point retry_at_{};
   std::exception_ptr last_failure_;
 
@@ -138,6 +148,8 @@ class object_pool_control : public lease_home {
   // Fills in what only the policy knows.
   virtual void report(object_pool_statistics&) noexcept {}
   [[nodiscard]] virtual bool policy_invariants() noexcept = 0;
+
+  bool each_lock(lock_visitor& visit) noexcept final { return visit(mutex_); }
 
   void begin_life(pool_slot& slot) noexcept;
   void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;

@@ -2,6 +2,7 @@
 // objects.
 #pragma once
 
+#include <cistern/detail/base/thread_directory.hpp>
 #include <cistern/detail/objects/object_cache.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 
@@ -16,7 +17,7 @@ namespace cistern::detail {
 // then creates.
 //
 // Invariant, whenever no thread is inside: total == cached + depot + creating + objects in users' hands.
-class per_thread_control : public object_pool_control, public object_cache_home {
+class per_thread_control : public object_pool_control, private cache_owner {
  public:
   // Throws std::invalid_argument.
   per_thread_control(const object_pool_options& options, std::pmr::memory_resource* resource,
@@ -68,7 +69,6 @@ class per_thread_control : public object_pool_control, public object_cache_home 
   void close() noexcept final;
   // Hides that of the base: an orphan is no longer found by threads that end.
   void orphan() noexcept;
-  void retire(object_cache& cache) noexcept final;
   // Takes all idle objects, as a list through `link`; and puts them back.
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void put_all_back(pool_slot* first) noexcept;
@@ -81,17 +81,14 @@ class per_thread_control : public object_pool_control, public object_cache_home 
   ~per_thread_control();
 
  private:
+  // This thread's cache, or null.
   [[nodiscard]] object_cache* find_cache() const noexcept {
-    const object_cache_directory& here = object_caches_here;
-    if (number_ < here.size && here.entries[number_].serial == serial_) [[likely]] {
-      object_cache* const cache = here.entries[number_].cache;
-      if (cache == nullptr) {
-        __builtin_unreachable();  // an entry with a serial has a cache: saves the callers asking
-      }
-      return cache;
-    }
-    return nullptr;
+    void* const cache = ticket_.at_hand();
+    return static_cast<object_cache*>(cache != nullptr ? cache : ticket_.find());
   }
+
+  void retire(void* cache) noexcept final;
+  void forget_other_threads() noexcept final;
 
   // All below need the mutex.
   [[nodiscard]] std::size_t idle_count() noexcept final;
@@ -104,6 +101,7 @@ class per_thread_control : public object_pool_control, public object_cache_home 
   void limit_idle(std::size_t max_idle) noexcept;
   [[nodiscard]] object_cache* attach_cache() noexcept;
   [[nodiscard]] pool_slot* steal() noexcept;
+  void take_back(object_cache& cache) noexcept;
   void fill_from_depot(object_cache& cache) noexcept;
   void make_room(object_cache& cache) noexcept;
   void push_depot(pool_slot& slot) noexcept;
@@ -118,8 +116,7 @@ class per_thread_control : public object_pool_control, public object_cache_home 
   const std::uint64_t time_mask_;  // 15, or 0 if the clock is the user's
   std::size_t max_idle_ = npos;    // guarded by the mutex
   std::uint32_t cache_limit_ = 0;  // changed with every cache claimed
-  std::uint32_t number_ = 0;       // in object_cache_directory
-  std::uint64_t serial_ = 0;
+  cache_ticket ticket_;
   std::atomic<duration::rep> epoch_{0};  // calls of `trim`
 
   object_cache* caches_ = nullptr;

@@ -86,6 +86,8 @@ class shared_control : public object_pool_control {
   ~shared_control() = default;
 
  private:
+  void forget_other_threads() noexcept final;
+
   // All below need the mutex.
   void locked() noexcept final { idle_.shut(); }
   void unlocking() noexcept final;
