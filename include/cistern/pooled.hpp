@@ -18,7 +18,11 @@ inline constexpr std::size_t natural_alignment = alignof(void*);
 /// A block that is there came from a pool that is there. Acquire as in `process_pool`.
 inline void deallocate_pooled(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (block != nullptr) {
-    process_pool_pointer.load(std::memory_order_acquire)->deallocate(block, bytes, alignment);
+    synchronized_pool_resource* pool = process_pool_pointer.load(std::memory_order_acquire);
+    if (pool == nullptr) [[unlikely]] {
+      pool = &pool_of_copies(block);
+    }
+    pool->deallocate(block, bytes, alignment);
   }
 }
 

@@ -15,6 +15,10 @@ extern constinit std::atomic<synchronized_pool_resource*> process_pool_pointer;
 
 [[nodiscard]] synchronized_pool_resource* make_process_pool();
 
+/// The pool that a block comes from which this copy of the library is handed before it has asked for the pool
+/// itself. Ends the program with a message where no copy with the same ABI has made one.
+[[nodiscard]] synchronized_pool_resource& pool_of_copies(const void* block) noexcept;
+
 }  // namespace detail
 
 /// The pool of the process: made on the first call, over pages from the system (`page_resource`), with
@@ -26,6 +30,9 @@ extern constinit std::atomic<synchronized_pool_resource*> process_pool_pointer;
 /// With CISTERN_PASS_THROUGH=1 in the environment of the first call it hands every request to new/delete, one
 /// by one; under AddressSanitizer it pools, over new/delete, so that the search for leaks sees what lies in
 /// it.
+///
+/// One for all copies of the library in a process, as plug-ins bring their own, that are of the same version
+/// and were built alike: the copy that was loaded first has it, and stays loaded from then on.
 ///
 /// Throws `std::bad_alloc` on the first call if there is no memory to note the pool down; a later call tries
 /// again. O(1); thread-safe.

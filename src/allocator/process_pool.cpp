@@ -1,11 +1,20 @@
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/process_pool.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory_resource>
 #include <new>
+
+#include "library_copies.hpp"
+
+#if !defined(CISTERN_VERSION)
+#define CISTERN_VERSION ""  // where the sources are built by something else than their own target
+#endif
 
 namespace cistern::detail {
 namespace {
@@ -16,16 +25,62 @@ std::pmr::memory_resource* upstream() {
   return tools_look ? std::pmr::new_delete_resource() : pages();
 }
 
+constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t part) noexcept {
+  return (hash ^ part) * 0x100000001b3U;  // FNV-1a
+}
+
+/// What code of one copy knows of the pools of another: the version stands for what the sizes don't show.
+constexpr std::uint64_t our_abi() noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char* letter = CISTERN_VERSION; *letter != '\0'; ++letter) {
+    hash = mixed(hash, static_cast<unsigned char>(*letter));
+  }
+  hash = mixed(hash, sizeof(synchronized_pool_resource));
+  hash = mixed(hash, sizeof(thread_cache));
+  hash = mixed(hash, sizeof(thread_record));
+  return mixed(hash, asan_build ? 1 : 0);
+}
+
+synchronized_pool_resource* make_own_pool() {
+  // In static storage, and no static object itself: nobody destroys it.
+  alignas(synchronized_pool_resource) static std::byte storage[sizeof(synchronized_pool_resource)];
+  static synchronized_pool_resource* const pool = new (storage) synchronized_pool_resource(upstream());
+  return pool;
+}
+
 }  // namespace
 
 constinit std::atomic<synchronized_pool_resource*> process_pool_pointer{nullptr};
 
+// The note says where, relative to itself: so nothing of it depends on where the module lies.
+[[gnu::used]] constinit library_copy cistern_this_copy{our_abi(), &make_own_pool, {nullptr}};
+asm(R"(
+    .pushsection .note.cistern, "a", %note
+    .balign 4
+    .long 8
+    .long 4
+    .long 1
+    .asciz "Cistern"
+    .long cistern_this_copy - .
+    .popsection
+)");
+
 synchronized_pool_resource* make_process_pool() {
-  // In static storage, and no static object itself: nobody destroys it.
-  alignas(synchronized_pool_resource) static std::byte storage[sizeof(synchronized_pool_resource)];
-  static synchronized_pool_resource* const pool = new (storage) synchronized_pool_resource(upstream());
+  library_copy& owner = first_copy();
+  synchronized_pool_resource* const pool = owner.own_pool();
+  owner.pool.store(pool, std::memory_order_release);            // pairs with the acquire in `pool_of_copies`
   process_pool_pointer.store(pool, std::memory_order_release);  // pairs with the acquire in `process_pool`
   return pool;
+}
+
+synchronized_pool_resource& pool_of_copies(const void* block) noexcept {
+  synchronized_pool_resource* const pool = first_copy().pool.load(std::memory_order_acquire);
+  if (pool == nullptr) {
+    precondition_failed("operator delete: this process has no pool yet that the object could come from",
+                        reinterpret_cast<std::uintptr_t>(block), __FILE__, __LINE__);
+  }
+  process_pool_pointer.store(pool, std::memory_order_release);
+  return *pool;
 }
 
 }  // namespace cistern::detail
