@@ -6,14 +6,13 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdlib>
-#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/environment_variable.hpp"
 #include "../support/pool_checks.hpp"
 
 using cistern::pool_options;
@@ -28,26 +27,8 @@ namespace {
 
 constexpr std::size_t kib = 1024;
 
-// Sets CISTERN_PASS_THROUGH for a while; null: not set at all.
-class environment {
- public:
-  explicit environment(const char* value) {
-    if (const char* before = std::getenv(name)) {
-      was_set_ = true;
-      before_ = before;
-    }
-    set(value);
-  }
-  environment(const environment&) = delete;
-  environment& operator=(const environment&) = delete;
-  ~environment() { set(was_set_ ? before_.c_str() : nullptr); }
-
- private:
-  static constexpr const char* name = "CISTERN_PASS_THROUGH";
-  static void set(const char* value) { value != nullptr ? ::setenv(name, value, 1) : ::unsetenv(name); }
-
-  bool was_set_ = false;
-  std::string before_;
+struct environment : environment_variable {
+  explicit environment(const char* value) : environment_variable("CISTERN_PASS_THROUGH", value) {}
 };
 
 }  // namespace
