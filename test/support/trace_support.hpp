@@ -4,9 +4,12 @@
 #include <cistern/adaptor/trace_reader.hpp>
 #include <cistern/adaptor/trace_writer.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -54,6 +57,38 @@ inline void number_blocks(std::vector<trace_event>& events) {
       }
     }
   }
+}
+
+/// Events of all kinds, with numbers of every length.
+[[nodiscard]] inline std::vector<trace_event> random_events(std::size_t count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto number = [&] { return random() >> random() % 64; };  // Of every length.
+  std::vector<trace_event> events;
+  std::uint64_t time = 0;
+  std::vector<std::uint64_t> addresses;
+  for (std::size_t i = 0; i < count; ++i) {
+    trace_event event;
+    event.call = static_cast<trace_call>(random() % 3);
+    time += random() >> (20 + random() % 44);
+    event.time = std::chrono::nanoseconds(time);
+    event.thread = random() % 3 == 0 ? number() : random() % 3;
+    event.bytes = number();
+    event.alignment = random() % 8 == 0 ? number() : std::uint64_t{1} << random() % 64;
+    if (event.call != trace_call::failed_allocate) {
+      event.address =
+          random() % 2 == 0 || addresses.empty() ? number() : addresses[random() % addresses.size()];
+      addresses.push_back(event.address);
+    }
+    events.push_back(event);
+  }
+  number_blocks(events);
+  return events;
+}
+
+[[nodiscard]] inline trace_bytes bytes_of(std::initializer_list<int> values) {
+  trace_bytes bytes;
+  for (const int value : values) bytes.push_back(static_cast<std::byte>(value));
+  return bytes;
 }
 
 /// The checksum of the format, bit by bit.
