@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "../support/program_bytes.hpp"
 #include "../support/trace_support.hpp"
 
 namespace {
@@ -38,28 +39,6 @@ bool read_all(std::span<const std::byte> bytes, std::vector<trace_event>& events
   }
 }
 
-// Takes values from the input; zeros when it is used up.
-class values {
- public:
-  explicit values(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  std::uint64_t byte() {
-    if (bytes_.empty()) return 0;
-    const auto value = static_cast<std::uint64_t>(bytes_.front());
-    bytes_ = bytes_.subspan(1);
-    return value;
-  }
-  // Of any length: the first byte says how many follow.
-  std::uint64_t number() {
-    std::uint64_t value = 0;
-    for (std::uint64_t left = byte() % 9; left > 0; --left) value = value << 8 | byte();
-    return value;
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-};
-
 // Whatever could be read is written and read again as the same.
 void check_round_trip(std::span<const std::byte> bytes) {
   std::vector<trace_event> events;
@@ -70,7 +49,7 @@ void check_round_trip(std::span<const std::byte> bytes) {
   require(events_of(written(events)) == events, "what was read isn't what is read again");
 }
 
-std::vector<trace_event> made_of(values& input) {
+std::vector<trace_event> made_of(program_bytes& input) {
   std::vector<trace_event> events;
   std::uint64_t time = 0;
   while (!input.empty() && events.size() < 5000) {
@@ -83,7 +62,7 @@ std::vector<trace_event> made_of(values& input) {
     event.bytes = (what & 16) != 0 ? input.number() : input.byte();
     event.alignment = (what & 32) != 0 ? input.number() : std::uint64_t{1} << what % 64;
     if (event.call != trace_call::failed_allocate) {
-      event.address = (what & 64) != 0 ? input.number() : input.byte() * 16;
+      event.address = (what & 64) != 0 ? input.number() : std::uint64_t{input.byte()} * 16;
     }
     events.push_back(event);
   }
@@ -92,10 +71,10 @@ std::vector<trace_event> made_of(values& input) {
 }
 
 // A trace made of these events, whole, damaged and cut off.
-void check_events(values& input) {
+void check_events(program_bytes& input) {
   const std::uint64_t where = input.number();
   const auto flip = static_cast<std::byte>(1 + input.byte() % 255);
-  const std::uint64_t buffer_bytes = input.byte() * 16;
+  const std::uint64_t buffer_bytes = std::uint64_t{input.byte()} * 16;
   const auto events = made_of(input);
   trace_bytes bytes = written(events, buffer_bytes);
   require(events_of(bytes) == events, "what is read isn't what was written");
@@ -114,7 +93,7 @@ void check_events(values& input) {
 }
 
 // Events of sizes that any machine has, on a resource that sees every mistake of the replay.
-void check_replay(values& input) {
+void check_replay(program_bytes& input) {
   auto events = made_of(input);
   for (trace_event& event : events) event.bytes %= 4096;
   for (trace_event& event : events) event.alignment %= 4097;
@@ -130,13 +109,13 @@ void check_replay(values& input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size_bytes) {
-  values input(std::as_bytes(std::span(data, size_bytes)));
+  program_bytes input(std::span(data, size_bytes));
   if (input.empty()) return 0;
-  const std::uint64_t mode = input.byte() % 4;
+  const unsigned mode = input.byte() % 4U;
   const auto rest = std::as_bytes(std::span(data, size_bytes)).subspan(1);
   if (mode == 0) check_round_trip(rest);
   if (mode == 1) {  // Behind right checksums, or hardly any input would get to the decoding.
-    const auto events = static_cast<std::uint32_t>(input.byte());
+    const std::uint32_t events = input.byte();
     trace_bytes bytes = trace_header();
     append_frame(bytes, events, rest.subspan(std::min<std::size_t>(rest.size(), 1)));
     append_end_mark(bytes, events);

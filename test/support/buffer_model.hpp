@@ -17,6 +17,8 @@
 #include <system_error>
 #include <utility>
 
+#include "program_bytes.hpp"
+
 namespace cistern::test_support {
 
 /// The buffer's meaning, without its storage.
@@ -111,13 +113,8 @@ class model_run {
     demand(buffer_.capacity() >= buffer_.size() + buffer_.available(), "capacity");
   }
 
-  std::uint8_t take() {
-    if (program_.empty()) return 0;
-    const std::uint8_t byte = program_.front();
-    program_ = program_.subspan(1);
-    return byte;
-  }
-  std::size_t take_size() { return (take() | std::size_t{take()} << 8) % largest_piece; }
+  std::uint8_t take() { return program_.byte(); }
+  std::size_t take_size() { return program_.word() % largest_piece; }
   std::string take_text() {
     const std::size_t n = take_size();
     const std::uint8_t seed = take();
@@ -373,7 +370,7 @@ class model_run {
     if (model_.size() != 0) model_.next(taken);
   }
 
-  std::span<const std::uint8_t> program_;
+  program_bytes program_;
   std::array<std::pmr::memory_resource*, 2> resources_;
   buffer buffer_;
   model_buffer model_;
