@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Checks that includes point down the folders, without a cycle, and the rules for headers.
+"""Checks that includes point down the folders, without a cycle, the rules for headers, and that nothing is untested.
 
     layering.py ROOT           checks include/cistern and src under ROOT against ROOT/test/layers.txt
+                               and ROOT/test/tested_through.txt
     layering.py --self-test    shows that each rule catches what breaks it
 
 Rules: every file belongs to a folder of layers.txt; a file includes files of its own folder and of those that
 layers.txt allows it; components (a header and its source) don't include each other in a circle; a header begins with
-a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines.
+a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines; a component with a source or
+a header in detail has a test of its name in its folder of test, or tested_through.txt says which tests show it.
 """
 
 import fnmatch
@@ -95,6 +97,36 @@ def include_faults(layers, path, number, target):
         yield f"{path}:{number}: {user} must not know {used}, of which it includes {target}"
 
 
+def tested_through(text):
+    """Of tested_through.txt: component: (line number, the files that test it)."""
+    listed = {}
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.split("#")[0].strip()
+        if not line:
+            continue
+        parts = [part.strip() for part in line.split(":")]
+        if len(parts) != 3 or not all(parts) or parts[0] in listed:
+            raise ValueError(f"tested_through.txt:{number}: COMPONENT : FILES : REASON, once for each component")
+        listed[parts[0]] = (number, parts[1].split())
+    return listed
+
+
+def test_faults(root, components):
+    listed = tested_through((root / "test/tested_through.txt").read_text(encoding="utf-8"))
+    for component in sorted(components):
+        has_test = (root / f"test/{component}_test.cpp").is_file()
+        if has_test and component in listed:
+            yield f"test/tested_through.txt:{listed[component][0]}: {component} has a test of its own by now"
+        if not has_test and component not in listed:
+            yield f"{component}: there is no test/{component}_test.cpp, and no line in test/tested_through.txt"
+    for component, (number, files) in listed.items():
+        if component not in components:
+            yield f"test/tested_through.txt:{number}: there is no component {component}"
+        for name in files:
+            if not (root / "test" / name).is_file():
+                yield f"test/tested_through.txt:{number}: there is no test/{name}"
+
+
 def cycle_in(graph):
     """A list of components that include each other in a circle, or None."""
     finished, path = set(), []
@@ -122,12 +154,14 @@ def cycle_in(graph):
 
 def faults_under(root):
     layers = Layers((root / "test/layers.txt").read_text(encoding="utf-8"))
-    faults, graph, count = [], {}, 0
+    faults, graph, components, count = [], {}, set(), 0
     for path in code_files(root):
         count += 1
         component = layers.component_of(path)
         if layers.folder_of(path) is None:
             faults.append(f"{path}: no folder in test/layers.txt fits")
+        elif path.parts[0] == "src" or path.parts[2] == "detail":
+            components.add(component)
         if path.parts[0] == "include":
             faults.extend(header_faults(root, path))
         for number, target in includes_of(root, path):
@@ -137,6 +171,7 @@ def faults_under(root):
             faults.extend(include_faults(layers, path, number, target))
             if layers.component_of(target) != component:
                 graph.setdefault(component, set()).add(layers.component_of(target))
+    faults.extend(test_faults(root, components))
     if count == 0:
         faults.append(f"no code under {root}")
     cycle = cycle_in(graph)
@@ -158,6 +193,12 @@ GOOD = {
     "src/low/low.cpp": "#include <cistern/low.hpp>\n#include \"text.hpp\"\n",
     "src/low/text.hpp": PURPOSE,
     "src/tool/tool.cpp": "#include <cistern/high.hpp>\n#include <cistern/testing/kit.hpp>\n",
+    "test/high/high_test.cpp": "",
+    "test/low/low_test.cpp": "",
+    "test/low/part_test.cpp": "",
+    "test/low/text_test.cpp": "",
+    "test/tool/run.py": "",
+    "test/tested_through.txt": "# why\nside/secret : low/low_test.cpp tool/run.py : no code\ntool/tool : tool/run.py : main\n",
 }
 SELF_TESTS = [  # (name, files changed, words of the faults expected)
     ("upward include in a header", {"include/cistern/low.hpp": PURPOSE + "#include <cistern/high.hpp>\n"},
@@ -188,6 +229,20 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
      ["high.hpp:1: the file does not begin with a sentence"]),
     ("no include guard", {"include/cistern/high.hpp": "// What this is for.\n"}, ["#pragma once is missing"]),
     ("long header", {"include/cistern/high.hpp": PURPOSE + "\n" * 399}, ["401 lines"]),
+    ("component without a test", {"src/high/untested.cpp": ""},
+     ["high/untested: there is no test/high/untested_test.cpp, and no line in test/tested_through.txt"]),
+    ("detail without a test", {"include/cistern/detail/high/untested.hpp": PURPOSE}, ["there is no test/high/untested_test"]),
+    ("templates are of their header's component", {"include/cistern/detail/low/part_templates.hpp": PURPOSE,
+                                                   "src/low/low_templates.hpp": "", "src/low/other.hpp": ""},
+     ["low/other: there is no test"]),
+    ("test in another folder", {"src/high/part.cpp": ""}, ["high/part: there is no test"]),
+    ("listed although tested", {"test/side/secret_test.cpp": ""},
+     ["test/tested_through.txt:2: side/secret has a test of its own by now"]),
+    ("listed although gone", {"test/tested_through.txt": GOOD["test/tested_through.txt"] + "low/gone : tool/run.py : x\n"},
+     ["test/tested_through.txt:4: there is no component low/gone"]),
+    ("tested through what isn't there",
+     {"test/tested_through.txt": GOOD["test/tested_through.txt"].replace("tool/run.py : no", "tool/gone.py : no")},
+     ["test/tested_through.txt:2: there is no test/tool/gone.py"]),
     ("missing header", {"src/low/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
 ]
 
@@ -195,7 +250,7 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
 def faults_of(files):
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        for name, text in {"test/layers.txt": LAYERS, **files}.items():
+        for name, text in {"test/layers.txt": LAYERS, "test/tested_through.txt": "", **files}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8")
         return faults_under(root)
