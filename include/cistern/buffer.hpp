@@ -27,7 +27,8 @@ class buffer;
 class chain;
 namespace detail {
 class tail_writer;
-}
+[[noreturn]] void throw_not_prepared(std::size_t asked_bytes, std::size_t prepared_bytes);
+}  // namespace detail
 
 /// What `buffer::read_from` takes besides streams and file descriptors: called with room, writes up to that
 /// many bytes there and returns how many; 0 is the end.
@@ -109,6 +110,8 @@ class buffer {
   [[nodiscard]] std::size_t available() const noexcept {
     return std::min(static_cast<std::size_t>(block_end_ - write_), size_headroom());
   }
+  /// Bytes that may be committed: those of the last `prepare`, 0 if there was none or something ended it.
+  [[nodiscard]] std::size_t prepared() const noexcept { return prepared_bytes_; }
   /// The most bytes `size()` may reach.
   [[nodiscard]] std::size_t max_size() const noexcept { return max_size_; }
   /// Sets that limit. Bytes already there stay, even beyond it. Bounds `size()`, not `capacity()`.
@@ -128,14 +131,17 @@ class buffer {
     }
     detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
     detail::unpoison_tail(write_, n);
+    claim(n);
     return {reinterpret_cast<std::byte*>(write_), n};
   }
-  /// Appends the first `n` prepared bytes. Precondition: `n` bytes were prepared.
-  void commit(std::size_t n) noexcept {
-    CISTERN_EXPECTS(n <= static_cast<std::size_t>(block_end_ - write_),
-                    "buffer: commit beyond the prepared region", n);
+  /// Appends the first `n` prepared bytes, which ends the prepared region. Throws `std::logic_error` if fewer
+  /// are prepared: what was written there isn't the buffer's, or has been overwritten by a later write.
+  void commit(std::size_t n) {
+    if (n > prepared_bytes_) [[unlikely]] {
+      detail::throw_not_prepared(n, prepared_bytes_);
+    }
     write_ += n;
-    write_limit_ = std::max(write_limit_, write_);  // reading may have lowered it since the prepare
+    update_limit();
     end_unread();
     detail::poison_tail(write_, static_cast<std::size_t>(block_end_ - write_));
   }
@@ -272,7 +278,7 @@ class buffer {
   std::size_t read_from(int descriptor);
   std::size_t read_from(int descriptor, std::error_code& error);
   /// The same from a callable. What it throws passes through; a count larger than the room it was given is a
-  /// `std::logic_error`. At `max_size()` as for a pipe.
+  /// `std::logic_error`, and so is one that wrote to this buffer. At `max_size()` as for a pipe.
   template <byte_reader Reader>
   std::size_t read_from(Reader&& reader);
 
@@ -283,7 +289,8 @@ class buffer {
   /// The same to a POSIX file descriptor, in as many calls as it takes.
   std::size_t write_to(int descriptor);
   std::size_t write_to(int descriptor, std::error_code& error);
-  /// The same to a callable, in one call. What it throws passes through, and nothing is read past.
+  /// The same to a callable, in one call. What it throws passes through, and nothing is read past. It may
+  /// append to this buffer, but not read from it: `std::logic_error`.
   template <byte_writer Writer>
   std::size_t write_to(Writer&& writer);
 
@@ -302,14 +309,19 @@ class buffer {
   static constexpr std::size_t smallest_appended_block_bytes = 256;
   static constexpr std::size_t block_alignment = alignof(std::max_align_t);
 
-  // Reading leaves the fast paths no room, so that the first write after it is a slow one, which ends the
-  // right to un-read: fast writes have nothing to do for that.
+  // Reading and preparing leave the fast paths no room, so that the first write after them is a slow one,
+  // which ends the right to un-read and the prepared region: fast writes have nothing to do for that.
   void advance(std::size_t n) noexcept {
     read_ += n;
     write_limit_ = write_;
     last_read_ = n != 0 ? last_read::byte : last_read::nothing;
   }
   void end_unread() noexcept { last_read_ = last_read::nothing; }
+  /// The first `n` bytes behind the unread part belong to whoever fills them, until the next write.
+  void claim(std::size_t n) noexcept {
+    write_limit_ = write_;
+    prepared_bytes_ = n;
+  }
   /// Bytes that the fast paths may write; never more than `available()`.
   [[nodiscard]] std::size_t room() const noexcept { return static_cast<std::size_t>(write_limit_ - write_); }
   [[nodiscard]] std::size_t size_headroom() const noexcept {
@@ -338,6 +350,7 @@ class buffer {
     write_ = from.write;
     write_limit_ = from.write_limit;
     block_end_ = from.block_end;
+    prepared_bytes_ = 0;
     end_unread();
   }
   void append_slow(const char* data, std::size_t n);
@@ -347,7 +360,10 @@ class buffer {
   [[nodiscard]] bool reading_takes_larger_block() const noexcept;
   [[nodiscard]] std::size_t wanted_capacity(std::size_t n) const noexcept;
   [[nodiscard]] bool owns(const char* data) const noexcept;
-  void update_limit() noexcept { write_limit_ = write_ + available(); }
+  void update_limit() noexcept {
+    write_limit_ = write_ + available();
+    prepared_bytes_ = 0;
+  }
   void rewind(std::size_t front = 0) noexcept;
   void move_unread(char* block, std::size_t capacity, std::size_t front) noexcept;
   [[nodiscard]] char* allocate_block(std::size_t bytes) {
@@ -365,8 +381,9 @@ class buffer {
   char* block_ = nullptr;
   char* read_ = nullptr;
   char* write_ = nullptr;
-  char* write_limit_ = nullptr;  // the block's end, or earlier: max_size(), or the right to un-read
+  char* write_limit_ = nullptr;  // the block's end, or earlier: max_size(), right to un-read, prepared region
   char* block_end_ = nullptr;
+  std::size_t prepared_bytes_ = 0;  // behind write_
   std::size_t max_size_ = largest_size;
   last_read last_read_ = last_read::nothing;
 };

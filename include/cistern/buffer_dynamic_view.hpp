@@ -68,13 +68,13 @@ class buffer_dynamic_view {
   [[nodiscard]] mutable_buffers_type prepare(std::size_t n) {
     check(n);
     const std::span<std::byte> room = target_->prepare(n);
-    prepared_ = room.size();
     return {{{room.data(), room.size()}}};
   }
-  /// Appends the first `n` prepared bytes, or all that were.
-  void commit(std::size_t n) noexcept {
-    target_->commit(std::min(n, prepared_));
-    prepared_ = 0;
+  /// Appends the first `n` prepared bytes, or all that are, whichever copy prepared them. `std::logic_error`
+  /// if none are: nothing was prepared, or a write to the buffer has taken their place.
+  void commit(std::size_t n) {
+    const std::size_t prepared = target_->prepared();
+    target_->commit(prepared != 0 ? std::min(n, prepared) : n);
   }
 
   // --- DynamicBuffer_v2 ---
@@ -109,7 +109,6 @@ class buffer_dynamic_view {
 
   buffer* target_;
   std::size_t max_size_;
-  std::size_t prepared_ = 0;
 };
 
 }  // namespace cistern

@@ -28,10 +28,14 @@ struct chain_options {
 /// different resources can be joined without a copy; every resource must outlive the chains its blocks are
 /// in. A default-made chain holds nothing.
 ///
-/// A span or view is valid until the bytes it covers are consumed, cut in two by `split`, or destroyed;
-/// moving, appending and splicing leave it valid. No memory: what the resource throws (`std::bad_alloc`). A
-/// member that throws has changed nothing, unless it says otherwise. Units are bytes. Not thread-safe: one
-/// thread at a time per chain.
+/// A span or view is valid until the bytes it covers are consumed, cut in two by `split`, packed by
+/// `shrink_to_fit`, or destroyed; moving, appending and splicing leave it valid. No memory: what the resource
+/// throws (`std::bad_alloc`). A member that throws has changed nothing, unless it says otherwise. Units are
+/// bytes. Not thread-safe: one thread at a time per chain.
+///
+/// There is at most one prepared region. It stays where it is, whatever is appended, prepended, adopted,
+/// spliced, consumed or split off before the commit, and moves with the chain; it ends with `commit`, the
+/// next `prepare`, `shrink_to_fit`, `clear` and the end of the chain.
 class chain {
  public:
   using allocator_type = std::pmr::polymorphic_allocator<>;
@@ -43,10 +47,15 @@ class chain {
       : resource_(resource_or_new_delete(resource)) {}
   /// Throws `std::invalid_argument`, naming field and value, if an option is out of range.
   chain(std::pmr::memory_resource* resource, const chain_options& options);
+  explicit chain(const chain_options& options, allocator_type allocator = {})
+      : chain(allocator.resource(), options) {}
   chain(const chain&) = delete;
   chain& operator=(const chain&) = delete;
   /// Takes resource, options and blocks over; `other` is left empty. O(1).
   chain(chain&& other) noexcept;
+  /// Takes options and blocks over, which go back to where they came from; new ones come from `allocator`.
+  /// O(1).
+  chain(chain&& other, allocator_type allocator) noexcept;
   /// The same, after giving back the own blocks.
   chain& operator=(chain&& other) noexcept;
   ~chain() { clear(); }
@@ -85,8 +94,10 @@ class chain {
   chain& append(std::string_view text) { return append(std::as_bytes(std::span(text.data(), text.size()))); }
   /// Room for exactly `n` contiguous bytes at the end, uninitialised, to be filled and then committed.
   [[nodiscard]] std::span<std::byte> prepare(std::size_t n);
-  /// Appends the first `n` prepared bytes. Precondition: `n` bytes were prepared.
-  void commit(std::size_t n) noexcept;
+  /// Appends the first `n` prepared bytes, behind whatever was appended since they were prepared; in that
+  /// case they are copied, which may need memory. Throws `std::logic_error` if fewer are prepared.
+  /// `commit(0)` gives the region up.
+  void commit(std::size_t n);
   /// Puts a copy in front, into the room before the first byte if it suffices. `bytes` may lie in this chain.
   chain& prepend(std::span<const std::byte> bytes);
   chain& prepend(std::string_view text) {
@@ -96,14 +107,20 @@ class chain {
   // --- join and cut: blocks change hands, bytes stay where they are ---
 
   /// Appends the unread part of `source` by taking its block over, from whatever resource; `source` is left
-  /// empty.
+  /// empty. Little in a large block is copied instead, so that it doesn't hold the block: what fits into one
+  /// block of this chain and is at most a quarter of its own.
   void adopt(buffer&& source);
-  /// Appends all of `other`, which is left empty. O(1). `other` must not be this chain.
+  /// Appends all of `other`, which is left empty. O(1). `other` must not be this chain. What is prepared in
+  /// `other` is prepared in this chain now; if something was before, that stays, and the region in `other`
+  /// ends.
   void splice(chain&& other) noexcept;
-  /// Puts all of `other` in front; it is left empty. O(1). `other` must not be this chain.
+  /// Puts all of `other` in front; it is left empty. O(1). `other` must not be this chain. For what is
+  /// prepared in `other` see `splice`.
   void prepend(chain&& other) noexcept;
   /// Cuts off the first `n` bytes, or all there are, as a chain of the same resource and options. Where the
-  /// cut goes through a block, the smaller of its two parts is copied: nothing else. O(blocks cut off).
+  /// cut goes through a block, the smaller of its two parts is copied: nothing else, unless bytes are
+  /// prepared behind those cut off: then what stands in front of them in the block is copied. O(blocks cut
+  /// off).
   [[nodiscard]] chain split(std::size_t n);
 
   // --- read ---
@@ -113,6 +130,8 @@ class chain {
   void consume(std::size_t n) noexcept;
   /// Drops everything and gives all blocks back.
   void clear() noexcept;
+  /// Copies everything into as few blocks as it takes, if that takes less memory: after many small splices.
+  void shrink_to_fit();
   /// Appends all bytes to `out` in one piece, and leaves the chain as it is.
   void flatten(buffer& out) const;
   /// All bytes in one piece, in a buffer of this chain's resource.
@@ -141,18 +160,26 @@ class chain {
   class block_list;
 
   [[nodiscard]] block* allocate_block(std::size_t room_bytes) const;
+  [[nodiscard]] block* copy_of(std::span<const std::byte> bytes) const;
   [[nodiscard]] std::size_t default_room() const noexcept;
   [[nodiscard]] std::size_t tail_room() const noexcept;
+  [[nodiscard]] std::size_t spare_room() const noexcept;
+  [[nodiscard]] std::size_t held_bytes() const noexcept;
   void link_back(block* b) noexcept;
   void link_front(block* b) noexcept;
   [[nodiscard]] block* unlink_front() noexcept;
   void keep_spare(block* b) noexcept;
-  [[nodiscard]] block* find_cut(std::size_t& n) const noexcept;
+  void end_prepared() noexcept;
+  void take_prepared(chain& other) noexcept;
+  struct cut;
+  [[nodiscard]] cut find_cut(std::size_t n) const noexcept;
 
   std::pmr::memory_resource* resource_;
   block* first_ = nullptr;  // blocks in the list hold at least one byte each
   block* last_ = nullptr;
-  block* spare_ = nullptr;  // an empty block: prepared, or left over; a commit goes here if there is one
+  block* spare_ = nullptr;        // an empty block: with the prepared region, or left over
+  block* prepared_in_ = nullptr;  // the prepared region lies behind the bytes of this block
+  std::size_t prepared_bytes_ = 0;
   std::size_t size_ = 0;
   std::size_t block_bytes_ = chain_options{}.block_bytes;
 

@@ -66,6 +66,7 @@ void buffer::swap(buffer& other) noexcept {
   std::swap(write_, other.write_);
   std::swap(write_limit_, other.write_limit_);
   std::swap(block_end_, other.block_end_);
+  std::swap(prepared_bytes_, other.prepared_bytes_);
   std::swap(max_size_, other.max_size_);
   std::swap(last_read_, other.last_read_);
 }
@@ -77,6 +78,7 @@ void buffer::steal(buffer& other) noexcept {
   write_ = other.write_;
   write_limit_ = other.write_limit_;
   block_end_ = other.block_end_;
+  prepared_bytes_ = other.prepared_bytes_;
   max_size_ = other.max_size_;
   last_read_ = other.last_read_;
   other.forget_block();
@@ -84,6 +86,7 @@ void buffer::steal(buffer& other) noexcept {
 
 void buffer::forget_block() noexcept {
   block_ = read_ = write_ = write_limit_ = block_end_ = nullptr;
+  prepared_bytes_ = 0;
   end_unread();
 }
 
@@ -346,7 +349,9 @@ bool buffer::check_invariants() const noexcept {
       block_ <= read_ && read_ <= write_ && write_ <= write_limit_ && write_limit_ <= block_end_;
   const bool limited = static_cast<std::size_t>(write_limit_ - write_) <= available();
   const bool unreadable = last_read_ == last_read::nothing || (read_ > block_ && write_limit_ == write_);
-  return ordered && limited && unreadable;
+  const bool reserved = prepared_bytes_ == 0 || write_limit_ == write_;
+  const bool fits = prepared_bytes_ <= static_cast<std::size_t>(block_end_ - write_);
+  return ordered && limited && unreadable && reserved && fits;
 }
 
 }  // namespace cistern

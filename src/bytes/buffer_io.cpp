@@ -1,10 +1,12 @@
 // Input and output of cistern::buffer: streams and POSIX file descriptors.
 #include <cistern/buffer.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <istream>
 #include <ostream>
 #include <stdexcept>
+#include <string>
 
 #include "../base/posix_call.hpp"
 #include <sys/socket.h>
@@ -27,6 +29,16 @@ namespace detail {
 
 void throw_counted_too_much() {
   throw std::logic_error("cistern::buffer: the callable counts more bytes than it was given");
+}
+
+void throw_used_meanwhile() {
+  throw std::logic_error(
+      "cistern::buffer: used by what it was reading from, writing to or being printed to by");
+}
+
+void throw_not_prepared(std::size_t asked_bytes, std::size_t prepared_bytes) {
+  throw std::logic_error("cistern::buffer: commit of " + std::to_string(asked_bytes) + " bytes, where " +
+                         std::to_string(prepared_bytes) + " are prepared");
 }
 
 void throw_short_write() {
@@ -83,12 +95,14 @@ buffer::read_space::read_space(buffer& owner) : owner_(owner) {
   }
   detail::unpoison_tail(owner.write_, owner.available());
   bytes_ = {reinterpret_cast<std::byte*>(owner.write_), owner.available()};
+  owner.claim(bytes_.size());
 }
 
 buffer::read_space::~read_space() {
   if (fresh_block_ != nullptr) {
     owner_.resource_->deallocate(fresh_block_, fresh_capacity_, block_alignment);
   } else {
+    owner_.update_limit();
     detail::poison_tail(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_));
   }
 }
@@ -98,8 +112,15 @@ void buffer::read_space::commit(std::size_t n) {
     detail::throw_counted_too_much();
   }
   if (fresh_block_ != nullptr) {
-    owner_.move_unread(std::exchange(fresh_block_, nullptr), fresh_capacity_, 0);
+    // The bytes were read to just behind the place of those that were unread then.
+    const auto offset = static_cast<std::size_t>(reinterpret_cast<char*>(bytes_.data()) - fresh_block_);
+    if (owner_.size() > offset) {
+      detail::throw_used_meanwhile();
+    }
+    owner_.move_unread(std::exchange(fresh_block_, nullptr), fresh_capacity_, offset - owner_.size());
     detail::unpoison_tail(owner_.write_, n);
+  } else if (n > owner_.prepared_bytes_) {
+    detail::throw_used_meanwhile();
   }
   owner_.write_ += n;
   owner_.update_limit();
@@ -122,8 +143,12 @@ std::size_t buffer::read_from(std::istream& in, std::error_code& error) {
   while (ready && source.sgetc() != std::char_traits<char>::eof()) {
     read_space space(*this);
     const std::span<std::byte> room = space.bytes();
+    // No more than what lies ready: nobody knows how much a stream has taken that throws on the way.
+    const std::streamsize ready_bytes = source.in_avail();
+    const auto room_bytes = static_cast<std::streamsize>(room.size());
     const auto count = static_cast<std::size_t>(
-        source.sgetn(reinterpret_cast<char*>(room.data()), static_cast<std::streamsize>(room.size())));
+        source.sgetn(reinterpret_cast<char*>(room.data()),
+                     ready_bytes > 0 ? std::min(ready_bytes, room_bytes) : room_bytes));
     space.commit(count);
     total += count;
   }

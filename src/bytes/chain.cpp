@@ -22,6 +22,7 @@ constexpr std::size_t block_alignment = alignof(std::max_align_t);
 constexpr std::size_t smallest_block_option_bytes = 256;
 constexpr std::size_t largest_block_option_bytes = std::size_t{1} << 40;
 constexpr std::size_t largest_piece_bytes = SIZE_MAX / 4;
+constexpr std::size_t little_of_a_block = 4;  // an adopted block is used by more than one part in so many
 
 std::size_t bytes_between(const std::byte* from, const std::byte* to) noexcept {
   return static_cast<std::size_t>(to - from);
@@ -31,6 +32,16 @@ void copy_bytes(std::byte* to, std::span<const std::byte> from) noexcept {
   if (!from.empty()) {
     std::memmove(to, from.data(), from.size());
   }
+}
+
+template <class Block>
+std::size_t room_behind(const Block* b) noexcept {
+  return b == nullptr ? 0 : bytes_between(b->write, b->end);
+}
+
+template <class Block>
+std::span<const std::byte> bytes_of(const Block& b) noexcept {
+  return {b.read, b.write};
 }
 
 template <class Block>
@@ -55,6 +66,13 @@ std::span<const std::byte> fill(Block& b, std::span<const std::byte> bytes) noex
   copy_bytes(b.write, bytes.first(n));
   b.write += n;
   return bytes.subspan(n);
+}
+
+/// Drops the first `n` bytes, which nobody may touch from now on.
+template <class Block>
+void drop_front(Block& b, std::size_t n) noexcept {
+  detail::poison_tail(b.read, n);
+  b.read += n;
 }
 
 template <class Block>
@@ -103,8 +121,14 @@ chain::chain(chain&& other) noexcept
       first_(std::exchange(other.first_, nullptr)),
       last_(std::exchange(other.last_, nullptr)),
       spare_(std::exchange(other.spare_, nullptr)),
+      prepared_in_(std::exchange(other.prepared_in_, nullptr)),
+      prepared_bytes_(std::exchange(other.prepared_bytes_, 0)),
       size_(std::exchange(other.size_, 0)),
       block_bytes_(other.block_bytes_) {}
+
+chain::chain(chain&& other, allocator_type allocator) noexcept : chain(std::move(other)) {
+  resource_ = allocator.resource();
+}
 
 chain& chain::operator=(chain&& other) noexcept {
   if (this != &other) {
@@ -119,6 +143,8 @@ void chain::swap(chain& other) noexcept {
   std::swap(first_, other.first_);
   std::swap(last_, other.last_);
   std::swap(spare_, other.spare_);
+  std::swap(prepared_in_, other.prepared_in_);
+  std::swap(prepared_bytes_, other.prepared_bytes_);
   std::swap(size_, other.size_);
   std::swap(block_bytes_, other.block_bytes_);
 }
@@ -129,8 +155,14 @@ std::size_t chain::default_room() const noexcept {
   return detail::good_size(block_bytes_) - sizeof(block);
 }
 
+/// The room behind the last byte that is free, which a prepared region isn't.
 std::size_t chain::tail_room() const noexcept {
-  return last_ == nullptr ? 0 : bytes_between(last_->write, last_->end);
+  return last_ == prepared_in_ ? 0 : room_behind(last_);
+}
+
+/// The same in the spare block.
+std::size_t chain::spare_room() const noexcept {
+  return spare_ == nullptr || spare_ == prepared_in_ ? 0 : bytes_between(spare_->begin, spare_->end);
 }
 
 /// An empty block with at least `room_bytes` of room; never smaller than the option says.
@@ -143,6 +175,13 @@ chain::block* chain::allocate_block(std::size_t room_bytes) const {
   std::byte* const begin = memory + sizeof(block);
   auto* const b = new (memory) block{nullptr, resource_, bytes, begin, begin, begin, memory + bytes, nullptr};
   poison_unused(*b);
+  return b;
+}
+
+/// A new block that holds these bytes.
+chain::block* chain::copy_of(std::span<const std::byte> bytes) const {
+  block* const b = allocate_block(bytes.size());
+  fill(*b, bytes);
   return b;
 }
 
@@ -168,11 +207,12 @@ chain::block* chain::unlink_front() noexcept {
   return b;
 }
 
-/// Keeps the empty block `b` for later, as it stands: a prepared region in its tail stays valid.
+/// Keeps the empty block `b` for later, as it stands, if it has the prepared region or there is none yet.
 void chain::keep_spare(block* b) noexcept {
-  if (spare_ == nullptr) {
-    spare_ = b;
-  } else {
+  if (spare_ == nullptr || b == prepared_in_) {
+    std::swap(spare_, b);
+  }
+  if (b != nullptr) {
     give_back(b);
   }
 }
@@ -191,7 +231,7 @@ std::span<const std::byte> chain::front() const noexcept {
 }
 
 std::size_t chain::available() const noexcept {
-  return tail_room() + (spare_ == nullptr ? 0 : bytes_between(spare_->begin, spare_->end));
+  return tail_room() + spare_room();
 }
 
 std::size_t chain::copy_to(std::span<std::byte> out) const noexcept {
@@ -207,7 +247,7 @@ std::size_t chain::copy_to(std::span<std::byte> out) const noexcept {
 std::size_t chain::vectors(std::span<iovec> vectors) const noexcept {
   std::size_t count = 0;
   for (const block* b = first_; b != nullptr && count < vectors.size(); b = b->next) {
-    vectors[count++] = {b->read, bytes_between(b->read, b->write)};
+    vectors[count++] = {b->read, bytes_of(*b).size()};
   }
   return count;
 }
@@ -225,14 +265,15 @@ chain& chain::append(std::span<const std::byte> bytes) {
     room += default_room();
   }
   size_ += bytes.size();
-  if (last_ != nullptr) {
+  if (tail_room() != 0) {
     bytes = fill(*last_, bytes);
   }
   while (!bytes.empty()) {
-    if (spare_ != nullptr) {
+    const bool takes_spare = spare_room() != 0;
+    if (takes_spare) {
       make_empty(*spare_);
     }
-    link_back(spare_ != nullptr ? std::exchange(spare_, nullptr) : fresh.pop());
+    link_back(takes_spare ? std::exchange(spare_, nullptr) : fresh.pop());
     bytes = fill(*last_, bytes);
   }
   return *this;
@@ -240,41 +281,68 @@ chain& chain::append(std::span<const std::byte> bytes) {
 
 std::span<std::byte> chain::prepare(std::size_t n) {
   if (n == 0) {
+    end_prepared();
     return {};
   }
-  block* target = last_;
-  if (tail_room() >= n) {
-    if (spare_ != nullptr) {
-      give_back(std::exchange(spare_, nullptr));
-    }
+  if (room_behind(last_) >= n) {
+    end_prepared();
+    prepared_in_ = last_;
   } else {
-    if (spare_ == nullptr || bytes_between(spare_->begin, spare_->end) < n) {
-      block* const larger = allocate_block(n);
-      if (spare_ != nullptr) {
-        give_back(spare_);
-      }
-      spare_ = larger;
+    const bool enough = spare_ != nullptr && bytes_between(spare_->begin, spare_->end) >= n;
+    block* const larger = enough ? nullptr : allocate_block(n);
+    end_prepared();
+    if (larger != nullptr && spare_ != nullptr) {
+      give_back(spare_);
     }
+    spare_ = enough ? spare_ : larger;
     make_empty(*spare_);
-    target = spare_;
+    prepared_in_ = spare_;
   }
-  poison_unused(*target);
-  detail::unpoison_tail(target->write, n);
-  return {target->write, n};
+  prepared_bytes_ = n;
+  detail::unpoison_tail(prepared_in_->write, n);
+  return {prepared_in_->write, n};
 }
 
-void chain::commit(std::size_t n) noexcept {
-  if (n == 0) {
+void chain::commit(std::size_t n) {
+  if (n > prepared_bytes_) {
+    throw std::logic_error("cistern::chain: commit of " + std::to_string(n) + " bytes, where " +
+                           std::to_string(prepared_bytes_) + " are prepared");
+  }
+  block* const b = prepared_in_;
+  if (n != 0) {
+    if (b == spare_) {
+      link_back(std::exchange(spare_, nullptr));
+    }
+    if (b == last_) {
+      b->write += n;
+      size_ += n;
+    } else {
+      append(std::span<const std::byte>(b->write, n));  // something was put behind the region meanwhile
+    }
+  }
+  end_prepared();
+}
+
+void chain::end_prepared() noexcept {
+  if (prepared_in_ != nullptr) {
+    poison_unused(*prepared_in_);
+  }
+  prepared_in_ = nullptr;
+  prepared_bytes_ = 0;
+}
+
+/// A region prepared in `other` goes along with its blocks, unless there is one here.
+void chain::take_prepared(chain& other) noexcept {
+  if (prepared_in_ != nullptr) {
+    other.end_prepared();
+  }
+  if (other.prepared_in_ == nullptr) {
     return;
   }
-  block* const target = spare_ != nullptr ? spare_ : last_;
-  CISTERN_EXPECTS(target != nullptr && n <= bytes_between(target->write, target->end),
-                  "chain: commit beyond the prepared region", n);
-  target->write += n;
-  size_ += n;
-  poison_unused(*target);
-  if (target == spare_) {
-    link_back(std::exchange(spare_, nullptr));
+  prepared_in_ = std::exchange(other.prepared_in_, nullptr);
+  prepared_bytes_ = std::exchange(other.prepared_bytes_, 0);
+  if (prepared_in_ == other.spare_) {
+    keep_spare(std::exchange(other.spare_, nullptr));
   }
 }
 
@@ -301,6 +369,11 @@ void chain::adopt(buffer&& source) {
   if (source.empty()) {
     return;
   }
+  if (source.size() <= default_room() && source.size() <= source.capacity() / little_of_a_block) {
+    append(source.bytes());
+    source.reset();
+    return;
+  }
   const std::size_t header_bytes_asked = detail::good_size(sizeof(block));
   void* const memory = resource_->allocate(header_bytes_asked, block_alignment);
   const auto byte = [](char* at) { return reinterpret_cast<std::byte*>(at); };
@@ -313,6 +386,7 @@ void chain::adopt(buffer&& source) {
 
 void chain::splice(chain&& other) noexcept {
   CISTERN_EXPECTS(&other != this, "chain: spliced into itself", other.size_);
+  take_prepared(other);
   if (other.first_ == nullptr) {
     return;
   }
@@ -323,6 +397,7 @@ void chain::splice(chain&& other) noexcept {
 
 void chain::prepend(chain&& other) noexcept {
   CISTERN_EXPECTS(&other != this, "chain: prepended to itself", other.size_);
+  take_prepared(other);
   if (other.first_ == nullptr) {
     return;
   }
@@ -335,50 +410,64 @@ void chain::prepend(chain&& other) noexcept {
   size_ += std::exchange(other.size_, 0);
 }
 
-/// The block that the cut behind the first `n` bytes goes through, or null if it falls between two; `n`
-/// becomes the number of that block's bytes before the cut.
-chain::block* chain::find_cut(std::size_t& n) const noexcept {
-  for (block* b = first_; b != nullptr; b = b->next) {
-    const std::size_t bytes = bytes_between(b->read, b->write);
-    if (n <= bytes) {
-      return n == 0 || n == bytes ? nullptr : b;
+/// Where the chain is cut in two.
+struct chain::cut {
+  block* through = nullptr;      ///< The block with bytes on both sides, if there is one.
+  std::size_t before = 0;        ///< That block's bytes before the cut.
+  bool behind_prepared = false;  ///< Whether all bytes of the block with the prepared region are cut off.
+};
+
+chain::cut chain::find_cut(std::size_t n) const noexcept {
+  cut found;
+  for (block* b = first_; b != nullptr && n != 0; b = b->next) {
+    const std::size_t bytes = bytes_of(*b).size();
+    if (n < bytes) {
+      found.through = b;
+      found.before = n;
+      break;
     }
     n -= bytes;
+    found.behind_prepared = found.behind_prepared || b == prepared_in_;
   }
-  return nullptr;
+  return found;
 }
 
 chain chain::split(std::size_t n) {
   n = std::min(n, size_);
-  chain front(resource_);
-  front.block_bytes_ = block_bytes_;
-  std::size_t before = n;
-  block* const cut = find_cut(before);
-  block* copy = nullptr;
-  const std::size_t after = cut == nullptr ? 0 : bytes_between(cut->read, cut->write) - before;
-  const bool copy_front = before <= after;
-  if (cut != nullptr) {
-    copy = allocate_block(std::min(before, after));
-    fill(*copy, copy_front ? std::span<const std::byte>(cut->read, before)
-                           : std::span<const std::byte>(cut->read + before, after));
+  chain front(resource_, options());
+  const cut here = find_cut(n);
+  block_list copies;
+  if (here.behind_prepared) {
+    copies.push(copy_of(bytes_of(*prepared_in_)));
+  }
+  // The smaller part is copied; the one before a prepared region always, as the region stays where it is.
+  bool copy_front = false;
+  if (here.through != nullptr) {
+    const auto bytes = bytes_of(*here.through);
+    copy_front = here.through == prepared_in_ || here.before <= bytes.size() - here.before;
+    copies.push(copy_of(copy_front ? bytes.first(here.before) : bytes.subspan(here.before)));
   }
   // From here on nothing throws.
-  while (first_ != nullptr && first_ != cut && front.size_ < n) {
-    const std::size_t bytes = bytes_between(first_->read, first_->write);
-    front.size_ += bytes;
-    front.link_back(unlink_front());
-  }
-  if (cut != nullptr) {
-    if (copy_front) {
-      cut->read += before;
-      front.link_back(copy);
-    } else {
-      cut->write -= after;
-      poison_unused(*cut);
-      front.link_back(unlink_front());
-      link_front(copy);
+  while (front.size_ < n - here.before) {
+    block* b = unlink_front();
+    front.size_ += bytes_of(*b).size();
+    if (b == prepared_in_) {
+      drop_front(*b, bytes_of(*b).size());
+      keep_spare(std::exchange(b, copies.pop()));
     }
-    front.size_ += before;
+    front.link_back(b);
+  }
+  if (here.through != nullptr) {
+    front.size_ += here.before;
+    if (copy_front) {
+      drop_front(*here.through, here.before);
+      front.link_back(copies.pop());
+    } else {
+      here.through->write = here.through->read + here.before;
+      poison_unused(*here.through);
+      front.link_back(unlink_front());
+      link_front(copies.pop());
+    }
   }
   size_ -= front.size_;
   return front;
@@ -391,11 +480,11 @@ void chain::consume(std::size_t n) noexcept {
   size_ -= n;
   while (n != 0) {
     const std::size_t here = std::min(n, bytes_between(first_->read, first_->write));
-    first_->read += here;
+    drop_front(*first_, here);
     n -= here;
     if (first_->read == first_->write) {
       block* const b = unlink_front();
-      first_ == nullptr ? keep_spare(b) : give_back(b);
+      first_ == nullptr || b == prepared_in_ ? keep_spare(b) : give_back(b);
     }
   }
 }
@@ -408,6 +497,32 @@ void chain::clear() noexcept {
     give_back(std::exchange(spare_, nullptr));
   }
   size_ = 0;
+  prepared_in_ = nullptr;
+  prepared_bytes_ = 0;
+}
+
+/// Bytes of all blocks, those of adopted ones included.
+std::size_t chain::held_bytes() const noexcept {
+  const auto held = [](const block* b) {
+    return b == nullptr
+               ? 0
+               : b->header_block_bytes + (b->adopted_from == nullptr ? 0 : bytes_between(b->begin, b->end));
+  };
+  std::size_t bytes = held(spare_);
+  for (const block* b = first_; b != nullptr; b = b->next) {
+    bytes += held(b);
+  }
+  return bytes;
+}
+
+void chain::shrink_to_fit() {
+  chain packed(resource_, options());
+  for_each([&](std::span<const std::byte> bytes) { packed.append(bytes); });
+  if (packed.held_bytes() < held_bytes()) {
+    swap(packed);
+  } else {
+    end_prepared();
+  }
 }
 
 void chain::flatten(buffer& out) const {
@@ -451,15 +566,18 @@ std::size_t chain::write_to(int descriptor) {
 bool chain::check_invariants() const noexcept {
   std::size_t bytes = 0;
   const block* last = nullptr;
+  bool prepared_is_here = prepared_in_ == nullptr || prepared_in_ == spare_;
   for (const block* b = first_; b != nullptr; b = b->next) {
     if (b->begin > b->read || b->read >= b->write || b->write > b->end) {
       return false;
     }
-    bytes += bytes_between(b->read, b->write);
+    bytes += bytes_of(*b).size();
     last = b;
+    prepared_is_here = prepared_is_here || b == prepared_in_;
   }
   const bool spare_is_empty = spare_ == nullptr || spare_->read == spare_->write;
-  return bytes == size_ && last == last_ && spare_is_empty;
+  const bool prepared_fits = prepared_bytes_ <= room_behind(prepared_in_);
+  return bytes == size_ && last == last_ && spare_is_empty && prepared_is_here && prepared_fits;
 }
 
 }  // namespace cistern

@@ -10,6 +10,7 @@ void tail_writer::start() {
 }
 
 void tail_writer::grow(std::size_t written_bytes, std::size_t wanted_bytes) {
+  check_claim();
   owner_.check_growth(wanted_bytes);
   owner_.write_ += written_bytes;  // for as long as they may be moved
   try {
@@ -19,7 +20,8 @@ void tail_writer::grow(std::size_t written_bytes, std::size_t wanted_bytes) {
     throw;
   }
   owner_.write_ -= written_bytes;
-  unpoison_tail(owner_.write_, owner_.room());
+  owner_.update_limit();
+  claim_room();
 }
 
 }  // namespace cistern::detail

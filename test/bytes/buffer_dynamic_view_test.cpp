@@ -205,13 +205,34 @@ BOOST_AUTO_TEST_CASE(the_members_of_version_1) {
   large.copy(static_cast<char*>(room[0].data()), 10);
   view.commit(99);  // at most what was prepared
   BOOST_TEST(view.size() == 10U);
-  view.commit(1);
+  BOOST_CHECK_THROW(view.commit(1), std::logic_error);  // all of it has been
   BOOST_TEST(view.size() == 10U);
   BOOST_TEST(view.data()[0].size() == 10U);
   view.consume(3);
   BOOST_TEST(in.view() == "defghij");
   view.consume(99);
   BOOST_TEST(in.empty());
+}
+
+BOOST_AUTO_TEST_CASE(any_copy_commits_what_another_prepared) {
+  buffer_dynamic_view first(in);
+  buffer_dynamic_view second = first;
+  const auto room = first.prepare(512);
+  large.copy(static_cast<char*>(room[0].data()), 5);
+  second.commit(5);
+  BOOST_TEST(in.view() == "abcde");
+  BOOST_CHECK_THROW(first.commit(5), std::logic_error);  // once
+  (void)second.prepare(5);
+  in.append("x");  // takes the place of what was prepared
+  BOOST_CHECK_THROW(first.commit(5), std::logic_error);
+  BOOST_TEST(in.view() == "abcdex");
+
+  in.clear();
+  asio::write(far, asio::buffer("hello", 5));
+  near.async_read_some(first.prepare(512),
+                       [copy = second](boost::system::error_code, std::size_t n) mutable { copy.commit(n); });
+  context.run();
+  BOOST_TEST(in.view() == "hello");
 }
 
 BOOST_AUTO_TEST_CASE(the_members_of_version_2) {

@@ -1,18 +1,24 @@
 // Every operation of cistern::buffer that allocates, with every allocation failing: nothing changes, nothing
 // leaks.
 #include <cistern/buffer.hpp>
+#include <cistern/buffer_dynamic_view.hpp>
+#include <cistern/buffer_stream.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
+
+#include <sys/socket.h>
+#include <unistd.h>
 
 using cistern::buffer;
 using cistern::testing::checking_resource;
@@ -33,6 +39,14 @@ std::ostream& operator<<(std::ostream& out, const operation& o) {
 
 const std::string long_text(3'000, 'l');
 
+/// A stream that throws what its buffer threw.
+std::ostream& stream_over(buffer& b) {
+  static std::optional<cistern::buffer_ostream> out;
+  out.emplace(b);
+  out->exceptions(std::ios_base::badbit);
+  return *out;
+}
+
 const operation operations[] = {
     {"append", [](buffer& b) { b.append(long_text); }},
     {"append bytes", [](buffer& b) { b.append(std::as_bytes(std::span(long_text))); }},
@@ -50,6 +64,10 @@ const operation operations[] = {
     {"copy construction", [](buffer& b) { buffer copy(b, b.get_allocator()); }},
     {"copy assignment", [](buffer& b) { b = buffer(long_text); }},
     {"move from unequal", [](buffer& b) { b = buffer(long_text); }},
+    {"view prepare", [](buffer& b) { (void)cistern::buffer_dynamic_view(b).prepare(1); }},
+    {"view grow", [](buffer& b) { cistern::buffer_dynamic_view(b).grow(1); }},
+    {"ostream text", [](buffer& b) { stream_over(b) << long_text; }},
+    {"ostream character", [](buffer& b) { stream_over(b).put('x'); }},
 };
 
 const std::string unread(102, 'u');
@@ -158,5 +176,27 @@ BOOST_AUTO_TEST_CASE(reading_from_a_stream_loses_nothing) {
         f.failing, [&] { b.read_from(in); },
         [&](std::uint64_t) { BOOST_TEST(b.size() == static_cast<std::size_t>(in.tellg())); }, {.mode = mode});
     BOOST_TEST((b.view() == text));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(reading_from_a_descriptor_loses_nothing) {
+  const std::string text(20'000, 't');
+  for (const bool socket : {false, true}) {
+    fixture f;
+    buffer b(&f.failing);
+    int ends[2];
+    BOOST_REQUIRE((socket ? ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : ::pipe(ends)) == 0);
+    BOOST_REQUIRE(::write(ends[1], text.data(), text.size()) == 20'000);
+    ::close(ends[1]);
+    std::size_t before = 0;
+    fail_every_allocation(
+        f.failing, [&] { b.read_from(ends[0]); },
+        [&](std::uint64_t) {
+          BOOST_TEST(b.size() >= before);
+          BOOST_TEST(b.view() == text.substr(0, b.size()));
+          before = b.size();
+        });
+    BOOST_TEST((b.view() == text));
+    ::close(ends[0]);
   }
 }

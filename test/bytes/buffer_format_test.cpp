@@ -59,6 +59,14 @@ BOOST_AUTO_TEST_CASE(a_text_longer_than_the_room_is_written_again) {
   BOOST_TEST((b.view() == "before " + text));
 }
 
+BOOST_AUTO_TEST_CASE(a_writer_that_uses_the_buffer_meanwhile_is_refused) {
+  b.append("before");
+  BOOST_CHECK_THROW(cistern::print_with(b, [&](char*, std::size_t) { return b.append("x"), std::size_t{3}; }),
+                    std::logic_error);
+  BOOST_TEST(b.view() == "beforex");
+  BOOST_TEST(b.check_invariants());
+}
+
 BOOST_AUTO_TEST_CASE(nothing_is_appended_when_writing_fails) {
   b.append("before");
   const auto broken = [](char*, std::size_t) -> std::size_t { throw std::runtime_error("x"); };

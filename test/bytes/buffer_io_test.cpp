@@ -208,7 +208,61 @@ BOOST_AUTO_TEST_CASE(writing_is_one_call_and_a_short_write_keeps_the_rest) {
   BOOST_TEST(b.view() == "456789");
 }
 
+// A callable that uses the buffer it was called by: reading is fine where it reads into, appending where it
+// writes from; the rest is refused before anything is taken twice or overwritten.
+BOOST_AUTO_TEST_CASE(callables_that_use_the_buffer_meanwhile) {
+  for (const std::size_t room : {0U, 4'000U}) {  // in a larger block, in the buffer's own
+    b.reset();
+    b.append("before");
+    b.reserve_more(room);
+    pieces source{letters(2'000)};
+    std::size_t calls = 0;
+    const auto reads = [&](std::span<std::byte> space) {
+      if (++calls == 1) b.consume(3);
+      return source(space);
+    };
+    BOOST_TEST(b.read_from(reads) == 2'000U);
+    BOOST_TEST((b.view() == "ore" + letters(2'000)));
+    b.reset();
+    b.append("before");
+    b.reserve_more(room);
+    BOOST_CHECK_THROW(b.read_from([&](std::span<std::byte>) { return b.append("x"), std::size_t{1}; }),
+                      std::logic_error);
+    BOOST_TEST(b.view() == "beforex");
+    BOOST_TEST(b.check_invariants());
+  }
+  b.clear();
+  b.append("0123456789");
+  BOOST_TEST(b.write_to([&](std::span<const std::byte> bytes) {
+    b.append(letters(10'000));
+    return bytes.size();
+  }) == 10U);
+  BOOST_TEST((b.view() == letters(10'000)));
+  BOOST_CHECK_THROW(b.write_to([&](std::span<const std::byte> bytes) { return b.consume(1), bytes.size(); }),
+                    std::logic_error);
+  BOOST_TEST(b.size() == 9'999U);
+}
+
 // --- streams ---
+
+/// A stream buffer whose source breaks after its first characters.
+class breaking_source : public std::streambuf {
+ public:
+  breaking_source() { setg(text_, text_, text_ + 5); }
+
+ protected:
+  int_type underflow() override { throw std::runtime_error("broken"); }
+
+ private:
+  char text_[6] = "hello";
+};
+
+BOOST_AUTO_TEST_CASE(what_a_stream_gave_before_it_threw_is_kept) {
+  breaking_source source;
+  std::istream in(&source);
+  BOOST_CHECK_THROW(b.read_from(in), std::runtime_error);
+  BOOST_TEST(b.view() == "hello");
+}
 
 BOOST_AUTO_TEST_CASE(a_stream_is_read_to_its_end) {
   std::istringstream in(letters(100'000));

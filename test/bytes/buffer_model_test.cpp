@@ -29,6 +29,7 @@ void add(model_coverage& sum, const model_coverage& one) {
   sum.aliased_appends += one.aliased_appends;
   sum.unreads += one.unreads;
   sum.refusals += one.refusals;
+  sum.late_commits += one.late_commits;
 }
 
 }  // namespace
@@ -54,5 +55,6 @@ BOOST_AUTO_TEST_CASE(random_programs_do_what_the_model_does) {
   BOOST_TEST(sum.aliased_appends > 5'000U);
   BOOST_TEST(sum.unreads > 500U);
   BOOST_TEST(sum.refusals > 500U);
+  BOOST_TEST(sum.late_commits > 500U);
   BOOST_TEST(pool.statistics().in_use_bytes == 0U);
 }

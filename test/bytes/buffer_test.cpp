@@ -691,10 +691,71 @@ BOOST_AUTO_TEST_CASE(pmr_containers_hand_their_resource_down) {
   static_assert(std::uses_allocator_v<buffer, std::pmr::polymorphic_allocator<>>);
 }
 
-BOOST_AUTO_TEST_CASE(preconditions_are_checked) {
-  if constexpr (cistern::detail::checked_build) {
-    b.append("a");
-    BOOST_TEST(cistern::test_support::dies_saying("commit beyond", [&] { b.commit(b.available() + 1); }));
+BOOST_AUTO_TEST_CASE(a_commit_of_what_is_not_prepared_is_refused) {
+  BOOST_CHECK_THROW(b.commit(1), std::logic_error);
+  fill(b.prepare(10), "0123456789");
+  BOOST_TEST(b.prepared() == 10U);
+  BOOST_CHECK_THROW(b.commit(11), std::logic_error);
+  b.commit(4);
+  BOOST_TEST(b.prepared() == 0U);
+  BOOST_CHECK_THROW(b.commit(1), std::logic_error);
+  BOOST_TEST(b.view() == "0123");
+}
+
+// What a write has overwritten, or left where the buffer is no more, must not become part of it.
+BOOST_AUTO_TEST_CASE(a_write_ends_the_prepared_region_and_reading_does_not) {
+  const auto endings = std::vector<std::function<void()>>{
+      [&] { b.append("x"); },
+      [&] { b.append(std::string(5'000, 'x')); },
+      [&] { b.append(b.view()); },
+      [&] { b.push_back('x'); },
+      [&] { b.append_utf8(U'x'); },
+      [&] { b.prepend("x"); },
+      [&] { b.put_be<std::uint16_t>(1); },
+      [&] { b.reserve_more(1); },
+      [&] { b.reserve_more(100'000); },
+      [&] { (void)b.prepare(0); },
+      [&] { b.truncate(1); },
+      [&] { b.clear(); },
+      [&] { b.reset(); },
+      [&] { b.consume(3), b.shrink_to_fit(); },
+      [&] { b = buffer("other"); },
+      [&] { const buffer taken(std::move(b)); },
+      [&] { const buffer taken(std::move(b), std::pmr::new_delete_resource()); },
+  };
+  for (const auto& end : endings) {
+    b.clear();
+    b.append("abcd");
+    fill(b.prepare(8), "prepared");
+    end();
+    const std::string before(b.view());
+    BOOST_TEST(b.prepared() == 0U);
+    BOOST_CHECK_THROW(b.commit(8), std::logic_error);
+    BOOST_TEST(b.view() == before);
+    BOOST_TEST(b.check_invariants());
+    b.append("|");
+    BOOST_TEST(b.view() == before + "|");
+  }
+  const auto readings = std::vector<std::function<void()>>{
+      [&] { b.next(2); },
+      [&] { b.consume(4); },
+      [&] { b.read_byte(), b.unread_byte(); },
+      [&] { b.read_utf8(); },
+      [&] { b.read_until('c'); },
+      [&] { b.get_be<std::uint64_t>(); },
+      [&] { b.write_to([](std::span<const std::byte> bytes) { return bytes.size(); }); },
+      [&] { buffer(std::move(b)).swap(b); },
+  };
+  for (const auto& read : readings) {
+    b.clear();
+    b.append("abcd");
+    fill(b.prepare(8), "prepared");
+    read();
+    const std::string before(b.view());
+    BOOST_TEST(b.prepared() == 8U);
+    b.commit(8);
+    BOOST_TEST(b.view() == before + "prepared");
+    BOOST_TEST(b.check_invariants());
   }
 }
 

@@ -71,7 +71,8 @@ struct model_coverage {
   std::size_t reallocations = 0;
   std::size_t aliased_appends = 0;
   std::size_t unreads = 0;
-  std::size_t refusals = 0;  ///< Writes beyond max_size.
+  std::size_t refusals = 0;      ///< Writes beyond max_size.
+  std::size_t late_commits = 0;  ///< Not right after the prepare.
 };
 
 /// One run. Throws std::logic_error where buffer and model differ.
@@ -86,7 +87,7 @@ class model_run {
       const char* const data = buffer_.view().data();
       const std::size_t capacity = buffer_.capacity();
       const bool held_bytes = !buffer_.empty();
-      step(take());
+      step_beside_prepared(take());
       ++coverage_.operations;
       coverage_.reallocations += capacity != 0 && buffer_.capacity() > capacity ? 1U : 0U;
       coverage_.slides +=
@@ -123,9 +124,21 @@ class model_run {
     return text;
   }
 
+  /// Whatever the buffer says is prepared must still be what was written there, and reading must not end it.
+  void step_beside_prepared(std::uint8_t operation) {
+    const std::size_t prepared = buffer_.prepared();
+    step(operation);
+    const bool reads = operation % 27 >= 9 && operation % 27 <= 15;
+    demand(!reads || buffer_.prepared() == prepared, "reading ended a prepared region");
+    if (buffer_.prepared() == 0) return;
+    demand(buffer_.prepared() == prepared_text_.size() &&
+               std::equal(prepared_text_.begin(), prepared_text_.end(), region_),
+           "somebody wrote into the prepared region");
+  }
+
   void step(std::uint8_t operation) {
     if (buffer_.size() > largest_total) skip(buffer_.size() / 2);
-    switch (operation % 25) {
+    switch (operation % 27) {
       case 0:
         return write(take_text());
       case 1:
@@ -175,6 +188,10 @@ class model_run {
         return read_from();
       case 23:
         return write_to();
+      case 25:
+        return prepare();
+      case 26:
+        return commit(take_size());
       default:
         return print();
     }
@@ -210,6 +227,30 @@ class model_run {
     if (!accepted(n, [&] { text.copy(reinterpret_cast<char*>(buffer_.prepare(n).data()), n); })) return;
     buffer_.commit(text.size());
     model_.append(text);
+  }
+
+  void prepare() {
+    const std::string text = take_text();
+    if (!accepted(text.size(),
+                  [&] { region_ = reinterpret_cast<char*>(buffer_.prepare(text.size()).data()); })) {
+      return;
+    }
+    text.copy(region_, text.size());
+    prepared_text_ = text;
+    model_.end_unread();
+  }
+  void commit(std::size_t n) {
+    n = n % 2 == 0 ? n : std::min(n, buffer_.prepared());
+    const bool allowed = n <= buffer_.prepared();
+    try {
+      buffer_.commit(n);
+    } catch (const std::logic_error&) {
+      demand(!allowed, "a commit was refused");
+      return;
+    }
+    demand(allowed && buffer_.prepared() == 0, "a commit of what isn't prepared");
+    model_.append(prepared_text_.substr(0, n));
+    ++coverage_.late_commits;
   }
 
   std::string_view own_piece() {
@@ -375,6 +416,8 @@ class model_run {
   buffer buffer_;
   model_buffer model_;
   model_coverage coverage_;
+  char* region_ = nullptr;
+  std::string prepared_text_;
 };
 
 }  // namespace cistern::test_support

@@ -30,6 +30,7 @@ using unsigned_of =
 
 [[noreturn]] void throw_counted_too_much();
 [[noreturn]] void throw_short_write();
+[[noreturn]] void throw_used_meanwhile();
 [[noreturn]] void throw_view_too_large();
 
 }  // namespace detail
@@ -62,7 +63,8 @@ std::optional<T> buffer::get_bytes() noexcept {
 
 /// Room to read input into: the tail of the block if it is large enough (after moving the unread part to the
 /// front where that suffices), else a larger block, which the buffer moves to only when bytes arrive in it.
-/// So neither the end of the input nor a failure can grow the buffer or lose a byte.
+/// So neither the end of the input nor a failure can grow the buffer or lose a byte. The buffer may be read
+/// from meanwhile; a write to it takes the room away.
 class buffer::read_space {
  public:
   explicit read_space(buffer& owner);
@@ -103,6 +105,9 @@ std::size_t buffer::write_to(Writer&& writer) {
   const auto count = static_cast<std::size_t>(writer(bytes()));
   if (count > asked) {
     detail::throw_counted_too_much();
+  }
+  if (size() < asked) {
+    detail::throw_used_meanwhile();
   }
   advance(count);
   if (count < asked) {

@@ -33,7 +33,7 @@ class fmt_tail final : public fmt::detail::buffer<char> {
     try_resize(before + n);  // grows to just that
     copy_bytes(data() + before, text, n);
   }
-  void finish() noexcept { tail_.finish(size()); }
+  void finish() { tail_.finish(size()); }
 
  private:
   void grow(std::size_t capacity_bytes) override {
