@@ -8,9 +8,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "../base/posix_call.hpp"
-#include <sys/socket.h>
-#include <unistd.h>
+#include "../base/no_cancellation.hpp"
+#include "descriptor.hpp"
 
 namespace cistern {
 namespace {
@@ -51,24 +50,6 @@ void throw_view_too_large() {
 }
 
 }  // namespace detail
-
-namespace {
-
-/// Whether the input has ended, as far as that shows without taking a byte: it does for sockets and for
-/// whatever has a position.
-bool has_ended(int descriptor) {
-  char probe = 0;
-  const ssize_t of_socket =
-      detail::without_interruption([&] { return ::recv(descriptor, &probe, 1, MSG_PEEK); });
-  if (of_socket >= 0 || errno != ENOTSOCK) {
-    return of_socket == 0;  // an error is for the read to meet again
-  }
-  const off_t position = ::lseek(descriptor, 0, SEEK_CUR);
-  return position >= 0 &&
-         detail::without_interruption([&] { return ::pread(descriptor, &probe, 1, position); }) == 0;
-}
-
-}  // namespace
 
 // --- room to read into ---
 
@@ -167,6 +148,7 @@ std::size_t buffer::read_from(std::istream& in) {
 std::size_t buffer::write_to(std::ostream& out, std::error_code& error) {
   error.clear();
   const std::size_t asked = size();
+  const detail::no_cancellation until_it_is_counted;
   const std::ostream::sentry ready(out);
   std::size_t count = 0;
   if (ready && asked != 0) {
@@ -191,16 +173,15 @@ std::size_t buffer::write_to(std::ostream& out) {
 
 std::size_t buffer::read_from(int descriptor, std::error_code& error) {
   error.clear();
+  detail::descriptor source(descriptor);
   std::size_t total = 0;
   for (;;) {
-    if (reading_takes_larger_block() && has_ended(descriptor)) {
+    if (reading_takes_larger_block() && source.has_ended()) {
       end_unread();
       return total;
     }
     read_space space(*this);
-    const std::span<std::byte> room = space.bytes();
-    const ssize_t count =
-        detail::without_interruption([&] { return ::read(descriptor, room.data(), room.size()); });
+    const ssize_t count = source.read(space.bytes());
     if (count < 0) {
       error.assign(errno, std::generic_category());
     }
@@ -221,9 +202,11 @@ std::size_t buffer::read_from(int descriptor) {
 
 std::size_t buffer::write_to(int descriptor, std::error_code& error) {
   error.clear();
+  detail::descriptor target(descriptor);
   std::size_t total = 0;
   while (!empty()) {
-    const ssize_t count = detail::without_interruption([&] { return ::write(descriptor, read_, size()); });
+    const iovec unread{read_, size()};
+    const ssize_t count = target.write({&unread, 1});
     if (count <= 0) {
       error.assign(count < 0 ? errno : EIO, std::generic_category());
       break;

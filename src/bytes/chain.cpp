@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "../base/posix_call.hpp"
+#include "descriptor.hpp"
 #include <sys/uio.h>
 
 namespace cistern {
@@ -538,12 +538,12 @@ buffer chain::flatten() const {
 
 std::size_t chain::write_to(int descriptor, std::error_code& error) {
   error.clear();
+  detail::descriptor target(descriptor);
   std::size_t total = 0;
   while (!empty()) {
     std::array<iovec, 64> pieces;
-    const auto count = static_cast<int>(vectors(pieces));
-    const ssize_t written =
-        detail::without_interruption([&] { return ::writev(descriptor, pieces.data(), count); });
+    const std::size_t count = vectors(pieces);
+    const ssize_t written = target.write(std::span(pieces).first(count));
     if (written <= 0) {
       error.assign(written < 0 ? errno : EIO, std::generic_category());
       break;
