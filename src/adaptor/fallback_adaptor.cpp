@@ -8,6 +8,8 @@
 #include <mutex>
 #include <new>
 
+#include "../base/no_cancellation.hpp"
+
 // Records lie in memory that is poisoned for everybody else (see `poison_behind`). Functions that touch them
 // aren't instrumented, and call nothing that is.
 #define CISTERN_TOUCHES_RECORDS [[gnu::no_sanitize_address]]
@@ -142,6 +144,7 @@ CISTERN_TOUCHES_RECORDS void fallback_adaptor::grow() noexcept {
   const std::size_t old_count = bucket_count_;
   record** const old = buckets_;
   record** wider = nullptr;
+  const detail::no_cancellation in_a_function_that_does_not_throw;
   try {
     wider = static_cast<record**>(fallback_->allocate(4 * old_count * bucket_bytes, alignof(void*)));
   } catch (...) {

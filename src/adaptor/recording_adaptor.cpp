@@ -4,6 +4,9 @@
 #include <mutex>
 #include <utility>
 
+#include "../base/no_cancellation.hpp"
+#include <pthread.h>
+
 namespace cistern {
 
 recording_adaptor::recording_adaptor(trace_sink sink, std::pmr::memory_resource* upstream,
@@ -23,6 +26,7 @@ recording_adaptor::~recording_adaptor() {
 }
 
 void* recording_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
+  ::pthread_testcancel();  // what came in while an earlier call was recorded, before there is a block to lose
   void* block = nullptr;
   try {
     block = upstream_->allocate(bytes, alignment);
@@ -47,6 +51,7 @@ void recording_adaptor::record(trace_call call, const void* block, std::size_t b
   event.bytes = bytes;
   event.alignment = alignment;
   event.address = reinterpret_cast<std::uintptr_t>(block);
+  const detail::no_cancellation until_it_is_written;  // destructors give memory back, and can't be unwound
   const std::lock_guard guard(lock_);
   if (!recording_) {
     ++unrecorded_;
@@ -66,6 +71,7 @@ void recording_adaptor::record(trace_call call, const void* block, std::size_t b
 /// Takes a step of the writer if it still records; passes on what that throws, or has thrown before.
 template <class Step>
 void recording_adaptor::run(const Step& step) {
+  const detail::no_cancellation until_it_is_written;
   const std::lock_guard guard(lock_);
   if (error_) std::rethrow_exception(error_);
   if (!recording_) return;

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <system_error>
 
+#include "../base/no_cancellation.hpp"
 #include "../base/posix_call.hpp"
 #include <fcntl.h>
 #include <unistd.h>
@@ -26,9 +27,13 @@ class trace_file {
   }
   trace_file(const trace_file&) = delete;
   trace_file& operator=(const trace_file&) = delete;
-  ~trace_file() { ::close(fd_); }
+  ~trace_file() {
+    const detail::no_cancellation in_a_destructor;
+    ::close(fd_);
+  }
 
   void write(std::span<const std::byte> bytes) const {
+    const detail::no_cancellation until_all_is_written;
     while (!bytes.empty()) {
       const ssize_t written =
           detail::without_interruption([&] { return ::write(fd_, bytes.data(), bytes.size()); });
@@ -38,6 +43,7 @@ class trace_file {
   }
 
   [[nodiscard]] std::size_t read(std::span<std::byte> into) const {
+    const detail::no_cancellation until_it_is_counted;
     const ssize_t got = detail::without_interruption([&] { return ::read(fd_, into.data(), into.size()); });
     if (got < 0) fail("cannot read ");
     return static_cast<std::size_t>(got);

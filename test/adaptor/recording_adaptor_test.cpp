@@ -15,6 +15,7 @@
 #include <set>
 #include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -22,6 +23,7 @@
 #include "../support/conformance.hpp"
 #include "../support/threads.hpp"
 #include "../support/trace_support.hpp"
+#include <pthread.h>
 
 using cistern::recording_adaptor;
 using cistern::trace_call;
@@ -144,6 +146,35 @@ BOOST_AUTO_TEST_CASE(a_sink_that_fails_ends_the_recording_and_nothing_else) {
   BOOST_CHECK_THROW(recorded.flush(), std::runtime_error);
   BOOST_CHECK_THROW(recorded.close(), std::runtime_error);
   BOOST_TEST(upstream.outstanding_blocks() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_cancelled_in_the_sink_loses_no_event_and_no_block) {
+  checking_resource upstream;
+  trace_bytes bytes;
+  bool cancelled = false;
+  recording_adaptor recorded(
+      [&](std::span<const std::byte> more) {
+        if (!bytes.empty() && !std::exchange(cancelled, true)) ::pthread_cancel(::pthread_self());
+        ::pthread_testcancel();  // as any write is one
+        bytes.insert(bytes.end(), more.begin(), more.end());
+      },
+      &upstream, {.buffer_bytes = 256});
+  pthread_t thread;
+  const auto work = [](void* adaptor) -> void* {
+    auto& to = *static_cast<recording_adaptor*>(adaptor);
+    for (int i = 0; i < 10'000; ++i) to.deallocate(to.allocate(10), 10);
+    return nullptr;
+  };
+  BOOST_REQUIRE(::pthread_create(&thread, nullptr, work, &recorded) == 0);
+  void* result = nullptr;
+  ::pthread_join(thread, &result);
+  BOOST_TEST(result == PTHREAD_CANCELED);
+  BOOST_TEST((recorded.error() == nullptr));
+  BOOST_TEST(upstream.outstanding_blocks() == 0u);
+  recorded.deallocate(recorded.allocate(10), 10);
+  recorded.close();
+  BOOST_TEST(recorded.unrecorded() == 0u);
+  BOOST_TEST(events_of(bytes).size() == recorded.recorded());
 }
 
 BOOST_AUTO_TEST_CASE(a_sink_that_fails_at_once_is_an_error_of_the_constructor) {

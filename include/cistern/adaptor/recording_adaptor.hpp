@@ -31,7 +31,9 @@ struct recording_options {
 /// address is never given out again before it is freed.
 ///
 /// A recording never disturbs the program: where the sink throws, recording stops, the calls go on, and
-/// `error()` says why. The sink is called with the lock held, from any call: it must not use this adaptor.
+/// `error()` says why. The sink is called with the lock held, from any call: it must not use this adaptor. A
+/// thread isn't cancelled (`pthread_cancel`) while it is in the sink, but at its next allocation at the
+/// latest; the sink must not end it.
 ///
 /// Thread-safe if upstream is. O(1) beside upstream's cost and the sink's. Memory of its own: one buffer,
 /// from new/delete. Equality is identity. After `fork`, only one of the two processes may go on with it.
