@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/bytes/bytes.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -76,7 +77,7 @@ class buffer {
   buffer() noexcept : buffer(allocator_type{}) {}
   explicit buffer(allocator_type allocator) noexcept : buffer(allocator.resource()) {}
   /// Null means plain new/delete.
-  explicit buffer(std::pmr::memory_resource* resource) noexcept
+  explicit buffer(std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND) noexcept
       : resource_(resource_or_new_delete(resource)) {}
   /// Starts with a copy of `text`.
   buffer(std::string_view text, allocator_type allocator = {});  // NOLINT(google-explicit-constructor)
@@ -117,15 +118,15 @@ class buffer {
   /// Sets that limit. Bytes already there stay, even beyond it. Bounds `size()`, not `capacity()`.
   void max_size(std::size_t bytes) noexcept;
 
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept CISTERN_LIFETIMEBOUND {
     return {reinterpret_cast<const std::byte*>(read_), size()};
   }
-  [[nodiscard]] std::string_view view() const noexcept { return {read_, size()}; }
+  [[nodiscard]] std::string_view view() const noexcept CISTERN_LIFETIMEBOUND { return {read_, size()}; }
 
   // --- write: each ends the right to un-read; amortised O(bytes written) ---
 
   /// Room for exactly `n` bytes behind the unread part, uninitialised, to be filled and then committed.
-  [[nodiscard]] std::span<std::byte> prepare(std::size_t n) {
+  [[nodiscard]] std::span<std::byte> prepare(std::size_t n) CISTERN_LIFETIMEBOUND {
     if (n >= room() || empty()) {
       make_room(n);
     }
@@ -147,7 +148,7 @@ class buffer {
   }
 
   /// Appends a copy. `text` may lie in this buffer, in its unread part or in what was just read.
-  buffer& append(std::string_view text) {
+  buffer& append(std::string_view text) CISTERN_LIFETIMEBOUND {
     if (text.size() >= room()) [[unlikely]] {
       append_slow(text.data(), text.size());
       return *this;
@@ -157,7 +158,7 @@ class buffer {
     write_ += text.size();
     return *this;
   }
-  buffer& append(std::span<const std::byte> bytes) {
+  buffer& append(std::span<const std::byte> bytes) CISTERN_LIFETIMEBOUND {
     return append(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   }
   void append(const char* first, const char* last) {
@@ -201,13 +202,15 @@ class buffer {
     return bytes.size();
   }
   /// Reads the next `n` bytes, or all there are.
-  std::string_view next(std::size_t n) noexcept {
+  std::string_view next(std::size_t n) noexcept CISTERN_LIFETIMEBOUND {
     const std::string_view bytes = peek(n);
     advance(bytes.size());
     return bytes;
   }
   /// The next `n` bytes, or all there are, without reading them.
-  [[nodiscard]] std::string_view peek(std::size_t n) const noexcept { return {read_, std::min(n, size())}; }
+  [[nodiscard]] std::string_view peek(std::size_t n) const noexcept CISTERN_LIFETIMEBOUND {
+    return {read_, std::min(n, size())};
+  }
   /// Reads past the next `n` bytes, or all there are.
   void consume(std::size_t n) noexcept { advance(std::min(n, size())); }
   std::optional<char> read_byte() noexcept {
@@ -217,7 +220,7 @@ class buffer {
   /// Reads one character; invalid UTF-8 gives U+FFFD and reads one byte.
   std::optional<utf8_char> read_utf8() noexcept;
   /// Reads up to and including the first `delim`; all there is, with `found` false, if there is none.
-  line read_until(char delim) noexcept {
+  line read_until(char delim) noexcept CISTERN_LIFETIMEBOUND {
     if (size() >= detail::searched_at_once_bytes) [[likely]] {
       if (const std::uint64_t hits = detail::matches(read_, delim); hits != 0) [[likely]] {
         const line result{{read_, std::size_t{static_cast<unsigned>(std::countr_zero(hits))} + 1}, true};

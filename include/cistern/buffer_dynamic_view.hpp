@@ -44,8 +44,9 @@ class buffer_dynamic_view {
   using const_buffers_type = std::array<detail::region<const void*>, 1>;
   using mutable_buffers_type = std::array<detail::region<void*>, 1>;
 
-  explicit buffer_dynamic_view(buffer& target) noexcept : buffer_dynamic_view(target, SIZE_MAX) {}
-  buffer_dynamic_view(buffer& target, std::size_t max_size) noexcept
+  explicit buffer_dynamic_view(buffer& target CISTERN_LIFETIMEBOUND) noexcept
+      : buffer_dynamic_view(target, SIZE_MAX) {}
+  buffer_dynamic_view(buffer& target CISTERN_LIFETIMEBOUND, std::size_t max_size) noexcept
       : target_(&target), max_size_(max_size) {}
 
   // --- both versions ---

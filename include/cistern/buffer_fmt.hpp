@@ -17,7 +17,8 @@ namespace cistern {
 /// `fmt::format_to(std::back_inserter(out), ...)` gives the same text, character by character and so more
 /// slowly.
 template <class... Arguments>
-buffer& fmt_print(buffer& out, fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+buffer& fmt_print(buffer& out CISTERN_LIFETIMEBOUND, fmt::format_string<Arguments...> format,
+                  Arguments&&... arguments) {
 #if FMT_VERSION >= 90000 && FMT_VERSION < 110000
   detail::fmt_tail tail(out);
   if (!detail::write_plain(tail, format, arguments...)) {

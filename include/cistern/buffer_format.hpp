@@ -24,8 +24,8 @@ namespace cistern {
 /// buffer's tail. What `write` throws passes through, and nothing is appended; the right to un-read ends even
 /// so. Precondition: what is written doesn't come from bytes of `out`, which may have moved.
 template <class Write>
-requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& print_with(buffer& out,
-                                                                                           Write&& write) {
+requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& print_with(
+    buffer& out CISTERN_LIFETIMEBOUND, Write&& write) {
   detail::tail_writer tail(out);
   auto length = static_cast<std::size_t>(write(tail.begin(), tail.room_bytes()));
   if (length > tail.room_bytes()) {
@@ -41,7 +41,8 @@ requires std::is_invocable_r_v<std::size_t, Write&, char*, std::size_t> buffer& 
 /// Appends the formatted arguments. Nothing is appended if formatting throws. Precondition: no argument
 /// refers to bytes of `out`.
 template <class... Arguments>
-buffer& print(buffer& out, std::format_string<Arguments...> format, Arguments&&... arguments) {
+buffer& print(buffer& out CISTERN_LIFETIMEBOUND, std::format_string<Arguments...> format,
+              Arguments&&... arguments) {
   return print_with(out, [&](char* room, std::size_t room_bytes) {
     const auto count = static_cast<std::ptrdiff_t>(room_bytes);
     // Formatting moves from nothing, so forwarding a second time is fine.

@@ -18,7 +18,7 @@ namespace cistern {
 /// stream's `exceptions()` ask for it.
 class buffer_streambuf : public std::streambuf {
  public:
-  explicit buffer_streambuf(buffer& target) noexcept : target_(&target) {}
+  explicit buffer_streambuf(buffer& target CISTERN_LIFETIMEBOUND) noexcept : target_(&target) {}
 
   [[nodiscard]] buffer& target() const noexcept { return *target_; }
 
@@ -71,7 +71,7 @@ namespace detail {
 
 /// Holds the stream buffer, so that it is made before the stream base class that uses it.
 struct buffer_streambuf_holder {
-  explicit buffer_streambuf_holder(buffer& target) noexcept : streambuf_(target) {}
+  explicit buffer_streambuf_holder(buffer& target CISTERN_LIFETIMEBOUND) noexcept : streambuf_(target) {}
   buffer_streambuf streambuf_;
 };
 
@@ -80,17 +80,17 @@ struct buffer_streambuf_holder {
 /// An output stream that appends to a `buffer`, which must outlive it.
 class buffer_ostream : private detail::buffer_streambuf_holder, public std::ostream {
  public:
-  explicit buffer_ostream(buffer& target)
+  explicit buffer_ostream(buffer& target CISTERN_LIFETIMEBOUND)
       : detail::buffer_streambuf_holder(target), std::ostream(&streambuf_) {}
-  [[nodiscard]] buffer_streambuf* rdbuf() noexcept { return &streambuf_; }
+  [[nodiscard]] buffer_streambuf* rdbuf() noexcept CISTERN_LIFETIMEBOUND { return &streambuf_; }
 };
 
 /// An input stream that reads from a `buffer`, which must outlive it.
 class buffer_istream : private detail::buffer_streambuf_holder, public std::istream {
  public:
-  explicit buffer_istream(buffer& source)
+  explicit buffer_istream(buffer& source CISTERN_LIFETIMEBOUND)
       : detail::buffer_streambuf_holder(source), std::istream(&streambuf_) {}
-  [[nodiscard]] buffer_streambuf* rdbuf() noexcept { return &streambuf_; }
+  [[nodiscard]] buffer_streambuf* rdbuf() noexcept CISTERN_LIFETIMEBOUND { return &streambuf_; }
 };
 
 }  // namespace cistern

@@ -1,6 +1,7 @@
 // byte_lease: raw bytes on loan from a memory resource, tied to the object that gives them back.
 #pragma once
 
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
@@ -34,10 +35,13 @@ class bytes_not_allocated : public std::logic_error {
 class byte_lease {
  public:
   /// Holds nothing yet, allocates nothing.
-  explicit byte_lease(std::pmr::memory_resource* resource) noexcept
+  explicit byte_lease(std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND) noexcept
       : resource_(resource_or_new_delete(resource)) {}
   /// Holds `n` bytes. Throws what `allocate` throws.
-  byte_lease(std::pmr::memory_resource* resource, std::size_t n) : byte_lease(resource) { allocate(n); }
+  byte_lease(std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND, std::size_t n)
+      : byte_lease(resource) {
+    allocate(n);
+  }
   byte_lease(const byte_lease&) = delete;
   byte_lease& operator=(const byte_lease&) = delete;
   /// Takes the bytes and the resource over; `other` holds nothing and can be used again.
@@ -49,9 +53,9 @@ class byte_lease {
   /// Exactly `n` bytes, aligned for any fundamental type. Zero bytes are held like any other number.
   /// Throws `bytes_already_allocated` if bytes are held, and what the resource throws when it has no memory
   /// (`std::bad_alloc`); either way nothing has changed.
-  std::span<std::byte> allocate(std::size_t n);
+  std::span<std::byte> allocate(std::size_t n) CISTERN_LIFETIMEBOUND;
   /// The bytes held. Throws `bytes_not_allocated` if none.
-  [[nodiscard]] std::span<std::byte> bytes() const;
+  [[nodiscard]] std::span<std::byte> bytes() const CISTERN_LIFETIMEBOUND;
   /// Gives the bytes back. Throws `bytes_not_allocated` if none are held: also the second time.
   void give_back();
 

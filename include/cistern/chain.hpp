@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/buffer.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
@@ -43,10 +44,10 @@ class chain {
   chain() noexcept : chain(allocator_type{}) {}
   explicit chain(allocator_type allocator) noexcept : chain(allocator.resource()) {}
   /// Null means plain new/delete.
-  explicit chain(std::pmr::memory_resource* resource) noexcept
+  explicit chain(std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND) noexcept
       : resource_(resource_or_new_delete(resource)) {}
   /// Throws `std::invalid_argument`, naming field and value, if an option is out of range.
-  chain(std::pmr::memory_resource* resource, const chain_options& options);
+  chain(std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND, const chain_options& options);
   explicit chain(const chain_options& options, allocator_type allocator = {})
       : chain(allocator.resource(), options) {}
   chain(const chain&) = delete;
@@ -72,7 +73,7 @@ class chain {
   /// Blocks that hold bytes. O(blocks).
   [[nodiscard]] std::size_t block_count() const noexcept;
   /// The bytes at the front that lie in one piece; empty only if the chain is.
-  [[nodiscard]] std::span<const std::byte> front() const noexcept;
+  [[nodiscard]] std::span<const std::byte> front() const noexcept CISTERN_LIFETIMEBOUND;
   /// Bytes that can be appended without allocating.
   [[nodiscard]] std::size_t available() const noexcept;
   /// Calls `visit(std::span<const std::byte>)` for each piece, in order.
@@ -90,17 +91,19 @@ class chain {
   // --- write ---
 
   /// Appends a copy; what is there stays where it is. `bytes` may lie in this chain.
-  chain& append(std::span<const std::byte> bytes);
-  chain& append(std::string_view text) { return append(std::as_bytes(std::span(text.data(), text.size()))); }
+  chain& append(std::span<const std::byte> bytes) CISTERN_LIFETIMEBOUND;
+  chain& append(std::string_view text) CISTERN_LIFETIMEBOUND {
+    return append(std::as_bytes(std::span(text.data(), text.size())));
+  }
   /// Room for exactly `n` contiguous bytes at the end, uninitialised, to be filled and then committed.
-  [[nodiscard]] std::span<std::byte> prepare(std::size_t n);
+  [[nodiscard]] std::span<std::byte> prepare(std::size_t n) CISTERN_LIFETIMEBOUND;
   /// Appends the first `n` prepared bytes, behind whatever was appended since they were prepared; in that
   /// case they are copied, which may need memory. Throws `std::logic_error` if fewer are prepared.
   /// `commit(0)` gives the region up.
   void commit(std::size_t n);
   /// Puts a copy in front, into the room before the first byte if it suffices. `bytes` may lie in this chain.
-  chain& prepend(std::span<const std::byte> bytes);
-  chain& prepend(std::string_view text) {
+  chain& prepend(std::span<const std::byte> bytes) CISTERN_LIFETIMEBOUND;
+  chain& prepend(std::string_view text) CISTERN_LIFETIMEBOUND {
     return prepend(std::as_bytes(std::span(text.data(), text.size())));
   }
 
