@@ -30,8 +30,8 @@ std::size_t next_chunk_blocks(const bucket& b, const bucket_shape& shape,
   if (comes_singly(shape.block_bytes)) {
     return 1;
   }
-  const std::size_t target_bytes =
-      std::clamp(std::bit_floor(b.held_bytes / 2), smallest_chunk_bytes, largest_chunk_bytes);
+  const std::size_t target_bytes = std::clamp(std::bit_floor(b.held_bytes(shape.block_bytes) / 2),
+                                              smallest_chunk_bytes, largest_chunk_bytes);
   const std::size_t room_bytes = std::min(target_bytes, account.available_bytes());
   const std::size_t blocks =
       room_bytes > sizeof(chunk) ? (room_bytes - sizeof(chunk)) / shape.block_bytes : 0;
@@ -72,14 +72,12 @@ void take_in(bucket& b, std::byte* base, std::size_t blocks, const bucket_shape&
   if (chunk_source* source = account.source(); source != nullptr) {
     source->assign(base, blocks * shape.block_bytes, shape.index);
   }
-  b.held_bytes += chunk_bytes(blocks, shape.block_bytes);
 }
 
 // The record lies inside the memory that is given back: it must not be touched afterwards.
-void give_back(bucket& b, chunk* c, const bucket_shape& shape, upstream_account& account) noexcept {
+void give_back(chunk* c, const bucket_shape& shape, upstream_account& account) noexcept {
   const std::size_t bytes = chunk_bytes(c->blocks, shape.block_bytes);
   std::byte* base = c->base;
-  b.held_bytes -= bytes;
   asan_unpoison(base, bytes);
   account.deallocate(base, bytes, class_alignment(shape.index));
 }
@@ -199,10 +197,6 @@ void forget_uncarved(bucket& b) noexcept {
   b.bump = b.bump_end = nullptr;
 }
 
-std::size_t idle_bytes_of_free(const bucket& b) noexcept {
-  return b.held_bytes - b.chunk_count * sizeof(chunk);
-}
-
 // For when all blocks of the list are about to be no blocks any more.
 void forget_list(bucket& b) noexcept {
   b.moved_blocks -= static_cast<std::int64_t>(b.depth());
@@ -270,7 +264,6 @@ std::size_t bucket::detach(void* block, const bucket_shape& shape) noexcept {
   --carved_blocks;
   ++discarded;
   unlink(*this, reinterpret_cast<chunk*>(static_cast<std::byte*>(block) + shape.block_bytes));
-  held_bytes -= bytes;
   return bytes;
 }
 
@@ -291,15 +284,15 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
   if (!may_have_free_chunks()) {
     return 0;
   }
-  if (depth() == carved_blocks && idle_bytes_of_free(*this) <= surplus_bytes) {
+  if (depth() == carved_blocks && idle_bytes(shape.block_bytes) <= surplus_bytes) {
     // Every block is free: the chunks can go without a look at the blocks.
-    const std::size_t bytes = held_bytes;
-    surplus_bytes -= idle_bytes_of_free(*this);
+    const std::size_t bytes = held_bytes(shape.block_bytes);
+    surplus_bytes -= idle_bytes(shape.block_bytes);
     release(shape, account);
     return bytes;
   }
   if (depth() == carved_blocks && carved_blocks != 0 && !comes_singly(shape.block_bytes)) {
-    rewind();
+    rewind(shape.block_bytes);
   }
   std::size_t given_back_bytes = 0;
   while (fresh != nullptr && surplus_bytes > 0) {
@@ -310,7 +303,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
     surplus_bytes -= std::min(idle_bytes, surplus_bytes);
     given_back_bytes += idle_bytes + sizeof(chunk);
     unlink(*this, c);
-    give_back(*this, c, shape, account);
+    give_back(c, shape, account);
   }
   if (surplus_bytes == 0 || chunks == nullptr) {
     limit_grant();
@@ -337,7 +330,7 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
       if (c == carving) {
         forget_uncarved(*this);
       }
-      give_back(*this, c, shape, account);
+      give_back(c, shape, account);
     } else {
       c->next = kept;
       kept = c;
@@ -361,7 +354,8 @@ std::size_t bucket::trim(const bucket_shape& shape, upstream_account& account,
   return given_back_bytes;
 }
 
-void bucket::rewind() noexcept {
+void bucket::rewind(std::size_t block_bytes) noexcept {
+  fresh_bytes = idle_bytes(block_bytes);
   forget_list(*this);
   forget_uncarved(*this);
   depth_after_trim = 0;
@@ -369,13 +363,12 @@ void bucket::rewind() noexcept {
   while (fresh->next != nullptr) {
     fresh = fresh->next;
   }
-  fresh_bytes = idle_bytes_of_free(*this);
 }
 
 void bucket::release(const bucket_shape& shape, upstream_account& account) noexcept {
   for (chunk* c = chunks; c != nullptr;) {
     chunk* next = c->next;
-    give_back(*this, c, shape, account);
+    give_back(c, shape, account);
     c = next;
   }
   chunks = nullptr;
@@ -456,7 +449,7 @@ void bucket::check_invariants(const bucket_shape& shape, std::size_t free_elsewh
   if (blocks - uncarved_bytes() / shape.block_bytes != carved_blocks) {
     broken("carved_blocks differs from what the chunks say", shape);
   }
-  if (bytes != held_bytes) {
+  if (bytes != held_bytes(shape.block_bytes)) {
     broken("held_bytes differs from what the chunks say", shape);
   }
   if (depth() > carved_blocks) {

@@ -62,7 +62,7 @@ void bucket_set::keep(unsigned index, void* block) noexcept {
       budget.settle(index);
     }
     if (b.is_worth_rewinding(block_bytes)) {
-      b.rewind();
+      b.rewind(block_bytes);
       set_limit(index);
     }
   } else if (b.depth() < b.granted || budget.make_room_for_single(index)) {

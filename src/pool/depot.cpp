@@ -319,7 +319,7 @@ bool depot::make_room_for_single(unsigned index) noexcept {
 void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {
   if (s.blocks.is_worth_rewinding(block_bytes)) {
     forget_magazines(s);
-    s.blocks.rewind();
+    s.blocks.rewind(block_bytes);
   }
 }
 

@@ -58,7 +58,7 @@ inline constexpr std::size_t smallest_rewound_bytes = std::size_t{256} << 10;
 ///     depth()          == length of the list at `head` (plus what a depot holds in magazines)
 ///     carved_blocks    == blocks of all chunks - blocks not yet carved
 ///     live blocks      == carved_blocks - depth() - blocks in thread caches
-///     held_bytes       == sum of the chunks' sizes, records included
+///     held_bytes()     == sum of the chunks' sizes, records included
 ///     limit            <= granted: see `set_limit`
 ///
 /// The number of free blocks is kept as two counters that only go up, one written by allocations and one by
@@ -77,9 +77,8 @@ struct alignas(64) bucket {
   std::uint64_t misses = 0;  ///< Allocations that carved or fetched.
 
   chunk* chunks = nullptr;
-  chunk* fresh = nullptr;       ///< From here on, along `previous`, no block of any chunk is carved.
-  std::size_t fresh_bytes = 0;  ///< Blocks of the fresh chunks.
-  std::size_t held_bytes = 0;
+  chunk* fresh = nullptr;         ///< From here on, along `previous`, no block of any chunk is carved.
+  std::size_t fresh_bytes = 0;    ///< Blocks of the fresh chunks.
   std::size_t granted = 0;        ///< Blocks the idle budget allows to be kept here.
   std::int64_t moved_blocks = 0;  ///< Blocks listed by carving, not by a free, less those delisted by no hit.
   std::uint64_t discarded = 0;    ///< Frees passed on to upstream at once.
@@ -98,6 +97,11 @@ struct alignas(64) bucket {
   /// Free memory: what lies on the list, and what was never carved.
   [[nodiscard]] std::size_t idle_bytes(std::size_t block_bytes) const noexcept {
     return depth() * block_bytes + uncarved_bytes();
+  }
+
+  /// All memory of the bucket's chunks, their records included.
+  [[nodiscard]] std::size_t held_bytes(std::size_t block_bytes) const noexcept {
+    return carved_blocks * block_bytes + uncarved_bytes() + chunk_count * sizeof(chunk);
   }
 
   /// Allocations served from the list, where no depot moves blocks as well.
@@ -126,7 +130,7 @@ struct alignas(64) bucket {
   /// carved in address order again: the list has them in the order they were freed in, which after a random
   /// tear-down costs a cache miss for each. Oldest chunk first, as the newest may have pages that were never
   /// touched. O(chunks).
-  void rewind() noexcept;
+  void rewind(std::size_t block_bytes) noexcept;
 
   /// Takes the first block off the list, which must not be empty.
   [[nodiscard]] free_block* pop() noexcept {
@@ -212,5 +216,6 @@ struct alignas(64) bucket {
   /// are not on the list. O(depth() * chunks): for tests.
   void check_invariants(const bucket_shape& shape, std::size_t free_elsewhere) const noexcept;
 };
+static_assert(sizeof(bucket) == 128, "a power of two: finding a bucket costs an instruction more otherwise");
 
 }  // namespace cistern::detail

@@ -98,7 +98,8 @@ class idle_budget {
     for (unsigned i = 0; i < class_count; ++i) {
       reserved_bytes += visit(i, [&](bucket& b) {
         const std::size_t blocks_bytes = std::max(b.granted, b.depth()) * class_block_bytes(i);
-        return std::min(blocks_bytes + b.uncarved_bytes(), std::max(b.held_bytes, blocks_bytes));
+        return std::min(blocks_bytes + b.uncarved_bytes(),
+                        std::max(b.held_bytes(class_block_bytes(i)), blocks_bytes));
       });
     }
     return max_idle_bytes_ - std::min(reserved_bytes, max_idle_bytes_);
@@ -142,7 +143,7 @@ class idle_budget {
         return;
       }
       std::size_t known_bytes = visit(i, [&](bucket& b) {
-        return single || b.depth() == b.carved_blocks ? b.held_bytes : b.fresh_bytes;
+        return single || b.depth() == b.carved_blocks ? b.held_bytes(class_block_bytes(i)) : b.fresh_bytes;
       });
       known_bytes = std::min(known_bytes, surplus_bytes);
       surplus_bytes -= known_bytes;
