@@ -4,8 +4,6 @@
 
 #include <ctime>
 
-#include <signal.h>
-
 namespace cistern::detail {
 namespace {
 
