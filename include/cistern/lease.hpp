@@ -1,6 +1,7 @@
 // lease: an object on loan from an object pool, given back once and only once.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 
@@ -42,7 +43,7 @@ class [[nodiscard]] lease {
 
   [[nodiscard]] explicit operator bool() const noexcept { return slot_ != nullptr; }
   [[nodiscard]] T& operator*() const noexcept { return used().object; }
-  [[nodiscard]] T* operator->() const noexcept { return get(); }
+  [[nodiscard]] T* operator->() const noexcept { return std::addressof(used().object); }
   [[nodiscard]] T* get() const noexcept { return slot_ != nullptr ? std::addressof(slot_->object) : nullptr; }
 
   /// Gives the object back and leaves the lease empty; does nothing if it is empty. The lifecycle's `reset`

@@ -8,6 +8,7 @@
 #include <memory_resource>
 #include <new>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -158,6 +159,10 @@ BOOST_AUTO_TEST_CASE(checked_builds_catch_misuse) {
     BOOST_TEST(dies_saying("empty lease used", [] {
       lease<int> none;
       *none = 1;
+    }));
+    BOOST_TEST(dies_saying("empty lease used", [] {
+      lease<std::pair<int, int>> none;
+      none->first = 1;
     }));
     BOOST_TEST(dies_saying("empty lease", [] {
       lease<int> none;
