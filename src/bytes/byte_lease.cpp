@@ -8,7 +8,7 @@
 namespace cistern {
 namespace {
 
-constexpr std::size_t block_alignment = alignof(std::max_align_t);
+constexpr std::size_t lease_alignment = alignof(std::max_align_t);
 constexpr std::size_t largest_request_bytes = SIZE_MAX / 2;
 
 }  // namespace
@@ -44,7 +44,7 @@ std::span<std::byte> byte_lease::allocate(std::size_t n) {
     throw std::bad_array_new_length();
   }
   const std::size_t capacity = detail::good_size(n);
-  block_ = static_cast<std::byte*>(resource_->allocate(capacity, block_alignment));
+  block_ = static_cast<std::byte*>(resource_->allocate(capacity, lease_alignment));
   size_bytes_ = n;
   capacity_bytes_ = capacity;
   detail::poison_tail(block_ + n, capacity - n);
@@ -68,7 +68,7 @@ void byte_lease::give_back() {
 void byte_lease::drop() noexcept {
   if (holds_bytes()) {
     detail::unpoison_tail(block_, capacity_bytes_);
-    resource_->deallocate(block_, capacity_bytes_, block_alignment);
+    resource_->deallocate(block_, capacity_bytes_, lease_alignment);
     block_ = nullptr;
     size_bytes_ = 0;
     capacity_bytes_ = 0;

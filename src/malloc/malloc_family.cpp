@@ -9,7 +9,7 @@
 
 #include "heap.hpp"
 
-#define CISTERN_EXPORT extern "C" __attribute__((visibility("default")))
+#define CISTERN_EXPORT_C extern "C" __attribute__((visibility("default")))
 
 namespace {
 
@@ -31,20 +31,20 @@ std::size_t array_bytes(std::size_t count, std::size_t bytes) noexcept {
 
 }  // namespace
 
-CISTERN_EXPORT void* malloc(std::size_t size) noexcept {
+CISTERN_EXPORT_C void* malloc(std::size_t size) noexcept {
   return heap::allocate(size);
 }
 
-CISTERN_EXPORT void free(void* ptr) noexcept {
+CISTERN_EXPORT_C void free(void* ptr) noexcept {
   heap::deallocate(ptr);
 }
 
-CISTERN_EXPORT void* calloc(std::size_t nmemb, std::size_t size) noexcept {
+CISTERN_EXPORT_C void* calloc(std::size_t nmemb, std::size_t size) noexcept {
   return heap::allocate_zeroed(array_bytes(nmemb, size));
 }
 
 // As in the C library, a size of zero frees.
-CISTERN_EXPORT void* realloc(void* ptr, std::size_t size) noexcept {
+CISTERN_EXPORT_C void* realloc(void* ptr, std::size_t size) noexcept {
   if (size == 0 && ptr != nullptr) {
     heap::deallocate(ptr);
     return nullptr;
@@ -52,11 +52,11 @@ CISTERN_EXPORT void* realloc(void* ptr, std::size_t size) noexcept {
   return heap::reallocate(ptr, size);
 }
 
-CISTERN_EXPORT void* reallocarray(void* ptr, std::size_t nmemb, std::size_t size) noexcept {
+CISTERN_EXPORT_C void* reallocarray(void* ptr, std::size_t nmemb, std::size_t size) noexcept {
   return realloc(ptr, array_bytes(nmemb, size));
 }
 
-CISTERN_EXPORT int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) noexcept {
+CISTERN_EXPORT_C int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) noexcept {
   if (!std::has_single_bit(alignment) || alignment % sizeof(void*) != 0) {
     return EINVAL;
   }
@@ -70,41 +70,42 @@ CISTERN_EXPORT int posix_memalign(void** memptr, std::size_t alignment, std::siz
   return 0;
 }
 
-CISTERN_EXPORT void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+CISTERN_EXPORT_C void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
   return aligned(size, alignment);
 }
 
-CISTERN_EXPORT void* memalign(std::size_t alignment, std::size_t size) noexcept {
+CISTERN_EXPORT_C void* memalign(std::size_t alignment, std::size_t size) noexcept {
   return aligned(size, alignment);
 }
 
-CISTERN_EXPORT void* valloc(std::size_t size) noexcept {
+CISTERN_EXPORT_C void* valloc(std::size_t size) noexcept {
   return aligned(size, cistern::detail::os_page_bytes());
 }
 
-CISTERN_EXPORT void* pvalloc(std::size_t size) noexcept {
+CISTERN_EXPORT_C void* pvalloc(std::size_t size) noexcept {
   const std::size_t whole_bytes = cistern::detail::whole_pages(size);
   return aligned(whole_bytes != 0 ? whole_bytes : SIZE_MAX, cistern::detail::os_page_bytes());
 }
 
-CISTERN_EXPORT std::size_t malloc_usable_size(void* ptr) noexcept {
+CISTERN_EXPORT_C std::size_t malloc_usable_size(void* ptr) noexcept {
   return heap::usable_bytes(ptr);
 }
 
-CISTERN_EXPORT int malloc_trim(std::size_t keep_bytes) noexcept {
+CISTERN_EXPORT_C int malloc_trim(std::size_t keep_bytes) noexcept {
   return heap::trim(keep_bytes) ? 1 : 0;
 }
 
 // The sizes aren't trusted: a block that `realloc` left in place has another size than was last asked for.
-CISTERN_EXPORT void free_sized(void* ptr, std::size_t /*size*/) noexcept {
+CISTERN_EXPORT_C void free_sized(void* ptr, std::size_t /*size*/) noexcept {
   heap::deallocate(ptr);
 }
 
-CISTERN_EXPORT void free_aligned_sized(void* ptr, std::size_t /*alignment*/, std::size_t /*size*/) noexcept {
+CISTERN_EXPORT_C void free_aligned_sized(void* ptr, std::size_t /*alignment*/,
+                                         std::size_t /*size*/) noexcept {
   heap::deallocate(ptr);
 }
 
 // For programs from before 2018.
-CISTERN_EXPORT void cfree(void* ptr) noexcept {
+CISTERN_EXPORT_C void cfree(void* ptr) noexcept {
   heap::deallocate(ptr);
 }

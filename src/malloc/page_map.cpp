@@ -36,9 +36,10 @@ bool page_map::cover(const void* first, std::size_t bytes) noexcept {
 }
 
 void page_map::set(const void* first, std::size_t bytes, code value) noexcept {
-  constexpr std::uintptr_t page_bytes = std::uintptr_t{1} << page_bits;
+  constexpr std::uintptr_t mapped_page_bytes = std::uintptr_t{1} << page_bits;
   const auto number = reinterpret_cast<std::uintptr_t>(first);
-  for (std::uintptr_t page = number & ~(page_bytes - 1); page < number + bytes; page += page_bytes) {
+  for (std::uintptr_t page = number & ~(mapped_page_bytes - 1); page < number + bytes;
+       page += mapped_page_bytes) {
     leaf* found = root_[page >> leaf_reach_bits].load(std::memory_order_acquire);
     (*found)[page_in_leaf(page)].store(value, std::memory_order_relaxed);
   }

@@ -10,7 +10,6 @@
 namespace cistern::detail {
 namespace {
 
-constexpr std::size_t default_largest_block_bytes = std::size_t{32} << 20;
 /// Sizes from here up are taken for mistakes: a negative number or a wrong unit.
 constexpr std::size_t absurd = std::size_t{1} << 40;
 

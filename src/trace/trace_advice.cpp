@@ -16,7 +16,6 @@
 namespace cistern {
 namespace {
 
-constexpr std::size_t default_largest_block_bytes = std::size_t{32} << 20;
 constexpr unsigned no_class = detail::class_count;
 
 /// The class that serves a request, or `no_class`.
@@ -123,7 +122,7 @@ trace_advice pool_model::result() && {
 pool_options trace_advice::options() const noexcept {
   constexpr std::size_t step_bytes = std::size_t{64} << 10;
   pool_options suggested;
-  if (largest_request_bytes > default_largest_block_bytes) {
+  if (largest_request_bytes > detail::default_largest_block_bytes) {
     suggested.largest_required_pool_block =
         std::min(detail::good_size(largest_request_bytes), detail::largest_block_bytes);
   }

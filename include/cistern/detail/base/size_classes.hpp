@@ -21,6 +21,8 @@ namespace cistern::detail {
 inline constexpr std::size_t smallest_block_bytes = 16;
 inline constexpr std::size_t fine_limit_bytes = 64;  ///< Up to here, steps of 8 bytes.
 inline constexpr std::size_t largest_block_bytes = std::size_t{1} << 30;
+inline constexpr std::size_t default_largest_block_bytes = std::size_t{32}
+                                                           << 20;  ///< Where options say nothing.
 inline constexpr unsigned fine_classes = (fine_limit_bytes - smallest_block_bytes) / 8 + 1;
 
 /// The last byte of a request after rounding its size up to its alignment; `SIZE_MAX` for zero bytes.
