@@ -1,13 +1,14 @@
 // async_acquire: waiting for a pooled object in a coroutine, in the same queue as blocked threads.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/objects/shared_control.hpp>
+#include <cistern/detail/objects/stop_token.hpp>
 #include <cistern/lease.hpp>
 #include <cistern/pool_error.hpp>
 
 #include <coroutine>
 #include <optional>
-#include <stop_token>
 #include <utility>
 
 namespace cistern {

@@ -1,6 +1,8 @@
 // bad_allocation: a std::bad_alloc that says what was asked for and why it was refused.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <array>
 #include <cstddef>
 #include <new>

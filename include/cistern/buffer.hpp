@@ -1,6 +1,7 @@
 // buffer: a growable byte buffer, written at the end and read from the front, on any memory resource.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>

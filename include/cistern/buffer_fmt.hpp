@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/buffer_format.hpp>
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/bytes/fmt_tail.hpp>
 
 #if __has_include(<fmt/format.h>)

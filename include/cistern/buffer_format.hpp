@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/buffer.hpp>
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/bytes/tail_writer.hpp>
 
 #include <version>

@@ -1,6 +1,7 @@
 // byte_lease: raw bytes on loan from a memory resource, tied to the object that gives them back.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 

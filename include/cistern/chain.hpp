@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/buffer.hpp>
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 

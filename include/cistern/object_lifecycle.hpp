@@ -1,6 +1,8 @@
 // object_lifecycle: how an object pool makes, cleans, checks and destroys its objects.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <stdexcept>

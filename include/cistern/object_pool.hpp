@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cistern/async_acquire.hpp>
+#include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/objects/stop_token.hpp>
 #include <cistern/detail/objects/typed_per_thread_control.hpp>
 #include <cistern/detail/objects/typed_shared_control.hpp>
 #include <cistern/lease.hpp>
@@ -18,7 +20,6 @@
 #include <memory_resource>
 #include <new>
 #include <optional>
-#include <stop_token>
 #include <type_traits>
 #include <utility>
 

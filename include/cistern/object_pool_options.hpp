@@ -2,6 +2,8 @@
 // idle.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <chrono>
 #include <cstddef>
 

@@ -1,6 +1,8 @@
 // object_pool_policy: how the threads that use an object pool share its objects.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
+
 namespace cistern {
 
 /// One set of objects for all threads, bounded by `max_size`, with a queue for those who wait.

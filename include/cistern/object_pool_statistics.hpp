@@ -1,6 +1,7 @@
 // object_pool_statistics: what an object pool holds and has done, for people and for programs.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/object_pool_options.hpp>
 
 #include <array>

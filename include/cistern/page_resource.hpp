@@ -1,6 +1,8 @@
 // page_resource: memory straight from the operating system, in whole pages.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <cstddef>
 #include <memory_resource>
 

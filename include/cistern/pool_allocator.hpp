@@ -1,6 +1,7 @@
 // pool_allocator: an ordinary standard allocator over a pool, for containers that aren't pmr.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/sized_block.hpp>
 #include <cistern/synchronized_pool_resource.hpp>

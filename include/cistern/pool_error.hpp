@@ -1,6 +1,7 @@
 // pool_error: what can keep an object pool from giving out an object, and who holds its objects then.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/source_location.hpp>
 

@@ -1,6 +1,8 @@
 // pool_options: everything that can be tuned about a pool resource, with units and defaults.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>

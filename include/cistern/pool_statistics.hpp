@@ -1,6 +1,8 @@
 // pool_statistics: what a pool resource holds and has done, for people and for programs.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>

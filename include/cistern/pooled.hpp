@@ -1,6 +1,7 @@
 // pooled: a base class that makes `new` and `delete` of a class use the process's pool.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/process_pool.hpp>
 
 #include <atomic>
@@ -98,13 +99,15 @@ struct pooled {
   }
 
   // Called where the constructor throws. For over-aligned types compilers look for the form without a size,
-  // but must not find it where they delete: a template is never a usual deallocation function.
+  // but must not find it where they delete: a template is never a usual deallocation function. Inlined
+  // without optimisation too, or g++ takes the template and the `new` above it for a mismatch
+  // (-Wmismatched-new-delete).
   template <class = void>
-  static void operator delete(void* object, std::align_val_t) noexcept {
+  [[gnu::always_inline]] static void operator delete(void* object, std::align_val_t) noexcept {
     detail::deallocate_unsized(object);
   }
   template <class = void>
-  static void operator delete[](void* objects, std::align_val_t) noexcept {
+  [[gnu::always_inline]] static void operator delete[](void* objects, std::align_val_t) noexcept {
     detail::deallocate_unsized(objects);
   }
   static void operator delete(void* object, const std::nothrow_t&) noexcept {

@@ -1,6 +1,7 @@
 // process_pool: one pool for the whole process, there from first use until the process is gone.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 
 #include <atomic>

@@ -1,6 +1,8 @@
 // Null mode: the rule that a null resource means plain new/delete.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
+
 #include <memory_resource>
 
 namespace cistern {

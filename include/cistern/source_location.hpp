@@ -1,6 +1,8 @@
 // source_location: where a call stands in the source, on compilers with and without the standard's type.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
+
 #include <atomic>
 #include <cstdint>
 #include <version>

@@ -1,6 +1,7 @@
 // synchronized_pool_resource: the memory pool that any number of threads share, cached per thread.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>

@@ -1,6 +1,7 @@
 // unsynchronized_pool_resource: the memory pool for one thread at a time.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>

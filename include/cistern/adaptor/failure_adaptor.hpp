@@ -1,6 +1,7 @@
 // failure_adaptor: asks a callback to make room when upstream is out of memory, and tries again.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <atomic>

@@ -1,6 +1,7 @@
 // fallback_adaptor: takes memory from a second resource when the first one is out.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>

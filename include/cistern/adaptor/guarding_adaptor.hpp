@@ -1,6 +1,7 @@
 // guarding_adaptor: finds overruns, wrong and double frees, and writes to freed blocks, over any upstream.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 

@@ -1,6 +1,7 @@
 // limit_adaptor: a hard ceiling on the bytes that any upstream hands out through it.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <atomic>

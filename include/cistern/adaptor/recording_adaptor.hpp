@@ -3,6 +3,7 @@
 
 #include <cistern/adaptor/trace.hpp>
 #include <cistern/adaptor/trace_writer.hpp>
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>

@@ -1,6 +1,7 @@
 // statistics_adaptor: counts what passes through it, with peaks, sizes, and scopes that count a part of it.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>

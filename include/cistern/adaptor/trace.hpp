@@ -1,6 +1,8 @@
 // trace: what a recording of allocator calls consists of, and where it is written to and read from.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

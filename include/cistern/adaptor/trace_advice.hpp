@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/adaptor/trace_reader.hpp>
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/pool_options.hpp>
 
 #include <cstddef>

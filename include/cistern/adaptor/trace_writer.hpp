@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/adaptor/trace.hpp>
+#include <cistern/detail/base/abi.hpp>
 
 #include <chrono>
 #include <cstddef>

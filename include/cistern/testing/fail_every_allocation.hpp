@@ -1,6 +1,7 @@
 // fail_every_allocation: runs an operation with its 1st, 2nd, ... allocation failing until it completes.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
 #include <cistern/testing/failing_resource.hpp>
 
 #include <cstdint>

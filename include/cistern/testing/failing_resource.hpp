@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/requirements.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>

@@ -1,6 +1,7 @@
 // resource_conformance: a suite of checks that any std::pmr::memory_resource must pass.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/detail/resource_conformance_support.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>

@@ -7,6 +7,7 @@
 #include <cistern/detail/objects/pool_slot.hpp>
 #include <cistern/detail/objects/pool_time.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
+#include <cistern/detail/objects/stop_token.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/object_pool_statistics.hpp>
 #include <cistern/pool_error.hpp>
@@ -19,7 +20,6 @@
 #include <exception>
 #include <memory_resource>
 #include <mutex>
-#include <stop_token>
 
 namespace cistern::detail {
 
