@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <mutex>
 #include <new>
 
 #include "../base/no_cancellation.hpp"
@@ -95,7 +94,7 @@ void fallback_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t
 
 CISTERN_TOUCHES_RECORDS bool fallback_adaptor::is_from_fallback(const void* block) const noexcept {
   if (fallback_live_blocks() == 0) return false;
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return *link_to(block) != nullptr;
 }
 
@@ -106,7 +105,7 @@ fallback_adaptor::record** fallback_adaptor::bucket_of(const void* block) const 
 }
 
 CISTERN_TOUCHES_RECORDS void fallback_adaptor::insert(record* made) noexcept {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   const std::size_t live = live_blocks_.load(std::memory_order_relaxed) + 1;
   if (live > bucket_count_) grow();
   record** const bucket = bucket_of(made->block);
@@ -127,7 +126,7 @@ CISTERN_TOUCHES_RECORDS fallback_adaptor::record** fallback_adaptor::link_to(
 
 /// Takes the record of `block` out of the table, into `known`; false where the block isn't the fallback's.
 CISTERN_TOUCHES_RECORDS bool fallback_adaptor::remove(const void* block, record& known) noexcept {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   record** const link = link_to(block);
   record* const found = *link;
   if (found == nullptr) return false;

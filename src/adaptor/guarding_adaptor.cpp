@@ -175,7 +175,7 @@ void guarding_adaptor::watch(std::byte* base, std::size_t whole_bytes, std::byte
 }
 
 void guarding_adaptor::add_record(const guarded_block& block) {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   const auto [made, is_new] = records_.try_emplace(block.ptr);
   CISTERN_EXPECTS(is_new, "guarding_adaptor: upstream gave out a block that is in use", block.bytes);
   made->second = {};
@@ -244,7 +244,7 @@ std::size_t guarding_adaptor::check() {
   std::vector<guard_report> found;
   std::size_t damaged_blocks = 0;
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     for (auto& [ptr, one] : records_) {
       found.reserve(found.size() + 4);  // Before a record counts as reported.
       fault_list faults;
@@ -283,7 +283,7 @@ guarding_adaptor::record* guarding_adaptor::close_live(void* block, std::size_t 
     fault.stated_alignment = alignment;
     faults.add(fault);
   };
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   const auto found = records_.find(block);
   if (found == records_.end()) {
     stated(foreign_pointer(block));
@@ -325,7 +325,7 @@ void guarding_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t
 
 /// Puts the block into the quarantine. Returns those that have to leave it, oldest first, linked.
 guarding_adaptor::record* guarding_adaptor::quarantine(record& one) noexcept {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   one.state = block_state::quarantined;
   one.newer = nullptr;
   (newest_freed_ != nullptr ? newest_freed_->newer : oldest_freed_) = &one;
@@ -348,7 +348,7 @@ guarding_adaptor::record* guarding_adaptor::quarantine(record& one) noexcept {
 void guarding_adaptor::flush_quarantine() noexcept {
   record* oldest = nullptr;
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     oldest = std::exchange(oldest_freed_, nullptr);
     newest_freed_ = nullptr;
     quarantined_bytes_ = 0;
@@ -373,7 +373,7 @@ void guarding_adaptor::give_back(record* oldest) noexcept {
 void guarding_adaptor::forget_and_free(record& one) noexcept {
   const extent whole = extent_of(one.block);
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     records_.erase(one.block.ptr);
   }
   detail::unpoison_tail(whole.base, whole.whole_bytes);
@@ -384,7 +384,7 @@ void guarding_adaptor::forget_and_free(record& one) noexcept {
 
 void guarding_adaptor::report(const guard_report& fault) noexcept {
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     ++faults_;
   }
   on_fault_(fault);
@@ -397,7 +397,7 @@ void guarding_adaptor::report_all(const fault_list& faults) noexcept {
 std::vector<guarded_block> guarding_adaptor::outstanding() const {
   std::vector<guarded_block> live;
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     live.reserve(live_blocks_);
     for (const auto& [ptr, one] : records_) {
       if (one.state == block_state::live) live.push_back(one.block);
@@ -409,27 +409,27 @@ std::vector<guarded_block> guarding_adaptor::outstanding() const {
 }
 
 std::size_t guarding_adaptor::outstanding_blocks() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return live_blocks_;
 }
 
 std::size_t guarding_adaptor::outstanding_bytes() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return live_bytes_;
 }
 
 std::size_t guarding_adaptor::quarantined_bytes() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return quarantined_bytes_;
 }
 
 std::uint64_t guarding_adaptor::allocations() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return sequence_;
 }
 
 std::uint64_t guarding_adaptor::faults() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return faults_;
 }
 

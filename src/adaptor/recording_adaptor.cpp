@@ -1,7 +1,6 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
-#include <mutex>
 #include <utility>
 
 #include "../base/no_cancellation.hpp"
@@ -13,8 +12,8 @@ recording_adaptor::recording_adaptor(trace_sink sink, std::pmr::memory_resource*
                                      const recording_options& options)
     : upstream_(resource_or_new_delete(upstream)),
       timestamps_(options.timestamps),
-      writer_(std::move(sink), options.buffer_bytes),
-      started_(std::chrono::steady_clock::now()) {
+      started_(std::chrono::steady_clock::now()),
+      writer_(std::move(sink), options.buffer_bytes) {
   writer_.flush();  // The header: a sink that can't be written to is found out here.
 }
 
@@ -52,7 +51,7 @@ void recording_adaptor::record(trace_call call, const void* block, std::size_t b
   event.alignment = alignment;
   event.address = reinterpret_cast<std::uintptr_t>(block);
   const detail::no_cancellation until_it_is_written;  // destructors give memory back, and can't be unwound
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   if (!recording_) {
     ++unrecorded_;
     return;
@@ -72,7 +71,7 @@ void recording_adaptor::record(trace_call call, const void* block, std::size_t b
 template <class Step>
 void recording_adaptor::run(const Step& step) {
   const detail::no_cancellation until_it_is_written;
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   if (error_) std::rethrow_exception(error_);
   if (!recording_) return;
   try {
@@ -85,28 +84,28 @@ void recording_adaptor::run(const Step& step) {
 }
 
 void recording_adaptor::flush() {
-  run([this] { writer_.flush(); });
+  run([this]() CISTERN_REQUIRES(lock_) { writer_.flush(); });
 }
 
 void recording_adaptor::close() {
-  run([this] {
+  run([this]() CISTERN_REQUIRES(lock_) {
     writer_.close();
     recording_ = false;
   });
 }
 
 std::uint64_t recording_adaptor::recorded() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return writer_.events();
 }
 
 std::uint64_t recording_adaptor::unrecorded() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return unrecorded_;
 }
 
 std::exception_ptr recording_adaptor::error() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return error_;
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <mutex>
 
 namespace cistern {
 namespace {
@@ -28,7 +27,7 @@ statistics_adaptor::~statistics_adaptor() {
 }
 
 void statistics_adaptor::count_allocation(std::size_t bytes) noexcept {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   ++totals_.allocations;
   totals_.allocated_bytes += bytes;
   ++totals_.live_blocks;
@@ -47,7 +46,7 @@ void* statistics_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) 
   try {
     block = upstream_->allocate(bytes, alignment);
   } catch (...) {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     ++totals_.failures;
     throw;
   }
@@ -57,7 +56,7 @@ void* statistics_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) 
 
 void statistics_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   {
-    const std::lock_guard guard(lock_);
+    const detail::scoped_lock guard(lock_);
     ++totals_.deallocations;
     totals_.deallocated_bytes += bytes;
     --totals_.live_blocks;
@@ -67,18 +66,18 @@ void statistics_adaptor::do_deallocate(void* block, std::size_t bytes, std::size
 }
 
 allocation_statistics statistics_adaptor::statistics() const {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   return totals_;
 }
 
 void statistics_adaptor::reset_peak() noexcept {
-  const std::lock_guard guard(lock_);
+  const detail::scoped_lock guard(lock_);
   totals_.peak_blocks = std::max<std::int64_t>(totals_.live_blocks, 0);
   totals_.peak_bytes = std::max<std::int64_t>(totals_.live_bytes, 0);
 }
 
 statistics_adaptor::scope::scope(statistics_adaptor& adaptor) noexcept : adaptor_(adaptor) {
-  const std::lock_guard guard(adaptor_.lock_);
+  const detail::scoped_lock guard(adaptor_.lock_);
   at_start_ = adaptor_.totals_;
   peak_blocks_ = at_start_.live_blocks;
   peak_bytes_ = at_start_.live_bytes;
@@ -88,7 +87,7 @@ statistics_adaptor::scope::scope(statistics_adaptor& adaptor) noexcept : adaptor
 }
 
 statistics_adaptor::scope::~scope() {
-  const std::lock_guard guard(adaptor_.lock_);
+  const detail::scoped_lock guard(adaptor_.lock_);
   if (older_ != nullptr) {
     raise(older_->peak_blocks_, peak_blocks_);
     raise(older_->peak_bytes_, peak_bytes_);
@@ -98,7 +97,7 @@ statistics_adaptor::scope::~scope() {
 }
 
 allocation_statistics statistics_adaptor::scope::statistics() const {
-  const std::lock_guard guard(adaptor_.lock_);
+  const detail::scoped_lock guard(adaptor_.lock_);
   allocation_statistics now = adaptor_.totals_;
   now.allocations -= at_start_.allocations;
   now.deallocations -= at_start_.deallocations;

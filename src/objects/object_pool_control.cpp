@@ -256,16 +256,16 @@ void object_pool_control::dispose_all(pool_slot* first, destroy_reason reason) n
 
 drain_report object_pool_control::drain(time_point deadline) {
   close();
-  section in(*this);
+  const section in(*this);
   while (accounts_.total() > 0) {
     const time_point current = now();
     if (current >= deadline) {
       break;
     }
     if (deadline == time_point::max()) {
-      drained_.wait(in.lock());
+      mutex_.wait(drained_);
     } else {
-      drained_.wait_until(in.lock(), later(std::chrono::steady_clock::now(), deadline - current));
+      mutex_.wait_until(drained_, later(std::chrono::steady_clock::now(), deadline - current));
     }
   }
   return {accounts_.holders(now(), npos)};

@@ -1,54 +1,58 @@
 // object_pool_control: a stretch of code under an object pool's mutex, and what must happen right after it.
 #pragma once
 
+#include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 #include <cistern/detail/objects/waiter_queue.hpp>
 
-#include <mutex>
-
 namespace cistern::detail {
 
-class object_pool_control::section {
+class CISTERN_SCOPED_CAPABILITY object_pool_control::section {
  public:
-  explicit section(object_pool_control& pool) noexcept : pool_(pool) { enter(); }
+  explicit section(object_pool_control& pool) noexcept CISTERN_ACQUIRE(pool.mutex_) : pool_(pool) { lock(); }
   section(const section&) = delete;
   section& operator=(const section&) = delete;
-  ~section() { leave(); }
-
-  void enter() noexcept {
-    lock_ = std::unique_lock(pool_.mutex_);
-    pool_.locked();
+  ~section() CISTERN_RELEASE() {
+    if (inside_) {
+      unlock();
+    }
   }
 
+  void enter() noexcept CISTERN_ACQUIRE() { lock(); }
   // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
   // over.
-  void leave() noexcept {
-    if (!lock_.owns_lock()) {
-      return;
+  void leave() noexcept CISTERN_RELEASE() { unlock(); }
+
+  // For code that is about to sleep under the mutex: the coroutines must not wait for it.
+  // Not analysed: held before and after.
+  void resume_ready() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    if (!ready_.empty()) {
+      unlock();
+      lock();
     }
+  }
+
+  void resume_later(waiter& one) noexcept { ready_.push_back(one); }
+
+ private:
+  void lock() noexcept CISTERN_ACQUIRE(pool_.mutex_) {
+    pool_.mutex_.lock();
+    inside_ = true;
+    pool_.locked();
+  }
+  void unlock() noexcept CISTERN_RELEASE(pool_.mutex_) {
     pool_.unlocking();
     const bool last = pool_.orphaned_ && pool_.accounts_.total() == 0 && pool_.pins_ == 0;
-    lock_.unlock();
+    inside_ = false;
+    pool_.mutex_.unlock();
     if (last) {
       pool_.destroy_self();
     }
     ready_.resume_all();
   }
 
-  // For code that is about to sleep under the mutex: the coroutines must not wait for it.
-  void resume_ready() noexcept {
-    if (!ready_.empty()) {
-      leave();
-      enter();
-    }
-  }
-
-  [[nodiscard]] std::unique_lock<std::mutex>& lock() noexcept { return lock_; }
-  void resume_later(waiter& one) noexcept { ready_.push_back(one); }
-
- private:
   object_pool_control& pool_;
-  std::unique_lock<std::mutex> lock_;
+  bool inside_ = false;
   resume_list ready_;
 };
 

@@ -157,15 +157,7 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
   if (!request.stop.stop_possible()) {
     block(in, one);
   } else {
-    // The callback takes the mutex, so it comes and goes without it.
-    in.leave();
-    {
-      const std::stop_callback on_stop(request.stop, [&]() noexcept { cancel(one); });
-      in.enter();
-      block(in, one);
-      in.leave();
-    }
-    in.enter();
+    block_until_stop(in, one, request.stop);
   }
   --pins_;
   if (one.outcome == wait_outcome::waiting) {
@@ -173,6 +165,19 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
     refuse(pool_errc::would_deadlock);
   }
   return outcome_of(one);
+}
+
+// The callback takes the mutex, so it comes and goes without it. Not analysed: held before and after.
+void shared_control::block_until_stop(section& in, waiter& one,
+                                      const std::stop_token& stop) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  in.leave();
+  {
+    const std::stop_callback on_stop(stop, [&]() noexcept { cancel(one); });
+    in.enter();
+    block(in, one);
+    in.leave();
+  }
+  in.enter();
 }
 
 // Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
@@ -188,9 +193,9 @@ void shared_control::block(section& in, waiter& one) {
       sleep_until = std::min(sleep_until, check_deadlock_at);
     }
     if (sleep_until == time_point::max()) {
-      one.wake->wait(in.lock());
+      mutex_.wait(*one.wake);
     } else {
-      one.wake->wait_until(in.lock(), sleep_until);
+      mutex_.wait_until(*one.wake, sleep_until);
     }
     idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
     if (one.outcome != wait_outcome::waiting) {
@@ -227,7 +232,8 @@ bool shared_control::deadlocked(const waiter& one) const noexcept {
   }
   std::size_t held = 0;
   bool by_waiters_only = true;
-  accounts_.for_each([&](const pool_slot& slot) {
+  // Not analysed: called at once, under the mutex.
+  accounts_.for_each([&](const pool_slot& slot) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     if (slot.leased()) {
       ++held;
       const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);

@@ -1,42 +1,54 @@
 #include <cistern/detail/pool/pass_through.hpp>
 
 #include <cstring>
+#include <unordered_map>
 
 namespace cistern::detail {
 
+struct pass_through_table::table {
+  std::unordered_map<void*, block_request> blocks;
+  oversize_statistics statistics;
+};
+
+pass_through_table::pass_through_table() noexcept = default;
+pass_through_table::~pass_through_table() = default;
+
 void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
   // Upstream is called under the lock, so that no thread is inside of it while it is held at a fork.
-  const std::lock_guard guard(mutex_);
-  void* block = account.try_allocate(bytes, alignment);
+  const scoped_lock guard(mutex_);
+  if (table_ == nullptr) {
+    table_ = std::make_unique<table>();
+  }
+  void* const block = account.try_allocate(bytes, alignment);
   if (block == nullptr) {
     return nullptr;
   }
   try {
-    blocks_.insert_or_assign(block, request{bytes, alignment});
+    table_->blocks.insert_or_assign(block, block_request{bytes, alignment});
   } catch (...) {
     account.deallocate(block, bytes, alignment);
     throw;
   }
-  ++statistics_.allocations;
-  ++statistics_.live_blocks;
-  statistics_.live_bytes += bytes;
+  ++table_->statistics.allocations;
+  ++table_->statistics.live_blocks;
+  table_->statistics.live_bytes += bytes;
   return block;
 }
 
 void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t alignment, bool zero,
                                     upstream_account& account) noexcept {
-  const std::lock_guard guard(mutex_);
-  const auto found = blocks_.find(block);
-  if (found == blocks_.end()) {
+  const scoped_lock guard(mutex_);
+  const std::optional<block_request> known = look_up(block);
+  if (!known) {
     // Not ours: upstream is asked all the same, without touching the account, so that its checks can speak.
     account.upstream()->deallocate(block, bytes, alignment);
     return;
   }
-  const std::size_t counted_bytes = found->second.bytes;
-  ++statistics_.deallocations;
-  --statistics_.live_blocks;
-  statistics_.live_bytes -= counted_bytes;
-  blocks_.erase(found);
+  const std::size_t counted_bytes = known->bytes;
+  ++table_->statistics.deallocations;
+  --table_->statistics.live_blocks;
+  table_->statistics.live_bytes -= counted_bytes;
+  table_->blocks.erase(block);
   if (zero) {
     std::memset(block, 0, counted_bytes);  // whatever `bytes` says: a wrong size is upstream's to find
   }
@@ -44,27 +56,34 @@ void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t 
 }
 
 std::optional<block_request> pass_through_table::find(const void* block) const {
-  const std::lock_guard guard(mutex_);
-  const auto found = blocks_.find(const_cast<void*>(block));
-  if (found == blocks_.end()) {
+  const scoped_lock guard(mutex_);
+  return look_up(block);
+}
+
+std::optional<block_request> pass_through_table::look_up(const void* block) const {
+  if (table_ == nullptr) {
     return std::nullopt;
   }
-  return block_request{found->second.bytes, found->second.alignment};
+  const auto found = table_->blocks.find(const_cast<void*>(block));
+  return found != table_->blocks.end() ? std::optional(found->second) : std::nullopt;
 }
 
 void pass_through_table::release(upstream_account& account) noexcept {
-  const std::lock_guard guard(mutex_);
-  for (const auto& [block, asked] : blocks_) {
+  const scoped_lock guard(mutex_);
+  if (table_ == nullptr) {
+    return;
+  }
+  for (const auto& [block, asked] : table_->blocks) {
     account.deallocate(block, asked.bytes, asked.alignment);
   }
-  blocks_.clear();
-  statistics_.live_blocks = 0;
-  statistics_.live_bytes = 0;
+  table_->blocks.clear();
+  table_->statistics.live_blocks = 0;
+  table_->statistics.live_bytes = 0;
 }
 
 oversize_statistics pass_through_table::statistics() const {
-  const std::lock_guard guard(mutex_);
-  return statistics_;
+  const scoped_lock guard(mutex_);
+  return table_ != nullptr ? table_->statistics : oversize_statistics{};
 }
 
 }  // namespace cistern::detail

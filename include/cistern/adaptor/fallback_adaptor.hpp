@@ -73,18 +73,18 @@ class fallback_adaptor : public std::pmr::memory_resource {
   [[nodiscard]] void* allocate_from_fallback(std::size_t bytes, std::size_t alignment);
   void insert(record* made) noexcept;
   [[nodiscard]] bool remove(const void* block, record& known) noexcept;
-  [[nodiscard]] record** bucket_of(const void* block) const noexcept;
-  [[nodiscard]] record** link_to(const void* block) const noexcept;
-  void grow() noexcept;
-  void give_buckets_back() noexcept;
+  [[nodiscard]] record** bucket_of(const void* block) const noexcept CISTERN_REQUIRES(lock_);
+  [[nodiscard]] record** link_to(const void* block) const noexcept CISTERN_REQUIRES(lock_);
+  void grow() noexcept CISTERN_REQUIRES(lock_);
+  void give_buckets_back() noexcept CISTERN_REQUIRES(lock_);
 
   std::pmr::memory_resource* upstream_;
   std::pmr::memory_resource* fallback_;
-  mutable detail::mutex lock_;  // Guards the table: what follows, up to the counters.
+  mutable detail::mutex lock_;
   detail::held_at_fork<detail::mutex> fork_guard_{lock_};
-  std::array<record*, first_buckets> own_buckets_{};
-  record** buckets_ = own_buckets_.data();
-  std::size_t bucket_count_ = first_buckets;  // A power of two.
+  std::array<record*, first_buckets> own_buckets_ CISTERN_GUARDED_BY(lock_){};
+  record** buckets_ CISTERN_GUARDED_BY(lock_) = own_buckets_.data();
+  std::size_t bucket_count_ CISTERN_GUARDED_BY(lock_) = first_buckets;  // A power of two.
   // Relaxed: a thread that frees a block of the fallback has synchronised with the one that allocated it, or
   // is it, and so sees a count of at least 1; others may see any. The rest only counts.
   std::atomic<std::size_t> live_blocks_{0};

@@ -3,13 +3,13 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory_resource>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -168,7 +168,7 @@ class guarding_adaptor : public std::pmr::memory_resource {
   void watch(std::byte* base, std::size_t whole_bytes, std::byte* start, std::size_t bytes) const noexcept;
   void add_record(const guarded_block& block);
   [[nodiscard]] record* close_live(void* block, std::size_t bytes, std::size_t alignment, fault_list& faults);
-  [[nodiscard]] guard_report foreign_pointer(const void* ptr) const;
+  [[nodiscard]] guard_report foreign_pointer(const void* ptr) const CISTERN_REQUIRES(lock_);
   void find_canary_damage(record& one, fault_list& faults) const noexcept;
   void find_poison_damage(record& one, fault_list& faults) const noexcept;
   [[nodiscard]] record* quarantine(record& one) noexcept;
@@ -181,16 +181,17 @@ class guarding_adaptor : public std::pmr::memory_resource {
   const std::size_t canary_bytes_;
   const std::size_t quarantine_limit_bytes_;
   const guard_handler on_fault_;
-  mutable std::mutex lock_;  // Guards all below, and the state of every record.
-  detail::held_at_fork<std::mutex> fork_guard_{lock_};
-  std::pmr::unordered_map<const void*, record> records_;
-  record* oldest_freed_ = nullptr;  // The quarantine: a queue.
-  record* newest_freed_ = nullptr;
-  std::size_t quarantined_bytes_ = 0;
-  std::size_t live_blocks_ = 0;
-  std::size_t live_bytes_ = 0;
-  std::uint64_t sequence_ = 0;
-  std::uint64_t faults_ = 0;
+  mutable detail::mutex lock_;
+  detail::held_at_fork<detail::mutex> fork_guard_{lock_};
+  // A record that is closing is one thread's, and the others' state is under the lock as the table is.
+  std::pmr::unordered_map<const void*, record> records_ CISTERN_GUARDED_BY(lock_);
+  record* oldest_freed_ CISTERN_GUARDED_BY(lock_) = nullptr;  // The quarantine: a queue.
+  record* newest_freed_ CISTERN_GUARDED_BY(lock_) = nullptr;
+  std::size_t quarantined_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::size_t live_blocks_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::size_t live_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t sequence_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t faults_ CISTERN_GUARDED_BY(lock_) = 0;
 };
 
 }  // namespace cistern

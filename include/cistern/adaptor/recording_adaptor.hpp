@@ -78,13 +78,13 @@ class recording_adaptor : public std::pmr::memory_resource {
 
   std::pmr::memory_resource* upstream_;
   const bool timestamps_;
-  mutable detail::mutex lock_;  // Guards all below.
+  const std::chrono::steady_clock::time_point started_;
+  mutable detail::mutex lock_;
   detail::held_at_fork<detail::mutex> fork_guard_{lock_};
-  trace_writer writer_;
-  std::chrono::steady_clock::time_point started_;
-  bool recording_ = true;
-  std::uint64_t unrecorded_ = 0;
-  std::exception_ptr error_;
+  trace_writer writer_ CISTERN_GUARDED_BY(lock_);
+  bool recording_ CISTERN_GUARDED_BY(lock_) = true;
+  std::uint64_t unrecorded_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::exception_ptr error_ CISTERN_GUARDED_BY(lock_);
 };
 
 }  // namespace cistern

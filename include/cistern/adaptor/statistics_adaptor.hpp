@@ -122,10 +122,10 @@ class statistics_adaptor : public std::pmr::memory_resource {
   void count_allocation(std::size_t bytes) noexcept;
 
   std::pmr::memory_resource* upstream_;
-  mutable detail::mutex lock_;  // Guards all below.
+  mutable detail::mutex lock_;
   detail::held_at_fork<detail::mutex> fork_guard_{lock_};
-  allocation_statistics totals_;
-  scope* youngest_ = nullptr;
+  allocation_statistics totals_ CISTERN_GUARDED_BY(lock_);
+  scope* youngest_ CISTERN_GUARDED_BY(lock_) = nullptr;  // All fields of all scopes, too.
 };
 
 /// The counting scope of a `statistics_adaptor`.

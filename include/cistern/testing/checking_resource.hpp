@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/requirements.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -14,7 +15,6 @@
 #include <functional>
 #include <map>
 #include <memory_resource>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -121,34 +121,44 @@ class checking_resource : public std::pmr::memory_resource {
   [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept { return upstream_; }
 
   /// Bytes allocated and not yet freed, as asked for.
-  [[nodiscard]] std::size_t outstanding_bytes() const { return locked(outstanding_bytes_); }
+  [[nodiscard]] std::size_t outstanding_bytes() const {
+    return locked(&checking_resource::outstanding_bytes_);
+  }
   /// Blocks allocated and not yet freed.
   [[nodiscard]] std::size_t outstanding_blocks() const {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     return live_.size();
   }
   /// The most `outstanding_bytes` ever was, or was since `reset_peak`.
-  [[nodiscard]] std::size_t peak_bytes() const { return locked(peak_bytes_); }
+  [[nodiscard]] std::size_t peak_bytes() const { return locked(&checking_resource::peak_bytes_); }
   /// Allocations that succeeded.
-  [[nodiscard]] std::uint64_t allocations() const { return locked(allocations_); }
+  [[nodiscard]] std::uint64_t allocations() const { return locked(&checking_resource::allocations_); }
   /// Deallocations of live blocks.
-  [[nodiscard]] std::uint64_t deallocations() const { return locked(deallocations_); }
+  [[nodiscard]] std::uint64_t deallocations() const { return locked(&checking_resource::deallocations_); }
   /// Allocations that ended in an exception.
-  [[nodiscard]] std::uint64_t failed_allocations() const { return locked(failed_allocations_); }
+  [[nodiscard]] std::uint64_t failed_allocations() const {
+    return locked(&checking_resource::failed_allocations_);
+  }
   /// Sum of the bytes of all allocations that succeeded.
-  [[nodiscard]] std::uint64_t allocated_bytes() const { return locked(allocated_bytes_); }
+  [[nodiscard]] std::uint64_t allocated_bytes() const { return locked(&checking_resource::allocated_bytes_); }
   /// The largest alignment ever asked for, granted or not; 0 before the first request.
-  [[nodiscard]] std::size_t largest_alignment() const { return locked(largest_alignment_); }
+  [[nodiscard]] std::size_t largest_alignment() const {
+    return locked(&checking_resource::largest_alignment_);
+  }
   /// The most bytes ever asked for in one request, granted or not.
-  [[nodiscard]] std::size_t largest_request_bytes() const { return locked(largest_request_bytes_); }
+  [[nodiscard]] std::size_t largest_request_bytes() const {
+    return locked(&checking_resource::largest_request_bytes_);
+  }
   /// Misuses detected so far.
-  [[nodiscard]] std::uint64_t errors() const { return locked(errors_); }
+  [[nodiscard]] std::uint64_t errors() const { return locked(&checking_resource::errors_); }
   /// The misuse detected last, if any.
-  [[nodiscard]] std::optional<memory_error> last_error() const { return locked(last_error_); }
+  [[nodiscard]] std::optional<memory_error> last_error() const {
+    return locked(&checking_resource::last_error_);
+  }
 
   /// Starts `peak_bytes` afresh at what is outstanding now.
   void reset_peak() {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     peak_bytes_ = outstanding_bytes_;
   }
 
@@ -174,24 +184,13 @@ class checking_resource : public std::pmr::memory_resource {
   }
 
   void do_deallocate(void* ptr, std::size_t bytes, std::size_t alignment) override {
-    std::unique_lock lock(mutex_);
-    const auto found = live_.find(address_of(ptr));
-    if (found == live_.end()) {
-      const bool freed_before = freed_.contains(address_of(ptr));
-      const std::string inside = describe_surrounding(ptr);
-      lock.unlock();
-      report({freed_before ? memory_fault::double_free : memory_fault::unknown_pointer,
-              ptr,
-              bytes,
-              alignment,
-              {}},
-             inside);
+    const std::optional<live_block> block = find_live(ptr);
+    if (!block) {
+      report_not_live(ptr, bytes, alignment);
       return;
     }
-    const live_block block = found->second;
-    lock.unlock();
-    check_same(block, bytes, alignment);
-    if (forget(block)) upstream_->deallocate(block.ptr, block.bytes, block.alignment);
+    check_same(*block, bytes, alignment);
+    if (forget(*block)) upstream_->deallocate(block->ptr, block->bytes, block->alignment);
   }
 
   /// Identity.
@@ -219,19 +218,19 @@ class checking_resource : public std::pmr::memory_resource {
   }
 
   template <class T>
-  [[nodiscard]] T locked(const T& value) const {
-    const std::scoped_lock lock(mutex_);
-    return value;
+  [[nodiscard]] T locked(T checking_resource::*value) const {
+    const cistern::detail::scoped_lock lock(mutex_);
+    return this->*value;
   }
 
   void note_request(std::size_t bytes, std::size_t alignment) {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     largest_alignment_ = std::max(largest_alignment_, alignment);
     largest_request_bytes_ = std::max(largest_request_bytes_, bytes);
   }
 
   void count_failure() {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     ++failed_allocations_;
   }
 
@@ -250,7 +249,7 @@ class checking_resource : public std::pmr::memory_resource {
   // Returns the live block that the new one overlaps, in which case nothing is recorded.
   [[nodiscard]] std::optional<live_block> record(void* ptr, std::size_t bytes, std::size_t alignment) {
     const live_block block{ptr, bytes, alignment};
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     const auto next = live_.lower_bound(address_of(ptr));
     if (next != live_.end() && address_of(next->second.ptr) < block.end()) return next->second;
     if (next != live_.begin() && std::prev(next)->second.end() > address_of(ptr))
@@ -270,6 +269,23 @@ class checking_resource : public std::pmr::memory_resource {
     return std::nullopt;
   }
 
+  [[nodiscard]] std::optional<live_block> find_live(const void* ptr) const {
+    const cistern::detail::scoped_lock lock(mutex_);
+    const auto found = live_.find(address_of(ptr));
+    return found != live_.end() ? std::optional(found->second) : std::nullopt;
+  }
+
+  void report_not_live(void* ptr, std::size_t bytes, std::size_t alignment) {
+    memory_error error{memory_fault::unknown_pointer, ptr, bytes, alignment, {}};
+    std::string inside;
+    {
+      const cistern::detail::scoped_lock lock(mutex_);
+      if (freed_.contains(address_of(ptr))) error.fault = memory_fault::double_free;
+      inside = describe_surrounding(ptr);
+    }
+    report(std::move(error), inside);
+  }
+
   void check_same(const live_block& block, std::size_t bytes, std::size_t alignment) {
     if (bytes == block.bytes && alignment == block.alignment) return;
     const auto fault = bytes != block.bytes ? memory_fault::wrong_size : memory_fault::wrong_alignment;
@@ -280,7 +296,7 @@ class checking_resource : public std::pmr::memory_resource {
   // Forgets the block before upstream gets it: another thread may be given the same address at once. Returns
   // whether it was still live: of two threads that free one block, only one may go on to upstream.
   [[nodiscard]] bool forget(const live_block& block) {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     if (live_.erase(address_of(block.ptr)) == 0) return false;
     try {
       if (freed_.size() >= freed_addresses_kept) freed_.clear();
@@ -298,7 +314,7 @@ class checking_resource : public std::pmr::memory_resource {
     return out.str();
   }
 
-  [[nodiscard]] std::string describe_surrounding(const void* ptr) const {
+  [[nodiscard]] std::string describe_surrounding(const void* ptr) const CISTERN_REQUIRES(mutex_) {
     const auto next = live_.upper_bound(address_of(ptr));
     if (next == live_.begin()) return "";
     const live_block& block = std::prev(next)->second;
@@ -306,7 +322,7 @@ class checking_resource : public std::pmr::memory_resource {
     return "it points into the live block " + describe(block.ptr, block.bytes, block.alignment);
   }
 
-  [[nodiscard]] memory_error describe_leak() const {
+  [[nodiscard]] memory_error describe_leak() const CISTERN_REQUIRES(mutex_) {
     constexpr std::size_t shown_blocks = 8;
     std::ostringstream out;
     out << to_string(memory_fault::leak) << ": " << live_.size() << " blocks of " << outstanding_bytes_
@@ -325,7 +341,7 @@ class checking_resource : public std::pmr::memory_resource {
         std::string(to_string(error.fault)) + ": " + describe(error.ptr, error.bytes, error.alignment);
     if (!more.empty()) error.text += "; " + more;
     {
-      const std::scoped_lock lock(mutex_);
+      const cistern::detail::scoped_lock lock(mutex_);
       ++errors_;
       last_error_ = error;
     }
@@ -340,20 +356,20 @@ class checking_resource : public std::pmr::memory_resource {
 
   std::pmr::memory_resource* upstream_;
   memory_error_handler on_error_;
-  mutable std::mutex mutex_;  // Guards everything below.
-  ::cistern::detail::held_at_fork<std::mutex> fork_guard_{mutex_};
-  std::map<std::uintptr_t, live_block> live_;
-  std::unordered_set<std::uintptr_t> freed_;
-  std::size_t outstanding_bytes_ = 0;
-  std::size_t peak_bytes_ = 0;
-  std::size_t largest_alignment_ = 0;
-  std::size_t largest_request_bytes_ = 0;
-  std::uint64_t allocations_ = 0;
-  std::uint64_t deallocations_ = 0;
-  std::uint64_t failed_allocations_ = 0;
-  std::uint64_t allocated_bytes_ = 0;
-  std::uint64_t errors_ = 0;
-  std::optional<memory_error> last_error_;
+  mutable cistern::detail::mutex mutex_;
+  ::cistern::detail::held_at_fork<::cistern::detail::mutex> fork_guard_{mutex_};
+  std::map<std::uintptr_t, live_block> live_ CISTERN_GUARDED_BY(mutex_);
+  std::unordered_set<std::uintptr_t> freed_ CISTERN_GUARDED_BY(mutex_);
+  std::size_t outstanding_bytes_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::size_t peak_bytes_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::size_t largest_alignment_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::size_t largest_request_bytes_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t allocations_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t deallocations_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t failed_allocations_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t allocated_bytes_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t errors_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::optional<memory_error> last_error_ CISTERN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cistern::testing

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/requirements.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
-#include <mutex>
 #include <new>
 
 namespace cistern::testing {
@@ -37,17 +37,17 @@ class failing_resource : public std::pmr::memory_resource {
 
   /// Whether an allocation to come will fail.
   [[nodiscard]] bool armed() const {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     return countdown_ != 0;
   }
   /// Allocations asked for since construction, failed ones included.
   [[nodiscard]] std::uint64_t attempts() const {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     return attempts_;
   }
   /// Allocations failed on purpose since construction.
   [[nodiscard]] std::uint64_t failures() const {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     return failures_;
   }
 
@@ -68,13 +68,13 @@ class failing_resource : public std::pmr::memory_resource {
 
  private:
   void arm(std::uint64_t nth, bool keep_failing) {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     countdown_ = nth;
     keep_failing_ = keep_failing;
   }
 
   [[nodiscard]] bool next_one_fails() {
-    const std::scoped_lock lock(mutex_);
+    const cistern::detail::scoped_lock lock(mutex_);
     ++attempts_;
     if (countdown_ == 0) return false;
     if (countdown_ > 1) {
@@ -87,12 +87,13 @@ class failing_resource : public std::pmr::memory_resource {
   }
 
   std::pmr::memory_resource* upstream_;
-  mutable std::mutex mutex_;  // Guards everything below.
-  ::cistern::detail::held_at_fork<std::mutex> fork_guard_{mutex_};
-  std::uint64_t countdown_ = 0;  // Allocations until the failing one, which is number 1. 0: not armed.
-  bool keep_failing_ = false;
-  std::uint64_t attempts_ = 0;
-  std::uint64_t failures_ = 0;
+  mutable cistern::detail::mutex mutex_;
+  ::cistern::detail::held_at_fork<::cistern::detail::mutex> fork_guard_{mutex_};
+  // Allocations until the failing one, which is number 1. 0: not armed.
+  std::uint64_t countdown_ CISTERN_GUARDED_BY(mutex_) = 0;
+  bool keep_failing_ CISTERN_GUARDED_BY(mutex_) = false;
+  std::uint64_t attempts_ CISTERN_GUARDED_BY(mutex_) = 0;
+  std::uint64_t failures_ CISTERN_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cistern::testing

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/waitable_mutex.hpp>
 #include <cistern/detail/objects/object_accounts.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 #include <cistern/detail/objects/pool_time.hpp>
@@ -20,6 +21,7 @@
 #include <exception>
 #include <memory_resource>
 #include <mutex>
+#include <stop_token>
 
 namespace cistern::detail {
 
@@ -90,7 +92,10 @@ class object_pool_control : public lease_home, private fork_participant {
   class section;  // a stretch of code under the mutex
 
   [[nodiscard]] std::pmr::memory_resource* resource() const noexcept { return resource_; }
-  [[nodiscard]] const slot_table& slots() const noexcept { return accounts_.slots(); }
+  // The table itself isn't guarded: see slot_table.
+  [[nodiscard]] const slot_table& slots() const noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    return accounts_.slots();
+  }
   [[nodiscard]] bool of_this_generation(const pool_slot& slot) const noexcept {
     return slot.generation == generation_.load(std::memory_order_relaxed);
   }
@@ -98,21 +103,19 @@ class object_pool_control : public lease_home, private fork_participant {
   void refill(time_point time);
 
   // In the child of a fork: of what other threads were about, only their objects in use stay so.
-  void forget_other_threads() noexcept override;
-
-  // All below need the mutex.
+  void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS override;
 
   // Objects that somebody is creating.
-  [[nodiscard]] std::size_t creating() const noexcept {
+  [[nodiscard]] std::size_t creating() const noexcept CISTERN_REQUIRES(mutex_) {
     return accounts_.creating() - std::min(accounts_.creating(), lost_creations_);
   }
   // While the factory fails: one attempt at a time, with pauses between.
-  [[nodiscard]] bool may_retry_factory(time_point time) const noexcept {
+  [[nodiscard]] bool may_retry_factory(time_point time) const noexcept CISTERN_REQUIRES(mutex_) {
     return failures_ == 0 || (creating() == 0 && time >= retry_at_);
   }
   // Throws `code` with all that the pool knows about it.
-  [[noreturn]] void refuse(pool_errc code);
-  void note_vacancy() noexcept {
+  [[noreturn]] void refuse(pool_errc code) CISTERN_REQUIRES(mutex_);
+  void note_vacancy() noexcept CISTERN_REQUIRES(mutex_) {
     if (accounts_.total() == 0) {
       drained_.notify_all();
     }
@@ -120,15 +123,18 @@ class object_pool_control : public lease_home, private fork_participant {
 
   const object_pool_options options_;
   std::atomic<std::uint64_t> generation_{0};  // calls of `invalidate_all`
-  std::mutex mutex_;
-  object_accounts accounts_;
-  bool closed_ = false;
-  bool orphaned_ = false;
-  std::size_t pins_ = 0;            // waiters that still need this control block
-  std::size_t lost_creations_ = 0;  // begun by threads that this process, the child of a fork, doesn't have
-  unsigned failures_ = 0;           // of the factory, in a row
-  time_point retry_at_{};
-  std::exception_ptr last_failure_;
+  waitable_mutex mutex_;
+  object_accounts accounts_ CISTERN_GUARDED_BY(mutex_);
+  bool closed_ CISTERN_GUARDED_BY(mutex_) = false;
+  bool orphaned_ CISTERN_GUARDED_BY(mutex_) = false;
+  // Waiters that still need this control block.
+  std::size_t pins_ CISTERN_GUARDED_BY(mutex_) = 0;
+  // Begun by threads that this process, the child of a fork, doesn't have.
+  std::size_t lost_creations_ CISTERN_GUARDED_BY(mutex_) = 0;
+  // Of the factory, in a row.
+  unsigned failures_ CISTERN_GUARDED_BY(mutex_) = 0;
+  time_point retry_at_ CISTERN_GUARDED_BY(mutex_){};
+  std::exception_ptr last_failure_ CISTERN_GUARDED_BY(mutex_);
 
  private:
   virtual void construct_object(pool_slot& slot) = 0;
@@ -136,29 +142,28 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void destroy_self() noexcept = 0;
 
   // What a policy does right after the mutex is taken, and right before it is released.
-  virtual void locked() noexcept {}
-  virtual void unlocking() noexcept {}
+  virtual void locked() noexcept CISTERN_REQUIRES(mutex_) {}
+  virtual void unlocking() noexcept CISTERN_REQUIRES(mutex_) {}
   // There may be room, or the factory may be worth another attempt.
-  virtual void serve_waiters(section&) noexcept {}
-  [[nodiscard]] virtual std::size_t idle_count() noexcept = 0;
-  [[nodiscard]] virtual std::size_t max_size() const noexcept = 0;
+  virtual void serve_waiters(section&) noexcept CISTERN_REQUIRES(mutex_) {}
+  [[nodiscard]] virtual std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) = 0;
+  [[nodiscard]] virtual std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) = 0;
   // Whether one more may be adopted, or created to lie idle.
-  [[nodiscard]] virtual bool has_room_to_adopt() noexcept = 0;
-  [[nodiscard]] virtual bool has_room_to_idle() noexcept = 0;
+  [[nodiscard]] virtual bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) = 0;
+  [[nodiscard]] virtual bool has_room_to_idle() noexcept CISTERN_REQUIRES(mutex_) = 0;
   // Fills in what only the policy knows.
-  virtual void report(object_pool_statistics&) noexcept {}
-  [[nodiscard]] virtual bool policy_invariants() noexcept = 0;
+  virtual void report(object_pool_statistics&) noexcept CISTERN_REQUIRES(mutex_) {}
+  [[nodiscard]] virtual bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) = 0;
 
   bool each_lock(lock_visitor& visit) noexcept final { return visit(mutex_); }
-
-  void begin_life(pool_slot& slot) noexcept;
+  void begin_life(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
   void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;
 
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
   const bool system_clock_;
   std::condition_variable drained_;
-  std::uint64_t jitter_state_;
+  std::uint64_t jitter_state_ CISTERN_GUARDED_BY(mutex_);
 };
 
 }  // namespace cistern::detail

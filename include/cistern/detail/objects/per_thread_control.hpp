@@ -88,41 +88,44 @@ class per_thread_control : public object_pool_control, private cache_owner {
   }
 
   void retire(void* cache) noexcept final;
-  void forget_other_threads() noexcept final;
+  void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS final;
 
-  // All below need the mutex.
-  [[nodiscard]] std::size_t idle_count() noexcept final;
-  [[nodiscard]] std::size_t max_size() const noexcept final { return npos; }
-  [[nodiscard]] bool has_room_to_adopt() noexcept final { return idle_count() < max_idle_; }
-  [[nodiscard]] bool has_room_to_idle() noexcept final { return idle_count() < max_idle_; }
-  void report(object_pool_statistics& statistics) noexcept final;
-  [[nodiscard]] bool policy_invariants() noexcept final;
+  [[nodiscard]] std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) final { return npos; }
+  [[nodiscard]] bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) final {
+    return idle_count() < max_idle_;
+  }
+  [[nodiscard]] bool has_room_to_idle() noexcept CISTERN_REQUIRES(mutex_) final {
+    return idle_count() < max_idle_;
+  }
+  void report(object_pool_statistics& statistics) noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) final;
 
-  void limit_idle(std::size_t max_idle) noexcept;
-  [[nodiscard]] object_cache* attach_cache() noexcept;
-  [[nodiscard]] pool_slot* steal() noexcept;
-  void take_back(object_cache& cache) noexcept;
-  void fill_from_depot(object_cache& cache) noexcept;
-  void make_room(object_cache& cache) noexcept;
-  void push_depot(pool_slot& slot) noexcept;
-  [[nodiscard]] pool_slot* pop_depot() noexcept;
+  void limit_idle(std::size_t max_idle) noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] object_cache* attach_cache() noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] pool_slot* steal() noexcept CISTERN_REQUIRES(mutex_);
+  void take_back(object_cache& cache) noexcept CISTERN_REQUIRES(mutex_);
+  void fill_from_depot(object_cache& cache) noexcept CISTERN_REQUIRES(mutex_);
+  void make_room(object_cache& cache) noexcept CISTERN_REQUIRES(mutex_);
+  void push_depot(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] pool_slot* pop_depot() noexcept CISTERN_REQUIRES(mutex_);
   // Takes out the idle objects for which `goes(slot)`, of all threads, as a list through `link`.
   template <class Condition>
-  [[nodiscard]] pool_slot* take_if(Condition goes) noexcept;
-  [[nodiscard]] pool_slot* claim_everything() noexcept;
-  void unclaim_everything() noexcept;
+  [[nodiscard]] pool_slot* take_if(Condition goes) noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] pool_slot* claim_everything() noexcept CISTERN_REQUIRES(mutex_);
+  void unclaim_everything() noexcept CISTERN_REQUIRES(mutex_);
 
   const bool asymmetric_;
   const std::uint64_t time_mask_;  // 15, or 0 if the clock is the user's
-  std::size_t max_idle_ = npos;    // guarded by the mutex
+  std::size_t max_idle_ CISTERN_GUARDED_BY(mutex_) = npos;
   std::uint32_t cache_limit_ = 0;  // changed with every cache claimed
   cache_ticket ticket_;
   std::atomic<duration::rep> epoch_{0};  // calls of `trim`
 
-  object_cache* caches_ = nullptr;
-  object_cache* free_caches_ = nullptr;
-  pool_slot* depot_ = nullptr;
-  std::size_t depot_count_ = 0;
+  object_cache* caches_ CISTERN_GUARDED_BY(mutex_) = nullptr;
+  object_cache* free_caches_ CISTERN_GUARDED_BY(mutex_) = nullptr;
+  pool_slot* depot_ CISTERN_GUARDED_BY(mutex_) = nullptr;
+  std::size_t depot_count_ CISTERN_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace cistern::detail

@@ -86,41 +86,46 @@ class shared_control : public object_pool_control {
   ~shared_control() = default;
 
  private:
-  void forget_other_threads() noexcept final;
+  void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS final;
 
-  // All below need the mutex.
-  void locked() noexcept final { idle_.shut(); }
-  void unlocking() noexcept final;
-  [[nodiscard]] std::size_t idle_count() noexcept final { return idle_.count(); }
-  [[nodiscard]] std::size_t max_size() const noexcept final { return max_size_; }
-  [[nodiscard]] bool has_room_to_adopt() noexcept final;
-  [[nodiscard]] bool has_room_to_idle() noexcept final;
-  void report(object_pool_statistics& statistics) noexcept final;
-  [[nodiscard]] bool policy_invariants() noexcept final;
+  void locked() noexcept CISTERN_REQUIRES(mutex_) final { idle_.shut(); }
+  void unlocking() noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) final { return idle_.count(); }
+  [[nodiscard]] std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) final { return max_size_; }
+  [[nodiscard]] bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] bool has_room_to_idle() noexcept CISTERN_REQUIRES(mutex_) final;
+  void report(object_pool_statistics& statistics) noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) final;
 
-  [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept;
-  void serve_waiters(section& in) noexcept final;
-  void serve_waiters(section& in, time_point time) noexcept;
-  void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept;
-  void enqueue(waiter& one) noexcept;
-  [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request);
-  void admit_waiter(const acquire_request& request);
-  [[nodiscard]] pool_grant wait_in_queue(section& in, const acquire_request& request);
-  void block(section& in, waiter& one);
+  [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept
+      CISTERN_REQUIRES(mutex_);
+  void serve_waiters(section& in) noexcept CISTERN_REQUIRES(mutex_) final;
+  void serve_waiters(section& in, time_point time) noexcept CISTERN_REQUIRES(mutex_);
+  void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept
+      CISTERN_REQUIRES(mutex_);
+  void enqueue(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request)
+      CISTERN_REQUIRES(mutex_);
+  void admit_waiter(const acquire_request& request) CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] pool_grant wait_in_queue(section& in, const acquire_request& request)
+      CISTERN_REQUIRES(mutex_);
+  void block(section& in, waiter& one) CISTERN_REQUIRES(mutex_);
+  void block_until_stop(section& in, waiter& one, const std::stop_token& stop) CISTERN_REQUIRES(mutex_);
   // The grant that `one` was given; throws pool_error if it got none.
-  [[nodiscard]] pool_grant outcome_of(const waiter& one);
-  [[nodiscard]] time_point wake_time(const waiter& one) const noexcept;
-  [[nodiscard]] bool deadlocked(const waiter& one) const noexcept;
-  [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept;
-  [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept;
-  [[nodiscard]] time_point next_work() noexcept;
+  [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] time_point wake_time(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] bool deadlocked(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept
+      CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] time_point next_work() noexcept CISTERN_REQUIRES(mutex_);
 
-  idle_objects idle_;
+  idle_objects idle_;  // open to all, or under the mutex: see there
   std::atomic<bool> crossed_threads_{false};
-  std::size_t max_size_;
-  waiter_queue waiters_;
-  std::uint64_t waited_ = 0;
-  duration wait_time_{};
+  std::size_t max_size_ CISTERN_GUARDED_BY(mutex_);
+  waiter_queue waiters_ CISTERN_GUARDED_BY(mutex_);
+  std::uint64_t waited_ CISTERN_GUARDED_BY(mutex_) = 0;
+  duration wait_time_ CISTERN_GUARDED_BY(mutex_){};
 };
 
 }  // namespace cistern::detail

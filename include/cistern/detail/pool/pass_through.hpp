@@ -2,22 +2,26 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
-#include <mutex>
+#include <memory>
 #include <optional>
-#include <unordered_map>
 
 namespace cistern::detail {
 
 /// Upstream sees the very sizes and alignments that the user passes, so that what checks memory there (ASan,
 /// Valgrind, a debugging resource) finds errors to the byte. What `release` needs is kept in a table beside,
-/// in memory from new/delete that the account doesn't count. Thread-safe; speed is no aim here.
+/// in memory from new/delete that the account doesn't count. Made by the first request, so that a pool in the
+/// usual mode pays nothing for it. Thread-safe; speed is no aim here.
 class pass_through_table {
  public:
+  pass_through_table() noexcept;
+  ~pass_through_table();
+
   /// Null where the account's limit refuses the request. Passes on what upstream throws, or `std::bad_alloc`
   /// when the table can't grow; nothing is changed then.
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account);
@@ -39,13 +43,12 @@ class pass_through_table {
   bool each_lock(lock_visitor& visit) noexcept { return visit(mutex_); }
 
  private:
-  struct request {
-    std::size_t bytes;
-    std::size_t alignment;
-  };
-  mutable std::mutex mutex_;  // guards all below
-  std::unordered_map<void*, request> blocks_;
-  oversize_statistics statistics_;
+  struct table;
+
+  [[nodiscard]] std::optional<block_request> look_up(const void* block) const CISTERN_REQUIRES(mutex_);
+
+  mutable mutex mutex_;
+  std::unique_ptr<table> table_ CISTERN_GUARDED_BY(mutex_);  // null: nothing was ever asked for
 };
 
 }  // namespace cistern::detail

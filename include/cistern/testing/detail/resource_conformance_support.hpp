@@ -1,6 +1,7 @@
 // The pieces of the conformance suite: blocks that know their content, sizes to try, and threads.
 #pragma once
 
+#include <cistern/detail/base/mutex.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <iterator>
 #include <map>
 #include <memory_resource>
-#include <mutex>
 #include <new>
 #include <random>
 #include <stdexcept>
@@ -37,16 +37,16 @@ inline void require(bool condition, const std::string& what) {
 
 /// A checking resource that keeps its errors for `require_clean`.
 struct checking_log {
-  std::vector<memory_error> errors;
-  std::mutex mutex;
+  cistern::detail::mutex mutex;
+  std::vector<memory_error> errors CISTERN_GUARDED_BY(mutex);
   checking_resource resource{nullptr, [this](const memory_error& error) {
-                               const std::scoped_lock lock(mutex);
+                               const cistern::detail::scoped_lock lock(mutex);
                                errors.push_back(error);
                              }};
 
   /// Throws unless nothing was misused and nothing is outstanding.
   void require_clean() {
-    const std::scoped_lock lock(mutex);
+    const cistern::detail::scoped_lock lock(mutex);
     if (!errors.empty()) throw conformance_error("misuse of upstream: " + errors.front().text);
     require(resource.outstanding_blocks() == 0,
             "lost " + std::to_string(resource.outstanding_blocks()) + " blocks of " +
