@@ -22,9 +22,8 @@ struct shared {};
 /// Options that mean something else than for a shared pool, or nothing:
 /// - `max_size` doesn't bound what is in use, and `empty`, `max_waiters` and `backoff_max` matter only to
 ///   `maintain`, or not at all, for nobody waits. `resize(n)` bounds the idle objects: it sets `max_idle`;
-/// - `max_idle`: an object given back beyond it is destroyed, except that each thread's own cache may keep 32
-/// of
-///   them, or `max_idle` if that is less;
+/// - `max_idle`: an object given back beyond it is destroyed, except that each thread's own cache may keep
+///   32 of them, or `max_idle` if that is less;
 /// - `acquire_timeout` is how long a creation may take before its caller gets `pool_errc::timeout`;
 /// - `order` can't be FIFO: refused with `std::invalid_argument`.
 ///

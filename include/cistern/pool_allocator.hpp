@@ -53,9 +53,8 @@ concept grants_more = requires(Resource& pool) {
 /// * A copy keeps the pool, also the copy that a container's copy constructor makes
 ///   (`select_on_container_copy_construction`): there is no default pool to fall back to, and to lose the
 ///   pool in silence is worse than to share it.
-/// * Assignment and swap of containers don't change a container's pool, as with `polymorphic_allocator`:
-/// moving
-///   between unequal pools moves the elements one by one, and swapping between them is undefined.
+/// * Assignment and swap of containers don't change a container's pool, as with `polymorphic_allocator`.
+///   Moving between unequal pools moves the elements one by one; swapping between them is undefined.
 ///
 /// `T` may be incomplete where the allocator is named, over-aligned, or void (for rebinding). Thread-safe as
 /// far as `Resource` is.
