@@ -113,8 +113,8 @@ BOOST_AUTO_TEST_CASE(good_size_is_the_block_size) {
   BOOST_TEST(
       exceptions(sizes(), [](std::size_t bytes) { return good_size(bytes) == block_for(bytes); }) == none,
       boost::test_tools::per_element());
-  static_assert(good_size(64) == 64);
-  static_assert(good_size(65) == 80);
+  static_assert(good_size(fine_limit_bytes) == fine_limit_bytes);
+  static_assert(good_size(fine_limit_bytes + 1) == fine_limit_bytes / 4 * 5);
   static_assert(good_size(largest_block_bytes) == largest_block_bytes);
 }
 

@@ -19,11 +19,21 @@ namespace cistern::detail {
 /// A size that is a multiple of a power of two falls into a class that is a multiple of the same power, so a
 /// chunk with an aligned base makes every block of it as aligned as its size is.
 inline constexpr std::size_t smallest_block_bytes = 16;
-inline constexpr std::size_t fine_limit_bytes = 64;  ///< Up to here, steps of 8 bytes.
+inline constexpr std::size_t fine_step_bytes = 8;
+inline constexpr std::size_t fine_limit_bytes = 64;  ///< Up to here, fine steps.
 inline constexpr std::size_t largest_block_bytes = std::size_t{1} << 30;
-inline constexpr std::size_t default_largest_block_bytes = std::size_t{32}
-                                                           << 20;  ///< Where options say nothing.
-inline constexpr unsigned fine_classes = (fine_limit_bytes - smallest_block_bytes) / 8 + 1;
+/// Where options say nothing.
+inline constexpr std::size_t default_largest_block_bytes = std::size_t{32} << 20;
+inline constexpr unsigned fine_classes = (fine_limit_bytes - smallest_block_bytes) / fine_step_bytes + 1;
+inline constexpr auto fine_limit_width = static_cast<unsigned>(std::bit_width(fine_limit_bytes));
+
+static_assert(smallest_block_bytes % fine_step_bytes == 0 && smallest_block_bytes <= fine_limit_bytes,
+              "the fine steps lead from the smallest block to the limit");
+static_assert(smallest_block_bytes >= 2 * sizeof(void*), "a free block has room for two links");
+static_assert(std::has_single_bit(fine_limit_bytes) && std::has_single_bit(largest_block_bytes),
+              "four steps per doubling begin and end at a power of two");
+static_assert(fine_limit_bytes / 4 >= fine_step_bytes, "above the limit steps don't get finer again");
+static_assert(fine_limit_bytes < largest_block_bytes);
 
 /// The last byte of a request after rounding its size up to its alignment; `SIZE_MAX` for zero bytes.
 [[nodiscard]] constexpr std::size_t last_byte(std::size_t bytes, std::size_t alignment) noexcept {
@@ -33,11 +43,13 @@ inline constexpr unsigned fine_classes = (fine_limit_bytes - smallest_block_byte
 /// The class of a request by arithmetic; `last` below `largest_block_bytes`.
 [[nodiscard]] constexpr unsigned computed_class_of(std::size_t last) noexcept {
   if (last < fine_limit_bytes) {
-    return last < smallest_block_bytes ? 0U : static_cast<unsigned>(last / 8 - 1);
+    return last < smallest_block_bytes
+               ? 0U
+               : static_cast<unsigned>((last - smallest_block_bytes) / fine_step_bytes + 1);
   }
   const auto width = static_cast<unsigned>(std::bit_width(last));
   const auto quarter = static_cast<unsigned>(last >> (width - 3)) & 3U;
-  return fine_classes + (width - 7) * 4 + quarter;
+  return fine_classes + (width - fine_limit_width) * 4 + quarter;
 }
 
 inline constexpr unsigned class_count = computed_class_of(largest_block_bytes - 1) + 1;
@@ -45,16 +57,33 @@ inline constexpr unsigned class_count = computed_class_of(largest_block_bytes - 
 /// The block size of a class, in bytes.
 [[nodiscard]] constexpr std::size_t class_block_bytes(unsigned index) noexcept {
   if (index < fine_classes) {
-    return smallest_block_bytes + index * std::size_t{8};
+    return smallest_block_bytes + index * fine_step_bytes;
   }
   const unsigned step = index - fine_classes;
-  return std::size_t{5 + step % 4} << (step / 4 + 4);
+  return std::size_t{5 + step % 4} << (step / 4 + fine_limit_width - 3);
 }
+
+static_assert(
+    [] {
+      for (unsigned index = 0; index < class_count; ++index) {
+        const std::size_t last = class_block_bytes(index) - 1;
+        if (computed_class_of(last) != index || computed_class_of(last + 1) != index + 1) {
+          return false;
+        }
+      }
+      return class_block_bytes(class_count - 1) == largest_block_bytes;
+    }(),
+    "every class serves exactly the sizes above the one before, up to its own");
+static_assert(class_count <= 256, "a table holds classes as bytes");
 
 /// Two tables of 128 bytes answer for requests up to 1 KiB (an entry per 8 bytes) and up to 32 KiB (an entry
 /// per 256): arithmetic takes twice the time of a whole allocation where counting leading zeros is slow.
 inline constexpr std::size_t small_limit_bytes = 1024;
 inline constexpr std::size_t medium_limit_bytes = 32768;
+inline constexpr std::size_t medium_step_bytes = 256;
+
+static_assert(small_limit_bytes >= fine_limit_bytes && small_limit_bytes / 4 >= medium_step_bytes,
+              "no class ends within an entry of the second table");
 
 template <std::size_t Limit, std::size_t Step>
 inline constexpr auto class_table = [] {
@@ -67,13 +96,14 @@ inline constexpr auto class_table = [] {
 
 /// The class of a request with `last` below `small_limit_bytes`.
 [[nodiscard]] constexpr unsigned small_class_of(std::size_t last) noexcept {
-  return class_table<small_limit_bytes, 8>[last / 8];
+  return class_table<small_limit_bytes, fine_step_bytes>[last / fine_step_bytes];
 }
 
 /// The class of a request with `last` from `small_limit_bytes` to below `largest_block_bytes`.
 [[nodiscard]] constexpr unsigned large_class_of(std::size_t last) noexcept {
-  return last < medium_limit_bytes ? class_table<medium_limit_bytes, 256>[last / 256]
-                                   : computed_class_of(last);
+  return last < medium_limit_bytes
+             ? class_table<medium_limit_bytes, medium_step_bytes>[last / medium_step_bytes]
+             : computed_class_of(last);
 }
 
 /// The class of a request with `last` below `largest_block_bytes`.
