@@ -2,13 +2,12 @@
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
+#include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/process_pool.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <memory_resource>
-#include <new>
 
 #include "library_copies.hpp"
 
@@ -42,9 +41,8 @@ constexpr std::uint64_t our_abi() noexcept {
 }
 
 synchronized_pool_resource* make_own_pool() {
-  // In static storage, and no static object itself: nobody destroys it.
-  alignas(synchronized_pool_resource) static std::byte storage[sizeof(synchronized_pool_resource)];
-  static synchronized_pool_resource* const pool = new (storage) synchronized_pool_resource(upstream());
+  static constinit never_destroyed<synchronized_pool_resource> room;
+  static synchronized_pool_resource* const pool = &room.make(upstream());
   return pool;
 }
 

@@ -3,6 +3,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/errno_keeper.hpp>
+#include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/bucket.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
@@ -43,16 +44,9 @@ struct pool_over_pages {
   upstream_account account{source};
   pool_engine engine{options, account, nullptr};
 };
-/// Never destroyed.
-union pool_storage {
-  constexpr pool_storage() noexcept : none{} {}
-  ~pool_storage() {}  // NOLINT(modernize-use-equals-default): that would be deleted
-  char none;
-  pool_over_pages pool;
-};
-constinit pool_storage storage;
+constinit never_destroyed<pool_over_pages> pool;
 pool_engine& engine() noexcept {
-  return storage.pool.engine;
+  return pool->engine;
 }
 constinit thread_local bool making_pool __attribute__((tls_model("initial-exec"))) = false;
 
@@ -104,7 +98,7 @@ heap::phase heap::begin() noexcept {
 
 void heap::make_pool() noexcept {
   making_pool = true;
-  new (&storage.pool) pool_over_pages;
+  pool.make();
   watch_heap_threads();
   making_pool = false;
 }
@@ -255,7 +249,7 @@ pool_statistics heap::statistics() {
   pool_statistics statistics;
   if (current_phase() == phase::working) {
     engine().add_to(statistics);
-    storage.pool.account.add_to(statistics);
+    pool->account.add_to(statistics);
   }
   return statistics;
 }

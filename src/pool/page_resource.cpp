@@ -1,5 +1,6 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/page_resource.hpp>
 
@@ -7,6 +8,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include <sys/resource.h>
 
@@ -16,13 +18,8 @@ namespace {
 // Relaxed: a figure for reports; nothing is published through it.
 constinit std::atomic<std::size_t> all_held_bytes{0};
 
-/// Never destroyed: statics of the user may free after ours would have died.
-union immortal {
-  constexpr immortal() noexcept : resource{} {}
-  ~immortal() {}  // NOLINT(modernize-use-equals-default): that would be deleted
-  page_resource resource;
-};
-constinit immortal only;
+/// Statics of the user may free after ours would have died.
+constinit detail::never_destroyed<page_resource> only{std::in_place};
 
 std::size_t address_space_limit_bytes() noexcept {
   rlimit limit{};
@@ -71,7 +68,7 @@ bool page_resource::do_is_equal(const std::pmr::memory_resource& other) const no
 }
 
 page_resource* pages() noexcept {
-  return &only.resource;
+  return &*only;
 }
 
 }  // namespace cistern

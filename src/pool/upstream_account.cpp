@@ -1,32 +1,13 @@
 #include <cistern/bad_allocation.hpp>
+#include <cistern/detail/base/atomic_count.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 
 #include <algorithm>
 
 namespace cistern::detail {
 
-// A compare-and-swap loop rather than an addition taken back: two threads near the limit must not make each
-// other fail where either one alone would have passed.
-bool upstream_account::reserve(std::size_t bytes) noexcept {
-  std::size_t held = bytes_.load(std::memory_order_relaxed);
-  do {
-    if (bytes > max_bytes_ - held) {
-      return false;
-    }
-  } while (!bytes_.compare_exchange_weak(held, held + bytes, std::memory_order_relaxed));
-  return true;
-}
-
-// Called after upstream has answered, so that a peak is memory that was really held.
-void upstream_account::note_peak() noexcept {
-  const std::size_t held = bytes();
-  std::size_t peak = peak_bytes_.load(std::memory_order_relaxed);
-  while (held > peak && !peak_bytes_.compare_exchange_weak(peak, held, std::memory_order_relaxed)) {
-  }
-}
-
 void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
-  if (!reserve(bytes)) {
+  if (!reserve(bytes_, bytes, max_bytes_).granted) {
     return nullptr;
   }
   void* memory = nullptr;
@@ -42,19 +23,19 @@ void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
     return nullptr;
   }
   allocations_.fetch_add(1, std::memory_order_relaxed);
-  note_peak();
+  raise(peak_bytes_, this->bytes());  // after upstream has answered: a peak is memory that was really held
   return memory;
 }
 
 void* upstream_account::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
   const std::size_t more_bytes = new_bytes - std::min(bytes, new_bytes);
-  if (!reserve(more_bytes)) {
+  if (!reserve(bytes_, more_bytes, max_bytes_).granted) {
     return nullptr;
   }
   void* moved = source_->try_reallocate(memory, bytes, new_bytes);
   const std::size_t too_many_bytes = moved == nullptr ? more_bytes : bytes - std::min(bytes, new_bytes);
   bytes_.fetch_sub(too_many_bytes, std::memory_order_relaxed);
-  note_peak();
+  raise(peak_bytes_, this->bytes());
   return moved;
 }
 

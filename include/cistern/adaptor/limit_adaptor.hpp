@@ -68,18 +68,9 @@ class limit_adaptor : public std::pmr::memory_resource {
   }
 
  private:
-  struct reservation {
-    bool granted;
-    std::size_t limit_bytes;
-    std::size_t held_bytes;  // With the reservation where it was granted.
-  };
-
-  [[nodiscard]] reservation reserve(std::size_t bytes) noexcept;
   [[nodiscard]] void* allocate_reserved(std::size_t bytes, std::size_t alignment, std::size_t held_bytes);
-  void note_peak(std::size_t held_bytes) noexcept;
 
-  // All relaxed: they count, and publish nothing that other memory depends on. That the sum is exact follows
-  // from each being changed by read-modify-write only.
+  // All relaxed: see atomic_count.
   std::pmr::memory_resource* upstream_;
   std::atomic<std::size_t> limit_bytes_;
   std::atomic<std::size_t> held_bytes_{0};

@@ -61,9 +61,6 @@ class upstream_account {
   [[nodiscard]] std::size_t available_bytes() const noexcept { return max_bytes_ - bytes(); }
 
  private:
-  [[nodiscard]] bool reserve(std::size_t bytes) noexcept;
-  void note_peak() noexcept;
-
   std::pmr::memory_resource* upstream_ = nullptr;
   chunk_source* source_ = nullptr;
   std::size_t max_bytes_ = SIZE_MAX;
