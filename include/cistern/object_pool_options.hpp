@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/no_limit.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -18,12 +19,8 @@ using pool_clock = time_point (*)();
 
 /// The largest bound that `max_size` can be.
 inline constexpr std::size_t largest_max_size = (std::size_t{1} << 28) - 1;
-/// A count without a bound.
-inline constexpr std::size_t npos = static_cast<std::size_t>(-1);
-/// A wait without an end.
+/// A wait, an idle time or a lifetime without an end.
 inline constexpr duration forever = duration::max();
-/// A limit that is switched off.
-inline constexpr duration off = duration::max();
 
 /// What `acquire` does when no object is idle and `max_size` objects exist.
 enum class when_empty {
@@ -40,20 +37,19 @@ enum class reuse_order {
 
 /// Options of an object pool, an aggregate for designated initialisers.
 struct object_pool_options {
-  std::size_t max_size = 10;    ///< Objects that may exist at once, idle and in use (1 to 2^28 - 1, or npos).
-  std::size_t max_idle = npos;  ///< Idle objects kept; one given back beyond that is destroyed.
-  std::size_t min_idle = 0;     ///< Idle objects that `maintain` keeps up, within `max_size`.
-  std::size_t initial = 0;      ///< Objects created by the constructor.
-  std::size_t max_waiters = npos;  ///< Waiters admitted; one more gets `pool_errc::exhausted`.
+  std::size_t max_size = 10;           ///< Objects, idle and in use: 1 to 2^28 - 1, or `no_limit`.
+  std::size_t max_idle = no_limit;     ///< Idle objects kept; one given back beyond that is destroyed.
+  std::size_t min_idle = 0;            ///< Idle objects that `maintain` keeps up, within `max_size`.
+  std::size_t initial = 0;             ///< Objects created by the constructor.
+  std::size_t max_waiters = no_limit;  ///< Waiters admitted; one more gets `pool_errc::exhausted`.
   when_empty empty = when_empty::block;
   reuse_order order = reuse_order::lifo;
   duration acquire_timeout = forever;  ///< How long `acquire` waits.
-  duration idle_timeout = off;         ///< `maintain` destroys objects idle longer, down to `min_idle`.
-  duration max_lifetime = off;         ///< Objects older than that are destroyed when next touched.
+  duration idle_timeout = forever;     ///< `maintain` destroys objects idle longer, down to `min_idle`.
+  duration max_lifetime = forever;     ///< Objects older than that are destroyed when next touched.
   duration validate_after = duration::zero();  ///< Validate only objects that were idle at least that long.
   duration backoff_max = std::chrono::seconds{5};  ///< Longest pause between attempts of a failing factory.
-  double lifetime_jitter =
-      0.1;  ///< Each object's `max_lifetime` is shortened by up to this fraction (0 to 1).
+  double lifetime_jitter = 0.1;  ///< Each object's `max_lifetime` is shortened by up to this part (0 to 1).
 
   friend bool operator==(const object_pool_options&, const object_pool_options&) = default;
 };

@@ -40,7 +40,7 @@ struct object_pool_statistics {
   std::size_t in_use = 0;          ///< Out on loan, or being checked, reset or destroyed.
   std::size_t creating = 0;        ///< Being made by the factory.
   std::size_t waiting = 0;         ///< Threads and coroutines in the queue.
-  std::size_t max = 0;             ///< `object_pool_options::max_size` now; `npos` if there is no bound.
+  std::size_t max = 0;             ///< `object_pool_options::max_size` now; `no_limit` if there is no bound.
   std::size_t retained_bytes = 0;  ///< What the idle objects hold, by the lifecycle's `retained_bytes`.
   // Counters since the pool was made.
   std::uint64_t acquired = 0;   ///< Leases given out.

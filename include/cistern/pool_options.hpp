@@ -2,15 +2,12 @@
 #pragma once
 
 #include <cistern/detail/base/requirements.hpp>
+#include <cistern/no_limit.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <memory_resource>
 
 namespace cistern {
-
-/// "No limit", for every field of `pool_options` that bounds something.
-inline constexpr std::size_t no_limit = SIZE_MAX;
 
 /// Tuning of a pool resource. An aggregate, made for designated initialisers:
 ///

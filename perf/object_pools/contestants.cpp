@@ -118,7 +118,7 @@ std::vector<pool_contestant> cpp_pools(const pool_workload& what) {
     return {{"shared lifo", run_coroutines}};
   }
   const object_pool_options fifo{.order = cistern::reuse_order::fifo};
-  const object_pool_options elastic{.max_size = cistern::npos, .empty = cistern::when_empty::create};
+  const object_pool_options elastic{.max_size = cistern::no_limit, .empty = cistern::when_empty::create};
   std::vector<pool_contestant> all{
       {"shared lifo", cistern_runs<cistern::shared>({}, true)},
       {"shared fifo", cistern_runs<cistern::shared>(fifo, true)},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 
 namespace cistern::detail {
@@ -29,6 +30,18 @@ std::string in_binary_units(std::uint64_t bytes) {
     if (hundredths % 10 != 0) text += std::to_string(hundredths % 10);
   }
   return text + " " + units[unit];
+}
+
+std::string in_seconds(std::chrono::duration<double> time) {
+  std::array<char, 32> text{};
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), time.count()).ptr};
+}
+
+std::string in_seconds(std::chrono::duration<double> time, int decimals) {
+  std::array<char, 32> text{};  // a clock counts nanoseconds in 64 bits: ten digits before the point
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), time.count(),
+                                     std::chars_format::fixed, decimals)
+                           .ptr};
 }
 
 std::string percentage(std::uint64_t part, std::uint64_t whole) {

@@ -1,6 +1,7 @@
 // Formatting shared by every statistics type: numbers, aligned tables, JSON objects and OpenMetrics text.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,6 +21,10 @@ namespace cistern::detail {
 /// `part` of `whole` in percent with one decimal, "99.9 %", rounded down so that "100.0 %" means all; "-"
 /// when `whole` is 0.
 [[nodiscard]] std::string percentage(std::uint64_t part, std::uint64_t whole);
+
+/// A time as a plain number, the same in every locale: with as many decimals as it has, or with so many.
+[[nodiscard]] std::string in_seconds(std::chrono::duration<double> time);
+[[nodiscard]] std::string in_seconds(std::chrono::duration<double> time, int decimals);
 
 /// One number of a report, as each of the three texts calls it.
 struct figure {

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "../base/statistics_text.hpp"
+
 namespace cistern::detail {
 
 namespace {
@@ -24,22 +26,16 @@ double next_fraction(std::uint64_t& state) noexcept {
   return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
 }
 
-std::string in_seconds(duration time) {
-  char text[48];
-  std::snprintf(text, sizeof text, "%.3f s", std::chrono::duration<double>(time).count());
-  return text;
-}
-
 std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size,
                      const std::vector<outstanding_lease>& holders) {
   std::string what = "object_pool: ";
   what += make_error_code(code).message();
   what += "; " + std::to_string(in_use) + " of " +
-          (max_size == npos ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
+          (max_size == no_limit ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
   constexpr std::size_t most_named = 3;
   for (std::size_t i = 0; i < std::min(holders.size(), most_named); ++i) {
     const auto& [where, age] = holders[i];
-    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age) + " since " +
+    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age, 3) + " s since " +
             where.file_name() + ":" + std::to_string(where.line()) + " (" + where.function_name() + ")";
   }
   return what;
@@ -90,7 +86,7 @@ void object_pool_control::begin_life(pool_slot& slot) noexcept {
   slot.created_at = slot.idle_since = now();
   slot.expires_at = time_point::max();
   // A lifetime of centuries needs no jitter, and could overflow.
-  if (options_.max_lifetime < off / 2) {
+  if (options_.max_lifetime < forever / 2) {
     const double share = 1.0 - options_.lifetime_jitter * next_fraction(jitter_state_);
     const auto lifetime =
         duration{static_cast<duration::rep>(static_cast<double>(options_.max_lifetime.count()) * share)};
@@ -268,7 +264,7 @@ drain_report object_pool_control::drain(time_point deadline) {
       mutex_.wait_until(drained_, later(std::chrono::steady_clock::now(), deadline - current));
     }
   }
-  return {accounts_.holders(now(), npos)};
+  return {accounts_.holders(now(), no_limit)};
 }
 
 void object_pool_control::orphan() noexcept {

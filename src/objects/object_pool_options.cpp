@@ -31,9 +31,9 @@ const object_pool_options& validated(const object_pool_options& options) {
   if (options.max_size == 0) {
     reject("max_size", "0", "must be at least 1");
   }
-  if (options.max_size != npos && options.max_size > largest_max_size) {
+  if (options.max_size != no_limit && options.max_size > largest_max_size) {
     reject("max_size", std::to_string(options.max_size),
-           "exceeds " + std::to_string(largest_max_size) + "; npos means no bound");
+           "exceeds " + std::to_string(largest_max_size) + "; no_limit means no bound");
   }
   check_bound("initial", options.initial, "max_size", options.max_size);
   check_bound("initial", options.initial, "max_idle", options.max_idle);

@@ -1,7 +1,6 @@
 // Text forms of object_pool_statistics: a table for people, JSON for programs, OpenMetrics for monitoring.
 #include <cistern/object_pool_statistics.hpp>
 
-#include <charconv>
 #include <numeric>
 #include <ostream>
 #include <string>
@@ -18,14 +17,8 @@ constexpr std::string_view reason_names[destroy_reason_count] = {
     "closed",  "surplus",   "idle",    "expired",     "invalid",
     "unclean", "discarded", "evicted", "invalidated", "detached"};
 
-// The same in every locale, without digits that mean nothing.
-[[nodiscard]] std::string in_seconds(duration time) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, std::chrono::duration<double>(time).count()).ptr;
-  return {text, end};
-}
-
 using detail::figure;
+using detail::in_seconds;
 
 [[nodiscard]] std::vector<figure> gauges(const object_pool_statistics& s) {
   return {{"total", "total", "Objects that exist or are being created.", s.total},
@@ -64,7 +57,7 @@ std::ostream& operator<<(std::ostream& out, const object_pool_statistics& s) {
   for (const figure& one : gauges(s)) {
     add(one.name, one.value);
   }
-  table.add_row({"max", s.max == npos ? "-" : detail::with_thousands(s.max)});
+  table.add_row({"max", s.max == no_limit ? "-" : detail::with_thousands(s.max)});
   if (s.retained_bytes != 0) {
     table.add_row({"retained by idle ones", detail::in_binary_units(s.retained_bytes)});
   }
@@ -85,7 +78,7 @@ std::ostream& operator<<(std::ostream& out, const object_pool_statistics& s) {
 std::string to_json(const object_pool_statistics& s) {
   detail::json_object json;
   json.add(gauges(s));
-  json.add_raw("max", s.max == npos ? "null" : std::to_string(s.max));
+  json.add_raw("max", s.max == no_limit ? "null" : std::to_string(s.max));
   json.add("retained_bytes", s.retained_bytes);
   json.add(counters(s));
   json.add_raw("wait_time_seconds", in_seconds(s.wait_time));
@@ -100,7 +93,7 @@ std::string to_openmetrics(const object_pool_statistics& s, std::string_view poo
   detail::openmetrics_text text("pool", pool_name);
   const std::string prefix = "cistern_object_pool_";
   text.gauges(prefix, "objects", gauges(s));
-  if (s.max != npos) {
+  if (s.max != no_limit) {
     text.gauge(prefix + "max_objects", "objects", "Objects that may exist at once.");
     text.sample(s.max);
   }

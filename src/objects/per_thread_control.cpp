@@ -15,7 +15,7 @@ constexpr std::uint32_t batch = object_cache::most_slots / 2;
 
 const object_pool_options& validated_for_per_thread(const object_pool_options& options) {
   object_pool_options unbounded = options;
-  unbounded.max_size = npos;  // it means nothing here, so it bounds nothing
+  unbounded.max_size = no_limit;  // it means nothing here, so it bounds nothing
   (void)validated(unbounded);
   if (options.order == reuse_order::fifo) {
     throw std::invalid_argument(

@@ -119,7 +119,7 @@ std::size_t per_thread_control::trim(std::size_t keep_idle) noexcept {
 // With an `idle_timeout`, what is too old by the clock; without one, a tick of `trim`. What is past its
 // lifetime in any case.
 time_point per_thread_control::maintain(time_point time) {
-  const bool by_clock = options_.idle_timeout != off;
+  const bool by_clock = options_.idle_timeout != forever;
   if (!by_clock) {
     trim(options_.min_idle);
   }

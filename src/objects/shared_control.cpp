@@ -31,7 +31,7 @@ std::optional<destroy_reason> shared_control::surplus_reason(const pool_slot& sl
     return destroy_reason::invalidated;
   }
   const bool enough_idle =
-      options_.max_idle != npos && waiters_.empty() && idle_.count() >= options_.max_idle;
+      options_.max_idle != no_limit && waiters_.empty() && idle_.count() >= options_.max_idle;
   if (accounts_.total() > max_size_ || enough_idle) {
     return destroy_reason::surplus;
   }
@@ -202,7 +202,7 @@ pool_slot* shared_control::expire_idle(time_point time) noexcept {
   pool_slot* kept = nullptr;  // the one to be given out first comes first
   while (in_order != nullptr) {
     pool_slot* const slot = std::exchange(in_order, in_order->link);
-    const bool idle_too_long = options_.idle_timeout != off && left > options_.min_idle &&
+    const bool idle_too_long = options_.idle_timeout != forever && left > options_.min_idle &&
                                later(slot->idle_since, options_.idle_timeout) <= time;
     if (idle_too_long) {
       --left;
@@ -223,7 +223,7 @@ time_point shared_control::next_work() noexcept {
   if (failures_ > 0 && (!waiters_.empty() || idle_.count() < options_.min_idle)) {
     next = std::min(next, retry_at_);
   }
-  const bool may_fade = options_.idle_timeout != off && idle_.count() > options_.min_idle;
+  const bool may_fade = options_.idle_timeout != forever && idle_.count() > options_.min_idle;
   idle_.for_each([&](const pool_slot& slot) {
     next = std::min(next, slot.expires_at);
     if (may_fade) {

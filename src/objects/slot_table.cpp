@@ -14,7 +14,7 @@ slot_table::~slot_table() {
 
 void slot_table::add_block() {
   const std::size_t count = std::size_t{1} << blocks_used_;
-  if (blocks_used_ == max_blocks || count > npos / type_.size_bytes) {
+  if (blocks_used_ == max_blocks || count > SIZE_MAX / type_.size_bytes) {
     throw std::bad_alloc();
   }
   const std::uint32_t first_index = slots() + 1;

@@ -35,7 +35,7 @@ std::vector<std::uint32_t> indices(const pool_slot* first) {
 BOOST_AUTO_TEST_CASE(it_is_a_stack_or_a_queue) {
   constexpr std::uint32_t count = 12;
   for (const auto order : {reuse_order::lifo, reuse_order::fifo}) {
-    for (const std::size_t bound : {std::size_t{5}, npos}) {
+    for (const std::size_t bound : {std::size_t{5}, no_limit}) {
       idle_slots slots(count);
       idle_objects idle(slots.table(), order, bound);
       idle.open();
@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(it_is_a_stack_or_a_queue) {
 BOOST_AUTO_TEST_CASE(what_is_taken_out_goes_back_in_the_same_order) {
   for (const auto order : {reuse_order::lifo, reuse_order::fifo}) {
     idle_slots slots(6);
-    idle_objects idle(slots.table(), order, npos);
+    idle_objects idle(slots.table(), order, no_limit);
     for (std::uint32_t index = 1; index <= 6; ++index) {
       idle.push(slots[index]);
     }
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(what_is_taken_out_goes_back_in_the_same_order) {
 
 BOOST_AUTO_TEST_CASE(a_single_object_is_passed_on_without_the_mutex) {
   idle_slots slots(1);
-  idle_objects idle(slots.table(), reuse_order::fifo, npos);
+  idle_objects idle(slots.table(), reuse_order::fifo, no_limit);
   idle.open();
   for (int i = 0; i < 10; ++i) {
     BOOST_TEST(idle.try_keep(slots[1], valid));
@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_single_object_is_passed_on_without_the_mutex) {
 
 BOOST_AUTO_TEST_CASE(an_object_that_is_no_longer_valid_is_not_kept) {
   idle_slots slots(1);
-  idle_objects idle(slots.table(), reuse_order::lifo, npos);
+  idle_objects idle(slots.table(), reuse_order::lifo, no_limit);
   idle.open();
   BOOST_TEST(!idle.try_keep(slots[1], [] { return false; }));
   BOOST_TEST(idle.try_take() == nullptr);
@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(an_object_that_is_no_longer_valid_is_not_kept) {
 // thread kept in the order in which it kept it.
 BOOST_AUTO_TEST_CASE(many_threads_at_once) {
   for (const auto order : {reuse_order::lifo, reuse_order::fifo}) {
-    for (const std::size_t bound : {std::size_t{4}, npos}) {
+    for (const std::size_t bound : {std::size_t{4}, no_limit}) {
       constexpr std::uint32_t count = 8;
       idle_slots slots(count);
       idle_objects idle(slots.table(), order, bound);
@@ -217,7 +217,7 @@ BOOST_AUTO_TEST_CASE(many_threads_at_once) {
 BOOST_AUTO_TEST_CASE(a_fifo_is_in_order_across_threads) {
   constexpr std::uint32_t count = 16;
   idle_slots slots(count);
-  idle_objects idle(slots.table(), reuse_order::fifo, npos);
+  idle_objects idle(slots.table(), reuse_order::fifo, no_limit);
   idle.open();
   std::mutex returning;
   std::mutex mutex;

@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(holders_come_longest_first_and_no_more_than_wanted) {
   BOOST_REQUIRE(holders.size() == 2U);
   BOOST_TEST((holders[0].age == 30s));
   BOOST_TEST((holders[1].age == 20s));
-  BOOST_TEST(accounts.holders(time_point{40s}, npos).size() == 3U);
+  BOOST_TEST(accounts.holders(time_point{40s}, no_limit).size() == 3U);
 }
 
 BOOST_AUTO_TEST_CASE(a_slot_that_cannot_be_had_changes_nothing) {

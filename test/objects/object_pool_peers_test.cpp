@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(gopool_no_size_and_no_factory_are_errors_at_construction) {
 // ---- maxatome/pool, fatih/pool: initialCap, maxCap, factory ----
 
 BOOST_AUTO_TEST_CASE(fatih_capacity_errors_do_not_name_the_capacities) {
-  const std::string what = complaint({.max_size = npos, .max_idle = 3, .initial = 7});
+  const std::string what = complaint({.max_size = no_limit, .max_idle = 3, .initial = 7});
   BOOST_TEST(contains(what, "initial (7)"));
   BOOST_TEST(contains(what, "max_idle (3)"));
 }
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(fatih_close_twice_inserts_the_object_twice) {
   static_assert(!std::is_copy_constructible_v<lease<thing>>);
   static_assert(!std::is_copy_assignable_v<lease<thing>>);
   tally counts;
-  thing_pool pool({.max_size = npos, .max_idle = 5, .empty = when_empty::create}, {&counts});
+  thing_pool pool({.max_size = no_limit, .max_idle = 5, .empty = when_empty::create}, {&counts});
   auto one = pool.acquire();
   one.give_back();
   one.give_back();
@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(fatih_close_twice_inserts_the_object_twice) {
 
 BOOST_AUTO_TEST_CASE(fatih_an_unusable_object_is_closed_twice) {
   tally counts;
-  thing_pool pool({.max_size = npos, .max_idle = 5, .empty = when_empty::create}, {&counts});
+  thing_pool pool({.max_size = no_limit, .max_idle = 5, .empty = when_empty::create}, {&counts});
   auto one = pool.acquire();
   one.discard();
   one.give_back();
@@ -158,7 +158,8 @@ BOOST_AUTO_TEST_CASE(fatih_an_unusable_object_is_closed_twice) {
 
 BOOST_AUTO_TEST_CASE(fatih_an_object_put_into_a_full_or_closed_pool_is_closed) {
   tally counts;
-  thing_pool pool({.max_size = npos, .max_idle = 1, .initial = 1, .empty = when_empty::create}, {&counts});
+  thing_pool pool({.max_size = no_limit, .max_idle = 1, .initial = 1, .empty = when_empty::create},
+                  {&counts});
   auto one = pool.acquire();
   auto two = pool.acquire();  // never blocks
   auto three = pool.acquire();

@@ -76,7 +76,7 @@ BOOST_AUTO_TEST_CASE(table_is_the_same_whatever_the_stream_was_set_to) {
 
 BOOST_AUTO_TEST_CASE(a_pool_without_a_bound_has_no_max) {
   auto s = busy();
-  s.max = npos;
+  s.max = no_limit;
   BOOST_TEST(printed(s).find("max                            -\n") != std::string::npos);
   BOOST_TEST(to_json(s).find("\"max\":null,") != std::string::npos);
   BOOST_TEST(to_openmetrics(s, "p").find("max_objects") == std::string::npos);

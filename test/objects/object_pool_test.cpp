@@ -163,12 +163,12 @@ BOOST_AUTO_TEST_CASE(options_out_of_range_are_named_with_their_values) {
   BOOST_TEST(making({.max_size = 0}) == "object_pool_options: max_size (0) must be at least 1");
   BOOST_TEST(making({.max_size = 5, .initial = 30}) ==
              "object_pool_options: initial (30) exceeds max_size (5)");
-  BOOST_TEST(making({.max_size = npos, .max_idle = 10, .initial = 30}) ==
+  BOOST_TEST(making({.max_size = no_limit, .max_idle = 10, .initial = 30}) ==
              "object_pool_options: initial (30) exceeds max_idle (10)");
   BOOST_TEST(making({.min_idle = 11}) == "object_pool_options: min_idle (11) exceeds max_size (10)");
   BOOST_TEST(making({.max_idle = 3, .min_idle = 4}) ==
              "object_pool_options: min_idle (4) exceeds max_idle (3)");
-  BOOST_TEST(making({.max_size = npos - 1}).find("max_size (18446744073709551614) exceeds") !=
+  BOOST_TEST(making({.max_size = no_limit - 1}).find("max_size (18446744073709551614) exceeds") !=
              std::string::npos);
   BOOST_TEST(making({.acquire_timeout = -1ns}) == "object_pool_options: acquire_timeout (-1 ns) is negative");
   BOOST_TEST(making({.idle_timeout = -2ns}) == "object_pool_options: idle_timeout (-2 ns) is negative");
@@ -253,7 +253,8 @@ BOOST_AUTO_TEST_CASE(try_acquire_never_waits) {
 // maxatome/pool and fatih/pool: New(initialCap, maxCap, factory).
 BOOST_AUTO_TEST_CASE(an_elastic_pool_never_blocks_and_keeps_max_idle) {
   tally counts;
-  thing_pool pool({.max_size = npos, .max_idle = 3, .initial = 2, .empty = when_empty::create}, {&counts});
+  thing_pool pool({.max_size = no_limit, .max_idle = 3, .initial = 2, .empty = when_empty::create},
+                  {&counts});
   BOOST_TEST(pool.idle() == 2U);
   std::vector<lease<thing>> held;
   for (int i = 0; i < 8; ++i) {

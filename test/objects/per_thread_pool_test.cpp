@@ -275,7 +275,7 @@ BOOST_AUTO_TEST_CASE(resize_bounds_what_lies_idle) {
   }
   BOOST_TEST(pool.idle() == 5U);
   BOOST_CHECK_THROW(pool.resize(0), std::invalid_argument);
-  pool.resize(npos);
+  pool.resize(no_limit);
   pool.warm(50);
   BOOST_TEST(pool.idle() == 50U);
   check_quiet(pool, counts);

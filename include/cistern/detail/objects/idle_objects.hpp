@@ -41,7 +41,7 @@ class idle_objects {
     return (fifo_ ? in_ : out_).try_push(slot, [&](std::uint32_t top) {
       const std::uint32_t below = depth_at(top);
       slot.depth.store(below + 1, std::memory_order_release);
-      return still_valid() && (max_idle_ == npos || below + elsewhere() < max_idle_);
+      return still_valid() && (max_idle_ == no_limit || below + elsewhere() < max_idle_);
     });
   }
 

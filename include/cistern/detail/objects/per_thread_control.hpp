@@ -91,7 +91,7 @@ class per_thread_control : public object_pool_control, private cache_owner {
   void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS final;
 
   [[nodiscard]] std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) final;
-  [[nodiscard]] std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) final { return npos; }
+  [[nodiscard]] std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) final { return no_limit; }
   [[nodiscard]] bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) final {
     return idle_count() < max_idle_;
   }
@@ -117,7 +117,7 @@ class per_thread_control : public object_pool_control, private cache_owner {
 
   const bool asymmetric_;
   const std::uint64_t time_mask_;  // 15, or 0 if the clock is the user's
-  std::size_t max_idle_ CISTERN_GUARDED_BY(mutex_) = npos;
+  std::size_t max_idle_ CISTERN_GUARDED_BY(mutex_) = no_limit;
   std::uint32_t cache_limit_ = 0;  // changed with every cache claimed
   cache_ticket ticket_;
   std::atomic<duration::rep> epoch_{0};  // calls of `trim`

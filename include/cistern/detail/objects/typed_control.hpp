@@ -38,8 +38,8 @@ class typed_control : public Untyped {
                 pool_clock clock)
       : Untyped(options, resource, calls::slot_type, clock),
         calls_{std::move(lifecycle)},
-        lifetimes_(options.max_lifetime != off),
-        ages_(lifetimes_ || options.idle_timeout != off ||
+        lifetimes_(options.max_lifetime != forever),
+        ages_(lifetimes_ || options.idle_timeout != forever ||
               (has_validate<Lifecycle, T> && options.validate_after > duration::zero())) {}
 
   bool adopt(T&& object) {
