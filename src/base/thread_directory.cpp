@@ -8,6 +8,7 @@
 #include <bit>
 #include <climits>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <new>
 #include <system_error>
@@ -15,7 +16,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 
 namespace cistern::detail {
 namespace {
@@ -154,10 +154,14 @@ class thread_records {
  public:
   /// A fresh one for a thread, or null. It is in use until `put_back`.
   [[nodiscard]] thread_record* take() noexcept {
-    if (idle_ == nullptr && !add_batch()) {
+    if (idle_ == nullptr) {
+      add_batch();
+    }
+    thread_record* const record = idle_;
+    if (record == nullptr) {
       return nullptr;
     }
-    thread_record* const record = std::exchange(idle_, idle_->next);
+    idle_ = record->next;
     make_fresh(*record);
     record->previous = nullptr;
     record->next = std::exchange(used_, record);
@@ -204,7 +208,7 @@ class thread_records {
     batch* older;
     std::array<thread_record, 56> records;
   };
-  static_assert(sizeof(batch) <= 64 * 1024);
+  static_assert(sizeof(batch) <= std::size_t{64} << 10);
 
   static void make_fresh(thread_record& record) noexcept {
     record.table.fill({});
@@ -214,16 +218,15 @@ class thread_records {
     record.state = thread_record::phase::working;
   }
 
-  [[nodiscard]] bool add_batch() noexcept {
+  void add_batch() noexcept {
     batch* const added = page_array<batch>::make(1);
     if (added == nullptr) {
-      return false;
+      return;
     }
     added->older = std::exchange(batches_, added);
-    for (auto one = added->records.rbegin(); one != added->records.rend(); ++one) {
-      one->next = std::exchange(idle_, &*one);
+    for (thread_record& one : added->records) {
+      one.next = std::exchange(idle_, &one);
     }
-    return true;
   }
 
   batch* batches_ = nullptr;
@@ -253,6 +256,7 @@ std::uint64_t first_serial(const void* copy) noexcept {
 ///
 /// Its lock is taken by the birth and death of a pool, the first cache and the end of a thread, and fork;
 /// never while a lock of a pool is held, and no pool is called under it.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted through a base
 class thread_directory final : private fork_participant {
  public:
   /// `of_this_thread`: the calling thread's `this_thread_record` of the copy that this directory is in.
@@ -272,7 +276,7 @@ class thread_directory final : private fork_participant {
 
  private:
   void start();
-  static void end_of_thread(void* record) noexcept;
+  static void end_of_thread(void* value) noexcept;
   void give_back_caches(thread_record& record) noexcept;
   /// The pool, kept alive until `unpin`; or null if it is gone.
   [[nodiscard]] pool_entry* pin(std::uint32_t id, std::uint64_t serial) noexcept;

@@ -74,6 +74,7 @@ void let_go_at_fork(fork_participant& participant) noexcept;
 
 /// For what has a single lock and nothing to forget: a member behind that lock.
 template <class Lock>
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted through a base
 class held_at_fork final : private fork_participant {
  public:
   explicit held_at_fork(Lock& lock) : lock_(lock) { hold_at_fork(*this); }

@@ -7,7 +7,7 @@
 
 namespace cistern::detail {
 
-class thread_directory;
+class thread_directory;  // NOLINT(cppcoreguidelines-virtual-class-destructor): never deleted
 
 /// Who keeps something for each thread: a pool. What it keeps is called a cache, and is opaque here.
 class cache_owner {

@@ -21,6 +21,7 @@ namespace cistern::detail {
 /// What `synchronized_pool_resource` and `malloc` are made of. It knows classes only, no sizes and
 /// alignments, and says null where there is no memory; what upstream throws it passes on. Thread-safe, every
 /// function, but where it says otherwise.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted through a base
 class pool_engine final : private cache_owner, private fork_participant {
  public:
   /// `options` in effect, see `effective_options`; all must outlive the engine. `beside`: what the same pool

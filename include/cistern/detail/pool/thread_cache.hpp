@@ -138,6 +138,7 @@ class thread_cache {
 /// A cache, or none, as the depot sees it for the time of a call. No base of the cache itself: that lives on
 /// in its pool when a copy of the library is unloaded whose code made it, and virtual functions go with the
 /// code.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted through a base
 class as_flushable final : public flushable {
  public:
   explicit as_flushable(thread_cache* cache) noexcept : cache_(cache) {}
