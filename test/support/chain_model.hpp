@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "program_bytes.hpp"
 #include <sys/uio.h>
 
 namespace cistern::test_support {
@@ -85,13 +86,8 @@ class chain_model_run {
     demand(!c.prepared || view(c.region) == *c.prepared, "somebody wrote into the prepared region");
   }
 
-  std::uint8_t take() {
-    if (program_.empty()) return 0;
-    const std::uint8_t byte = program_.front();
-    program_ = program_.subspan(1);
-    return byte;
-  }
-  std::size_t take_size() { return (take() | std::size_t{take()} << 8) % largest_piece; }
+  std::uint8_t take() { return program_.byte(); }
+  std::size_t take_size() { return program_.word() % largest_piece; }
   std::string take_text() {
     const std::size_t n = take_size();
     const std::uint8_t seed = take();
@@ -262,7 +258,7 @@ class chain_model_run {
     demand(count == std::min(vectors.size(), c.real.block_count()), "vectors");
   }
 
-  std::span<const std::uint8_t> program_;
+  program_bytes program_;
   std::array<modelled_chain, 2> chains_;
   std::size_t size_when_prepared_ = 0;
   chain_coverage coverage_;

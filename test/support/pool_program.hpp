@@ -20,10 +20,10 @@
 #include <type_traits>
 
 #include "fickle_resource.hpp"
-#include "lockstep_thread.hpp"
 #include "pool_accounts.hpp"
 #include "pool_model.hpp"
 #include "program_bytes.hpp"
+#include "worker.hpp"
 
 namespace cistern::test_support {
 
@@ -429,7 +429,7 @@ class pool_program {
   std::uint64_t upstream_allocations_ = 0;  // before this pool
   std::uint64_t upstream_deallocations_ = 0;
   std::uint64_t filled_ = 0;
-  std::array<std::optional<lockstep_thread>, 3> threads_;  // may end after the pool
+  std::array<std::optional<worker>, 3> threads_;  // may end after the pool
   std::size_t threads_used_ = 1;
   std::size_t current_ = 0;  // 0: the one that runs the program
 };

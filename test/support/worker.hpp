@@ -1,7 +1,8 @@
-// worker: a thread that does what it is told, until it is told to end.
+// worker: another thread, that works only while its owner waits for it.
 #pragma once
 
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -9,53 +10,58 @@
 
 namespace cistern::test_support {
 
-/// Not itself thread-safe.
+/// What several of these do happens in one order, the same in every run, on threads of their own. Not itself
+/// thread-safe.
 class worker {
  public:
-  worker() = default;
+  worker() : thread_([this] { serve(); }) {}
   worker(const worker&) = delete;
   worker& operator=(const worker&) = delete;
-  ~worker() { end(); }
 
-  /// Runs `task` on the thread, and waits for it.
-  void run(std::function<void()> task) {
-    std::unique_lock lock(mutex_);
-    task_ = std::move(task);
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return task_ == nullptr; });
-  }
-
-  void end() {
-    if (!thread_.joinable()) {
-      return;
-    }
-    {
-      const std::scoped_lock lock(mutex_);
-      ending_ = true;
-    }
-    changed_.notify_all();
+  /// The thread is at its end, all that it does then included.
+  ~worker() {
+    hand_over({});
     thread_.join();
   }
 
+  /// Does `work` on the thread, waits for it, and throws what it threw.
+  void run(std::function<void()> work) {
+    hand_over(std::move(work));
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !handed_over_; });
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
  private:
-  void work() {
+  void hand_over(std::function<void()> work) {
+    const std::scoped_lock lock(mutex_);
+    work_ = std::move(work);
+    handed_over_ = true;
+    changed_.notify_all();
+  }
+
+  void serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return ending_ || task_ != nullptr; });
-      if (task_ == nullptr) {
-        return;
+      changed_.wait(lock, [this] { return handed_over_; });
+      if (!work_) return;
+      try {
+        work_();
+      } catch (...) {
+        error_ = std::current_exception();
       }
-      task_();
-      task_ = nullptr;
+      work_ = nullptr;
+      handed_over_ = false;
       changed_.notify_all();
     }
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards all below but the thread
   std::condition_variable changed_;
-  std::function<void()> task_;
-  bool ending_ = false;
-  std::thread thread_{[this] { work(); }};
+  std::function<void()> work_;  // none: the end
+  bool handed_over_ = false;
+  std::exception_ptr error_;
+  std::thread thread_;
 };
 
 }  // namespace cistern::test_support
