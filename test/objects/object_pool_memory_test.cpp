@@ -5,9 +5,9 @@
 #include <cistern/testing/failing_resource.hpp>
 
 #include <array>
+#include <memory>
 #include <memory_resource>
 #include <new>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -107,10 +107,8 @@ BOOST_AUTO_TEST_CASE(a_per_thread_pool_survives_running_out_of_memory) {
 BOOST_AUTO_TEST_CASE(the_last_lease_returns_the_memory) {
   testing::checking_resource checking;
   tally counts;
-  std::optional<thing_pool> shared_one(std::in_place, object_pool_options{}, thing_lifecycle{&counts},
-                                       &checking);
-  std::optional<caching_pool> own_one(std::in_place, object_pool_options{}, thing_lifecycle{&counts},
-                                      &checking);
+  auto shared_one = std::make_unique<thing_pool>(object_pool_options{}, thing_lifecycle{&counts}, &checking);
+  auto own_one = std::make_unique<caching_pool>(object_pool_options{}, thing_lifecycle{&counts}, &checking);
   auto a = shared_one->acquire();
   auto b = own_one->acquire();
   shared_one.reset();

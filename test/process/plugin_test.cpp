@@ -209,12 +209,12 @@ BOOST_AUTO_TEST_CASE(a_plugin_works_on_a_pool_of_its_host) {
   const scratch_folder folder;
   cistern::testing::checking_resource upstream;
   cistern::synchronized_pool_resource pool(&upstream);
-  worker stays;
+  auto stays = std::make_unique<worker>();
   for (std::size_t i = 0; i < 20; ++i) {
     plugin one(folder.file(i));
     CALL(one, plugin_start)();
     for (int round = 0; round < 3; ++round) {
-      stays.run([&] {
+      stays->run([&] {
         CALL(one, plugin_work)();
         CALL(one, plugin_work_on)(&pool);
         pool.deallocate(pool.allocate(100), 100);
@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(a_plugin_works_on_a_pool_of_its_host) {
     CALL(one, plugin_stop)();
   }
   run_thread([&] { pool.deallocate(pool.allocate(100), 100); });
-  stays.end();
+  stays.reset();
   pool.trim();
   pool.check_invariants();
   BOOST_TEST(cistern::test_support::accounts_fault(pool, upstream) == "");
