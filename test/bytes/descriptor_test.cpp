@@ -172,13 +172,13 @@ struct fixture {
   checking_resource memory;
 };
 
-/// Writes 2 MB, cancelled by `cancel` when not all of it can have gone, and demands that each byte either
+/// Writes 500 kB, cancelled by `cancel` when not all of it can have gone, and demands that each byte either
 /// went or is still there.
 template <class Source>
 void check_cancelled_write(ends::kind kind, const std::function<void(cancellable&)>& cancel) {
   checking_resource memory;
   ends e(kind);
-  const std::string text = letters(2'000'000);
+  const std::string text = letters(500'000);
   Source source(&memory);
   source.append(text);
   cancellable writer([&] { source.write_to(e.fd[1]); });
@@ -277,9 +277,9 @@ BOOST_FIXTURE_TEST_SUITE(descriptors, fixture)
 
 BOOST_AUTO_TEST_CASE(a_cancelled_write_repeats_and_loses_nothing) {
   for (const ends::kind kind : kinds) {
-    for (int yields = 0; yields < 40; ++yields) {
+    for (int yields = 0; yields < 10; ++yields) {
       const auto cancel = [&](cancellable& writer) {
-        for (int i = 0; i < yields * 5; ++i)
+        for (int i = 0; i < yields * 20; ++i)
           ::sched_yield();  // at many moments; most find the writer waiting
         writer.cancel();
       };
@@ -359,10 +359,10 @@ BOOST_AUTO_TEST_CASE(limits_on_waiting_are_kept) {
   std::error_code error;
   BOOST_TEST(b.read_from(e.fd[0], error) == 0U);
   BOOST_TEST((error == std::errc::resource_unavailable_try_again));
-  b.append(letters(2'000'000));
+  b.append(letters(500'000));
   const std::size_t written = b.write_to(e.fd[1], error);
   BOOST_TEST((error == std::errc::resource_unavailable_try_again));
-  BOOST_TEST((drain(e.fd[0]) == letters(2'000'000).substr(0, written)));
+  BOOST_TEST((drain(e.fd[0]) == letters(500'000).substr(0, written)));
 }
 
 BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_and_the_rest_is_kept) {
@@ -391,7 +391,7 @@ BOOST_AUTO_TEST_CASE(a_peer_that_goes_while_a_writer_waits) {
   for (const ends::kind kind : kinds) {
     ends e(kind);
     buffer b(&memory);
-    b.append(letters(2'000'000));
+    b.append(letters(500'000));
     std::error_code error;
     cancellable writer([&] { b.write_to(e.fd[1], error); });
     for (int i = 0; i < 100; ++i) ::sched_yield();
@@ -454,7 +454,7 @@ BOOST_AUTO_TEST_CASE(kernels_without_the_newer_flags) {
     check_foreign_sigpipe();
     check_cancelled_read();
     ends pipe(ends::kind::pipe);
-    const std::string text = letters(2'000'000);
+    const std::string text = letters(500'000);
     cancellable writer([&] {
       chain c;
       c.append(text);
