@@ -1,6 +1,8 @@
 // no_limit: what an option is set to that bounds nothing.
 #pragma once
 
+#include <cistern/detail/base/abi.hpp>
+
 #include <cstddef>
 #include <cstdint>
 

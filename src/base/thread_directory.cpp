@@ -2,6 +2,7 @@
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/thread_directory.hpp>
+#include <cistern/detail/base/tsan.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -24,19 +25,11 @@ namespace {
 constinit thread_record no_caches_yet{};
 constinit thread_record no_caches_any_more{.state = thread_record::phase::ended};
 
-// ThreadSanitizer takes its own state of a thread away in the last round: nothing that it watches may run
-// then.
-#if defined(__SANITIZE_THREAD__)
-#define CISTERN_LAST_ROUND (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CISTERN_LAST_ROUND (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
-#endif
-#endif
-#if !defined(CISTERN_LAST_ROUND)
-#define CISTERN_LAST_ROUND PTHREAD_DESTRUCTOR_ITERATIONS
-#endif
-constexpr std::uint32_t last_round = CISTERN_LAST_ROUND;
+// ThreadSanitizer takes its own state of a thread away in the last round: nothing that it watches, or is told
+// of, may run then.
+std::uint32_t last_round() noexcept {
+  return PTHREAD_DESTRUCTOR_ITERATIONS - (program_has_tsan() ? 1 : 0);
+}
 
 /// An array in pages of its own. Nothing here may come from `malloc`, which may be what stands upon this.
 template <class T>
@@ -82,13 +75,6 @@ class pool_entries {
     ::new (&segments_[segment][size_ - first_of(segment)]) pool_entry;
     ++size_;
     return true;
-  }
-
-  void free() noexcept {
-    for (unsigned segment = 0; size_ > first_of(segment); ++segment) {
-      page_array<pool_entry>::free(segments_[segment], count_of(segment));
-    }
-    size_ = 0;
   }
 
  private:
@@ -193,22 +179,11 @@ class thread_records {
     }
   }
 
-  void free() noexcept {
-    for (thread_record* one = used_; one != nullptr;) {
-      put_back(*std::exchange(one, one->next));
-    }
-    while (batches_ != nullptr) {
-      page_array<batch>::free(std::exchange(batches_, batches_->older), 1);
-    }
-    idle_ = nullptr;
-  }
-
  private:
   struct batch {
-    batch* older;
-    std::array<thread_record, 56> records;
+    std::array<thread_record, 7> records;
   };
-  static_assert(sizeof(batch) <= std::size_t{64} << 10);
+  static_assert(sizeof(batch) <= std::size_t{8} << 10, "two pages");
 
   static void make_fresh(thread_record& record) noexcept {
     record.table.fill({});
@@ -223,13 +198,11 @@ class thread_records {
     if (added == nullptr) {
       return;
     }
-    added->older = std::exchange(batches_, added);
     for (thread_record& one : added->records) {
       one.next = std::exchange(idle_, &one);
     }
   }
 
-  batch* batches_ = nullptr;
   thread_record* used_ = nullptr;
   thread_record* idle_ = nullptr;
 };
@@ -459,7 +432,7 @@ void thread_directory::end_of_thread(void* value) noexcept {
   here.ending_threads_.fetch_add(1, std::memory_order_relaxed);
   auto& record = *static_cast<thread_record*>(value);
   const auto key = static_cast<pthread_key_t>(here.key_plus_one_.load(std::memory_order_relaxed) - 1);
-  if (++record.rounds >= last_round || ::pthread_setspecific(key, &record) != 0) {
+  if (++record.rounds >= last_round() || ::pthread_setspecific(key, &record) != 0) {
     here.give_back_caches(record);
   }
   // Release pairs with the acquire in `unload`: nothing of this may come after that.
@@ -499,6 +472,10 @@ void thread_directory::forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_
 // Without the key the system calls nobody here when a thread ends. A thread that ends right now may have read
 // the key's destructor already: those inside are waited for. Nothing can be done for one that is between that
 // reading and the counter's first instruction, or between the counter's last and the return.
+//
+// A few pages stay behind. A module that was there from the start runs its destructors at the end of the
+// process only, but can't tell: what it registered with atexit comes after them. Then others may still free
+// what they have.
 void thread_directory::unload() noexcept {
   if (!started_.load(std::memory_order_acquire)) {
     return;
@@ -507,10 +484,6 @@ void thread_directory::unload() noexcept {
   while (ending_threads_.load(std::memory_order_acquire) != 0) {
     ::sched_yield();
   }
-  const scoped_lock guard(lock_);
-  records_.free();
-  entries_.free();
-  free_ids_.free();
 }
 
 // ---- from outside ----

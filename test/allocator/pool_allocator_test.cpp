@@ -369,7 +369,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_failing_upstream_changes_no_container, Pool, poo
           throw;
         }
       },
-      [&](std::uint64_t) { BOOST_TEST(checking.outstanding_blocks() == 0U); });
+      [&](std::uint64_t) { BOOST_TEST(checking.outstanding_blocks() == 0U); },
+      {.mode = cistern::testing::failure_mode::from_then_on});
   BOOST_TEST(result.failed_runs > 0U);
 }
 

@@ -28,6 +28,17 @@ extern "C" {
 
 namespace cistern::detail {
 
+/// Whether the program has ThreadSanitizer, as far as the library's sources and instrumented code can tell.
+[[nodiscard, gnu::always_inline]] inline bool program_has_tsan() noexcept {
+#if defined(CISTERN_TSAN)
+  return true;
+#elif CISTERN_TELLS_TSAN
+  return __tsan_acquire != nullptr;
+#else
+  return false;
+#endif
+}
+
 // Always inlined: a copy that a user's code brought along would do nothing.
 
 /// Right after an operation on `atomic` that takes over what others handed over by it.
