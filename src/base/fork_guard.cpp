@@ -144,7 +144,7 @@ class fork_guard {
 };
 
 namespace {
-constinit fork_guard all;
+constinit fork_guard this_copys_guard;
 }  // namespace
 
 // glibc forgets the handlers of a module that is unloaded.
@@ -164,9 +164,9 @@ void fork_guard::register_handlers() {
   fork_guard::register_at_load();
 }
 void fork_guard::register_at_load() noexcept {
-  const scoped_lock guard(all.lock_);
+  const scoped_lock guard(this_copys_guard.lock_);
   try {
-    all.register_handlers();
+    this_copys_guard.register_handlers();
   } catch (...) {  // whoever needs them will say so
   }
 }
@@ -206,30 +206,30 @@ void fork_guard::lock_participants() noexcept {
 
 // The handlers take the list's lock in one function and give it back in another.
 void fork_guard::before() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-  all.lock_.lock();
-  all.lock_participants();
+  this_copys_guard.lock_.lock();
+  this_copys_guard.lock_participants();
 }
 
 void fork_guard::after_in_parent() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-  for (fork_participant* one = all.first_; one != nullptr; one = one->next_) {
+  for (fork_participant* one = this_copys_guard.first_; one != nullptr; one = one->next_) {
     unlock_all(*one);
   }
-  all.lock_.unlock();
+  this_copys_guard.lock_.unlock();
 }
 
 void fork_guard::after_in_child() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-  for (fork_participant* one = all.first_; one != nullptr; one = one->next_) {
+  for (fork_participant* one = this_copys_guard.first_; one != nullptr; one = one->next_) {
     one->forget_other_threads();
   }
   after_in_parent();
 }
 
 void hold_at_fork(fork_participant& participant) {
-  all.add(participant);
+  this_copys_guard.add(participant);
 }
 
 void let_go_at_fork(fork_participant& participant) noexcept {
-  all.remove(participant);
+  this_copys_guard.remove(participant);
 }
 
 }  // namespace cistern::detail

@@ -31,6 +31,10 @@ std::uint32_t last_round() noexcept {
   return PTHREAD_DESTRUCTOR_ITERATIONS - (program_has_tsan() ? 1 : 0);
 }
 
+}  // namespace
+
+// What the directory is made of. Not unnamed, as the directory itself is not.
+
 /// An array in pages of its own. Nothing here may come from `malloc`, which may be what stands upon this.
 template <class T>
 class page_array {
@@ -206,6 +210,8 @@ class thread_records {
   thread_record* used_ = nullptr;
   thread_record* idle_ = nullptr;
 };
+
+namespace {
 
 /// Where the serial numbers of a copy of the library begin. Another copy, or the next one at the same
 /// address, begins far away: a thread never takes a pool of one for a pool of the other.
