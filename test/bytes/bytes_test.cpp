@@ -2,6 +2,7 @@
 // position.
 #include <cistern/detail/bytes/bytes.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +29,7 @@ BOOST_AUTO_TEST_CASE(every_length_is_copied_and_no_byte_more) {
     const std::vector<char> from = numbered(bytes);  // of exactly this size, for AddressSanitizer
     std::vector<char> to(bytes + 2, 'x');
     copy_bytes(to.data() + 1, from.data(), bytes);
-    BOOST_TEST(std::memcmp(to.data() + 1, from.data(), bytes) == 0);
+    BOOST_TEST(std::equal(from.begin(), from.end(), to.begin() + 1));
     BOOST_TEST(to.front() == 'x');
     BOOST_TEST(to.back() == 'x');
   }
