@@ -48,6 +48,7 @@ void* pool_engine::try_allocate_zeroed_single(unsigned index) {
   if (taken.head == nullptr) {
     return nullptr;
   }
+  asan_unpoison(taken.head, class_block_bytes(index));
   if (fresh) {
     taken.head->next(nullptr);
     return taken.head;

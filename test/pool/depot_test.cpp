@@ -1,6 +1,7 @@
 // The depot by itself. Plan: magazines come back whole and in O(1); what is loose is cut to size; carving
 // ends at cache lines; blocks without a cache; classes that come singly, also moved over a source of pages;
 // the limit, with a cache to flush; trims; statistics with blocks in caches; many threads.
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/depot.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -157,6 +158,7 @@ BOOST_AUTO_TEST_CASE(a_block_without_a_cache_leaves_the_rest_for_others) {
   for (int i = 0; i < 1000; ++i) {
     void* block = f.shared.try_allocate(class_1k, nullptr);
     BOOST_REQUIRE(block != nullptr);
+    cistern::detail::asan_unpoison(block, 1024);
     std::memset(block, i, 1024);
     BOOST_REQUIRE(blocks.insert(block).second);
   }
@@ -181,6 +183,7 @@ BOOST_AUTO_TEST_CASE(a_large_block_moves_to_another_class_with_its_content) {
     upstream_account account(source);
     depot shared(options, account);
     auto* block = static_cast<std::byte*>(shared.try_allocate(class_single, nullptr));
+    cistern::detail::asan_unpoison(block, 256 << 10);
     std::memset(block, 0x5a, 256 << 10);
     const unsigned larger = class_of((std::size_t{512} << 10) - 1);
     auto* moved = static_cast<std::byte*>(shared.try_move_single(class_single, block, larger));
@@ -276,6 +279,7 @@ BOOST_AUTO_TEST_CASE(threads_trade_magazines_without_losing_a_block) {
       cistern::test_support::require(blocks == taken.blocks, "a magazine has as many blocks as it says");
       f.shared.put(class_64, taken);
       void* one = f.shared.try_allocate(class_1k, nullptr);
+      cistern::detail::asan_unpoison(one, 1024);
       std::memset(one, round, 1024);
       f.shared.deallocate(class_1k, one);
       if (round % 50 == 0) f.shared.trim(0);

@@ -23,6 +23,7 @@
 
 using cistern::pool_options;
 using cistern::pool_statistics;
+using cistern::detail::cached_class_count;
 using cistern::detail::class_block_bytes;
 using cistern::detail::class_of;
 using cistern::detail::pool_engine;
@@ -47,11 +48,11 @@ struct fixture {
   ~fixture() = default;
 
   void* allocate(unsigned index) {
-    void* block = engine.try_pop(index);
+    void* block = index < cached_class_count ? engine.try_pop(index) : nullptr;
     return block != nullptr ? block : engine.try_allocate(index);
   }
   void deallocate(unsigned index, void* block) {
-    if (!engine.try_push(index, block)) engine.deallocate(index, block);
+    if (index >= cached_class_count || !engine.try_push(index, block)) engine.deallocate(index, block);
   }
   [[nodiscard]] pool_statistics statistics() const {
     pool_statistics s;
