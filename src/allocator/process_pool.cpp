@@ -1,3 +1,4 @@
+#include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
@@ -11,9 +12,8 @@
 
 #include "library_copies.hpp"
 
-#if !defined(CISTERN_VERSION)
-#define CISTERN_VERSION ""  // where the sources are built by something else than their own target
-#endif
+#define CISTERN_TEXT_OF(name) CISTERN_TEXT(name)
+#define CISTERN_TEXT(name) #name
 
 namespace cistern::detail {
 namespace {
@@ -28,11 +28,13 @@ constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t part) noexcept {
   return (hash ^ part) * 0x100000001b3U;  // FNV-1a
 }
 
-/// What code of one copy knows of the pools of another: the version stands for what the sizes don't show.
+/// What code of one copy knows of the pools of another: what program and library must have in common as well,
+/// and sizes.
 constexpr std::uint64_t our_abi() noexcept {
   std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char* letter = CISTERN_VERSION; *letter != '\0'; ++letter) {
-    hash = mixed(hash, static_cast<unsigned char>(*letter));
+  for (const char letter : CISTERN_TEXT_OF(CISTERN_ABI_VERSION) CISTERN_TEXT_OF(CISTERN_ABI_CHECKS)
+           CISTERN_TEXT_OF(CISTERN_ABI_STANDARD_LIBRARY)) {
+    hash = mixed(hash, static_cast<unsigned char>(letter));
   }
   hash = mixed(hash, sizeof(synchronized_pool_resource));
   hash = mixed(hash, sizeof(thread_cache));

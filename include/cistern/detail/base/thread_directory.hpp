@@ -1,7 +1,8 @@
 // thread_directory: which pools have a cache for each thread, and where each thread finds its own.
 #pragma once
 
-#include <array>
+#include <cistern/detail/base/thread_record.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -17,29 +18,6 @@ class cache_owner {
 
  protected:
   ~cache_owner() = default;
-};
-
-/// A cache, and whose it is: serial numbers are never used twice, nor ever 0. Where the serial matches there
-/// is a cache. References to caches of dead pools stay behind; they can't match.
-struct cache_reference {
-  std::uint64_t serial = 0;
-  void* cache = nullptr;
-};
-
-/// What a thread knows of its caches. Only its thread touches it, but for a fork's child and the end of all.
-struct thread_record {
-  static constexpr std::size_t table_size = 64;
-  enum class phase : std::uint8_t { fresh, working, ended };
-
-  /// Where a thread looks first: by pool id, modulo its size, what was used last.
-  std::array<cache_reference, table_size> table{};
-  /// All of the thread's caches, by pool id: `table` itself while that has room for all ids met.
-  cache_reference* all = nullptr;
-  std::uint32_t size = 0;
-  std::uint32_t rounds = 0;  ///< How often the system has told of the thread's end.
-  phase state = phase::fresh;
-  thread_record* previous = nullptr;  // these two guarded by the directory's lock
-  thread_record* next = nullptr;
 };
 
 /// The one word of thread-local storage that a copy of the library takes for this: "initial-exec", one load,
