@@ -3,37 +3,31 @@
 
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 #include <thread>
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/locks.hpp"
 #include "../support/threads.hpp"
 
 using cistern::detail::mutex;
+using cistern::detail::scoped_lock;
+using cistern::test_support::can_be_taken;
 using cistern::test_support::require;
+using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
 
 static_assert(sizeof(mutex) == 4);
 
 BOOST_AUTO_TEST_CASE(try_lock_tells_whether_it_is_held) {
   mutex m;
-  if (!m.try_lock()) {  // in a form that clang's analysis follows
-    BOOST_FAIL("a new one is free");
-    return;
+  BOOST_TEST(can_be_taken(m));
+  {
+    const scoped_lock guard(m);
+    BOOST_TEST(!can_be_taken(m));
+    run_thread([&] { require(!can_be_taken(m), "taken twice"); });
   }
-  run_threads(1, [&](std::size_t) {
-    if (m.try_lock()) {
-      m.unlock();
-      require(false, "taken twice");
-    }
-  });
-  m.unlock();
-  if (!m.try_lock()) {
-    BOOST_FAIL("free again");
-    return;
-  }
-  m.unlock();
+  BOOST_TEST(can_be_taken(m));
 }
 
 BOOST_AUTO_TEST_CASE(no_update_is_lost_under_contention) {
@@ -44,7 +38,7 @@ BOOST_AUTO_TEST_CASE(no_update_is_lost_under_contention) {
   bool inside = false;
   run_threads(threads, [&](std::size_t) {
     for (std::size_t i = 0; i < rounds; ++i) {
-      const std::lock_guard guard(m);
+      const scoped_lock guard(m);
       require(!inside, "two threads are inside");
       inside = true;
       ++count;
@@ -62,7 +56,7 @@ BOOST_AUTO_TEST_CASE(every_sleeper_is_woken) {
   std::size_t count = 0;
   run_threads(threads, [&](std::size_t) {
     for (std::size_t i = 0; i < rounds; ++i) {
-      const std::lock_guard guard(m);
+      const scoped_lock guard(m);
       std::this_thread::yield();
       ++count;
     }
@@ -97,7 +91,7 @@ BOOST_AUTO_TEST_CASE(what_one_holder_wrote_the_next_one_reads) {
   run_threads(2, [&](std::size_t index) {
     for (int done = 0; done < 1'000;) {
       {
-        const std::lock_guard guard(m);
+        const scoped_lock guard(m);
         if (turn % 2 == static_cast<int>(index)) {
           ++turn;
           ++done;
