@@ -11,7 +11,10 @@
 #include <boost/property_tree/ptree.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
+
 using cistern::allocation_statistics;
+using cistern::test_support::printed;
 
 namespace {
 
@@ -29,13 +32,6 @@ allocation_statistics some() {
   s.allocations_by_size[5] = 1'234'000;
   s.allocations_by_size[11] = 567;
   return s;
-}
-
-template <class T>
-std::string printed(const T& value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
 }
 
 }  // namespace

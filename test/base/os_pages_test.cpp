@@ -10,10 +10,12 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/zeros.hpp"
 #include <sys/mman.h>
 #include <unistd.h>
 
 using namespace cistern::detail;  // NOLINT(google-build-using-namespace)
+using cistern::test_support::is_zero;
 
 namespace {
 
@@ -27,10 +29,6 @@ std::byte* map(std::size_t bytes, std::size_t alignment) {
 bool is_mapped(void* pages, std::size_t bytes) {
   std::vector<unsigned char> residence(bytes / os_page_bytes());
   return ::mincore(pages, bytes, residence.data()) == 0;
-}
-
-bool is_zero(const std::byte* memory, std::size_t bytes) {
-  return memory[0] == std::byte{0} && std::memcmp(memory, memory + 1, bytes - 1) == 0;
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
+
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using cistern::buffer;
@@ -48,12 +50,6 @@ class version_1 {
 static_assert(asio::is_dynamic_buffer_v1<version_1>::value);
 static_assert(!asio::is_dynamic_buffer_v2<version_1>::value);
 
-std::string letters(std::size_t n) {
-  std::string text(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
-
 /// Two connected sockets on loopback.
 struct connection {
   connection() {
@@ -83,6 +79,7 @@ View make_view(buffer& b) {
 BOOST_FIXTURE_TEST_SUITE(dynamic_view, fixture)
 
 using versions = boost::mpl::list<version_1, buffer_dynamic_view>;
+using cistern::test_support::letters;
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(read_to_the_end, View, versions) {
   fixture f;

@@ -18,6 +18,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
 #include "../support/threads.hpp"
 #include <fcntl.h>
 #include <pthread.h>
@@ -25,15 +26,10 @@
 #include <unistd.h>
 
 using cistern::buffer;
+using cistern::test_support::letters;
 using cistern::testing::checking_resource;
 
 namespace {
-
-std::string letters(std::size_t n) {
-  std::string text(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
 
 /// Both ends of a pipe; each can be closed early.
 struct pipe_ends {

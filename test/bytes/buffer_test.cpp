@@ -18,8 +18,10 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/death.hpp"
+#include "../support/texts.hpp"
 
 using cistern::buffer;
+using cistern::test_support::letters;
 using cistern::testing::checking_resource;
 
 namespace {
@@ -31,12 +33,6 @@ struct fixture {
 
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string letters(std::size_t n) {
-  std::string text(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
 }
 
 void fill(std::span<std::byte> room, std::string_view text) {

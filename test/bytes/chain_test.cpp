@@ -17,6 +17,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/death.hpp"
+#include "../support/texts.hpp"
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -24,15 +25,10 @@
 using cistern::buffer;
 using cistern::chain;
 using cistern::chain_options;
+using cistern::test_support::letters;
 using cistern::testing::checking_resource;
 
 namespace {
-
-std::string letters(std::size_t n) {
-  std::string text(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
 
 std::string text_of(const chain& c) {
   BOOST_REQUIRE(c.check_invariants());

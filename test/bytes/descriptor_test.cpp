@@ -20,6 +20,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
 #include "../support/threads.hpp"
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@
 
 using cistern::buffer;
 using cistern::chain;
+using cistern::test_support::letters;
 using cistern::test_support::require;
 using cistern::testing::checking_resource;
 
@@ -101,12 +103,6 @@ int pthread_sigmask(int how, const sigset_t* set, sigset_t* before) noexcept {
 }
 
 namespace {
-
-std::string letters(std::size_t n) {
-  std::string text(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
 
 /// Two ends of something that bytes go through, from 1 to 0.
 struct ends {

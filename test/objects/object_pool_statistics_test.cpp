@@ -10,7 +10,10 @@
 #include <boost/property_tree/ptree.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
+
 using namespace cistern;
+using cistern::test_support::printed;
 
 namespace {
 
@@ -35,12 +38,6 @@ object_pool_statistics busy() {
   s.destroyed[static_cast<std::size_t>(destroy_reason::discarded)] = 8;
   s.wait_time = std::chrono::milliseconds{1500};
   return s;
-}
-
-std::string printed(const object_pool_statistics& s) {
-  std::ostringstream out;
-  out << s;
-  return out.str();
 }
 
 }  // namespace

@@ -19,11 +19,13 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/death.hpp"
+#include "../support/zeros.hpp"
 #include <sys/resource.h>
 #include <unistd.h>
 
 using cistern::page_resource;
 using cistern::pages;
+using cistern::test_support::is_zero;
 
 namespace {
 
@@ -36,11 +38,6 @@ struct suite_subject : cistern::testing::conformance_subject {
   static constexpr bool identity_equality = false;
   static auto make(std::pmr::memory_resource*) { return std::make_unique<page_resource>(); }
 };
-
-bool is_zero(const void* block, std::size_t bytes) {
-  const auto* first = static_cast<const unsigned char*>(block);
-  return first[0] == 0 && std::memcmp(first, first + 1, bytes - 1) == 0;
-}
 
 // Uses the pages before main and after it.
 struct early_and_late {

@@ -14,9 +14,12 @@
 #include <boost/property_tree/ptree.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "../support/texts.hpp"
+
 using cistern::pool_statistics;
 using cistern::to_json;
 using cistern::to_openmetrics;
+using cistern::test_support::printed;
 
 namespace {
 
@@ -30,13 +33,6 @@ pool_statistics busy_pool() {
           .upstream_deallocations = 3,
           .buckets = {{16, 1'234'567, 8, 1'234'000, 0, 12, 575}, {1280, 0, 3, 3, 0, 3, 0}},
           .oversize = {4, 2, 2, 90'000'000}};
-}
-
-template <class T>
-std::string printed(const T& value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
