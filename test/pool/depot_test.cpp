@@ -32,8 +32,8 @@ using cistern::test_support::bucket_of;
 using cistern::test_support::effective;
 using cistern::test_support::length;
 using cistern::test_support::page_source;
+using cistern::test_support::pool_ground;
 using cistern::test_support::run_threads;
-using cistern::testing::checking_resource;
 
 namespace {
 
@@ -41,9 +41,8 @@ constexpr unsigned class_64 = class_of(63);
 constexpr unsigned class_1k = class_of(1023);
 constexpr unsigned class_single = class_of((std::size_t{256} << 10) - 1);
 
-struct fixture {
-  explicit fixture(const pool_options& asked = {})
-      : options(effective(asked)), account(&upstream, options.max_bytes) {}
+struct fixture : pool_ground {
+  explicit fixture(const pool_options& asked = {}) : pool_ground(asked) {}
   ~fixture() { shared.release(); }
   fixture(const fixture&) = delete;
   fixture& operator=(const fixture&) = delete;
@@ -62,9 +61,6 @@ struct fixture {
     return s;
   }
 
-  checking_resource upstream;
-  pool_options options;
-  upstream_account account;
   depot shared{options, account};
   bool carved = false;
 };

@@ -7,11 +7,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory_resource>
 #include <new>
 #include <random>
-#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -82,11 +80,6 @@ void free_with_all_others_closed(const pool_options& options, std::size_t count,
     if (next[freed] < count) previous[next[freed]] = previous[freed];
   }
   upstream.open_all();
-}
-
-std::string ending_of(const std::function<void()>& action) {
-  const death seen = run_and_die(action);
-  return seen.description + (seen.stderr_text.empty() ? "" : ": " + seen.stderr_text);
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ using cistern::detail::upstream_account;
 using cistern::test_support::bucket_of;
 using cistern::test_support::effective;
 using cistern::test_support::page_source;
+using cistern::test_support::pool_ground;
 using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
 using cistern::testing::checking_resource;
@@ -40,9 +41,8 @@ namespace {
 constexpr unsigned class_64 = class_of(63);
 constexpr unsigned class_single = class_of((std::size_t{256} << 10) - 1);
 
-struct fixture {
-  explicit fixture(const pool_options& asked = {})
-      : options(effective(asked)), account(&upstream, options.max_bytes) {}
+struct fixture : pool_ground {
+  explicit fixture(const pool_options& asked = {}) : pool_ground(asked) {}
   fixture(const fixture&) = delete;
   fixture& operator=(const fixture&) = delete;
   ~fixture() = default;
@@ -61,9 +61,6 @@ struct fixture {
     return s;
   }
 
-  checking_resource upstream;
-  pool_options options;
-  upstream_account account;
   pool_engine engine{options, account, nullptr};
 };
 

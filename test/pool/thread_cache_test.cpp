@@ -25,21 +25,16 @@ using cistern::detail::class_of;
 using cistern::detail::depot;
 using cistern::detail::magazine;
 using cistern::detail::thread_cache;
-using cistern::detail::upstream_account;
 using cistern::test_support::bucket_of;
-using cistern::test_support::effective;
-using cistern::testing::checking_resource;
+using cistern::test_support::pool_ground;
 
 namespace {
 
 constexpr unsigned class_64 = class_of(63);
 constexpr unsigned class_4k = class_of(4095);
 
-struct fixture {
-  explicit fixture(const pool_options& asked = {})
-      : options(effective(asked)), account(&upstream, options.max_bytes) {
-    cache->adopt();
-  }
+struct fixture : pool_ground {
+  explicit fixture(const pool_options& asked = {}) : pool_ground(asked) { cache->adopt(); }
   ~fixture() {
     cache->flush();
     shared.release();
@@ -82,9 +77,6 @@ struct fixture {
     return bytes;
   }
 
-  checking_resource upstream;
-  pool_options options;
-  upstream_account account;
   depot shared{options, account};
   std::unique_ptr<thread_cache> cache = std::make_unique<thread_cache>(shared);
 };

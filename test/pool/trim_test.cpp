@@ -8,9 +8,7 @@
 #include <barrier>
 #include <cstddef>
 #include <cstdlib>
-#include <functional>
 #include <new>
-#include <string>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -39,11 +37,6 @@ void free_most(Pool& pool, const std::vector<void*>& blocks) {
 
 void close(const std::vector<void*>& blocks) {
   for (std::size_t i = 0; i < blocks.size(); i += 16) closable_resource::close(blocks[i], 64);
-}
-
-std::string ending_of(const std::function<void()>& action) {
-  const death seen = run_and_die(action);
-  return seen.description + (seen.stderr_text.empty() ? "" : ": " + seen.stderr_text);
 }
 
 }  // namespace

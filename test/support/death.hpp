@@ -109,4 +109,11 @@ namespace detail {
   return as_expected;
 }
 
+/// In words: how `action` ended in a forked child, and what it wrote on stderr. "exited with 0" if it
+/// returned.
+[[nodiscard]] inline std::string ending_of(const std::function<void()>& action) {
+  const death seen = run_and_die(action);
+  return seen.description + (seen.stderr_text.empty() ? "" : ": " + seen.stderr_text);
+}
+
 }  // namespace cistern::test_support

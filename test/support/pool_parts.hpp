@@ -5,7 +5,9 @@
 #include <cistern/detail/pool/chunk_source.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
 #include <cistern/detail/pool/free_list.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
+#include <cistern/testing/checking_resource.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -25,6 +27,22 @@ namespace cistern::test_support {
   for (; list != nullptr; list = list->next()) ++blocks;
   return blocks;
 }
+
+/// What a part of a pool stands on: a checking upstream, options in effect, and the account between.
+class pool_ground {
+ public:
+  explicit pool_ground(const pool_options& asked)
+      : options(effective(asked)), account(&upstream, options.max_bytes) {}
+  pool_ground(const pool_ground&) = delete;
+  pool_ground& operator=(const pool_ground&) = delete;
+
+  testing::checking_resource upstream;
+  pool_options options;
+  detail::upstream_account account;
+
+ protected:
+  ~pool_ground() = default;
+};
 
 /// Whole pages from the system, as malloc's heap gets them; refuses on demand. For one thread at a time.
 class page_source final : public detail::chunk_source {

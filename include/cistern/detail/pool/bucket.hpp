@@ -52,7 +52,7 @@ inline constexpr std::size_t smallest_rewound_bytes = std::size_t{256} << 10;
 /// random rarely make up whole chunks, and cost a cache miss each to walk over. O(1).
 [[nodiscard]] bool are_in_order(const free_block* list) noexcept;
 
-/// Not thread-safe; `synchronized_pool_resource` puts a lock beside it.
+/// Not thread-safe; `depot` puts a lock beside it, `bucket_set` needs none.
 ///
 /// Invariants (see `check_invariants`):
 ///     depth()          == length of the list at `head` (plus what a depot holds in magazines)
