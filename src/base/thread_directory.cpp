@@ -71,6 +71,11 @@ class thread_directory final : private fork_participant {
  private:
   void start();
   static void end_of_thread(void* value) noexcept;
+  /// Has the system call `end_of_thread` for this thread. False where it can't, or not any more.
+  [[nodiscard]] bool watch(thread_record* record) const noexcept {
+    const std::uint64_t key = key_plus_one_.load(std::memory_order_relaxed);
+    return key != 0 && ::pthread_setspecific(static_cast<pthread_key_t>(key - 1), record) == 0;
+  }
   void give_back_caches(thread_record& record) noexcept;
   /// The pool, kept alive until `unpin`; or null if it is gone.
   [[nodiscard]] pool_entry* pin(std::uint32_t id, std::uint64_t serial) noexcept;
@@ -82,7 +87,7 @@ class thread_directory final : private fork_participant {
 
   thread_record*& (*const word_)() noexcept;
   std::atomic<bool> started_{false};
-  std::atomic<std::uint64_t> key_plus_one_{0};
+  std::atomic<std::uint64_t> key_plus_one_{0};    ///< 0: there is none yet, or none any more.
   std::atomic<std::uint32_t> ending_threads_{0};  ///< Inside of `end_of_thread`.
   mutex lock_;
   pool_entries entries_ CISTERN_GUARDED_BY(lock_);
@@ -237,8 +242,7 @@ thread_record* thread_directory::record() noexcept {
     const scoped_lock guard(lock_);
     made = records_.take();
   }
-  const auto key = static_cast<pthread_key_t>(key_plus_one_.load(std::memory_order_relaxed) - 1);
-  if (made != nullptr && ::pthread_setspecific(key, made) != 0) {
+  if (made != nullptr && !watch(made)) {
     const scoped_lock guard(lock_);
     records_.put_back(*std::exchange(made, nullptr));
   }
@@ -252,8 +256,7 @@ thread_record* thread_directory::record() noexcept {
 void thread_directory::end_of_thread(void* value) noexcept {
   here.ending_threads_.fetch_add(1, std::memory_order_relaxed);
   auto& record = *static_cast<thread_record*>(value);
-  const auto key = static_cast<pthread_key_t>(here.key_plus_one_.load(std::memory_order_relaxed) - 1);
-  if (++record.rounds >= last_round() || ::pthread_setspecific(key, &record) != 0) {
+  if (++record.rounds >= last_round() || !here.watch(&record)) {
     here.give_back_caches(record);
   }
   // Release pairs with the acquire in `unload`: nothing of this may come after that.
@@ -301,7 +304,7 @@ void thread_directory::unload() noexcept {
   if (!started_.load(std::memory_order_acquire)) {
     return;
   }
-  ::pthread_key_delete(static_cast<pthread_key_t>(key_plus_one_.load(std::memory_order_relaxed) - 1));
+  ::pthread_key_delete(static_cast<pthread_key_t>(key_plus_one_.exchange(0, std::memory_order_relaxed) - 1));
   while (ending_threads_.load(std::memory_order_acquire) != 0) {
     ::sched_yield();
   }
