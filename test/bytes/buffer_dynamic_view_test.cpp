@@ -19,6 +19,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using cistern::buffer;
 using cistern::buffer_dynamic_view;
+using cistern::test_support::letters;
 
 namespace {
 
@@ -79,7 +80,6 @@ View make_view(buffer& b) {
 BOOST_FIXTURE_TEST_SUITE(dynamic_view, fixture)
 
 using versions = boost::mpl::list<version_1, buffer_dynamic_view>;
-using cistern::test_support::letters;
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(read_to_the_end, View, versions) {
   fixture f;
