@@ -24,18 +24,18 @@ namespace cistern::detail {
 
 class idle_objects {
  public:
-  // At most `max_idle` are kept; begins shut.
+  /// At most `max_idle` are kept; begins shut.
   idle_objects(const slot_table& slots, reuse_order order, std::size_t max_idle) noexcept;
 
   // ---- by any thread ----
 
-  // The next object, or null: there is none at hand, or all is shut.
+  /// The next object, or null: there is none at hand, or all is shut.
   [[nodiscard]] pool_slot* try_take() noexcept {
     pool_slot* const slot = out_.try_pop();
     return slot == nullptr && fifo_ ? in_.try_pop_only(out_) : slot;
   }
-  // Keeps an object, if all is open, there is room, and `still_valid()`, whose answer only changes while all
-  // is shut. Afterwards somebody else may have it already.
+  /// Keeps an object, if all is open, there is room, and `still_valid()`, whose answer only changes while all
+  /// is shut. Afterwards somebody else may have it already.
   template <class Check>
   [[nodiscard]] bool try_keep(pool_slot& slot, Check still_valid) noexcept {
     return (fifo_ ? in_ : out_).try_push(slot, [&](std::uint32_t top) {
@@ -48,7 +48,7 @@ class idle_objects {
   // ---- under the mutex ----
 
   void shut() noexcept;
-  // Order: `out` is open before `in` is, so that who finds `in` open sees what is on `out`.
+  /// Order: `out` is open before `in` is, so that who finds `in` open sees what is on `out`.
   void open() noexcept;
   [[nodiscard]] bool is_shut() const noexcept { return shut_; }
 
@@ -58,15 +58,15 @@ class idle_objects {
   [[nodiscard]] std::size_t count() const noexcept {
     return std::size_t{depth_at(out_top_)} + depth_at(in_top_);
   }
-  // The next object, or null. O(1) amortised over the objects kept.
+  /// The next object, or null. O(1) amortised over the objects kept.
   [[nodiscard]] pool_slot* pop() noexcept;
   void push(pool_slot& slot) noexcept;
-  // Takes out all, as a list through `link`, the next to be given out first; and puts such a list back.
+  /// Takes out all, as a list through `link`, the next to be given out first; and puts such a list back.
   [[nodiscard]] pool_slot* take_all() noexcept;
   void put_back_all(pool_slot* first) noexcept;
-  // Takes out all but the first `keep` to be given out, as a list through `link`.
+  /// Takes out all but the first `keep` to be given out, as a list through `link`.
   [[nodiscard]] pool_slot* take_all_but(std::size_t keep) noexcept;
-  // In no particular order.
+  /// In no particular order.
   template <class Function>
   void for_each(Function&& call) const {
     for (const std::uint32_t top : {out_top_, in_top_}) {
@@ -77,14 +77,14 @@ class idle_objects {
   }
 
  private:
-  // Each object knows how many lie on its stack from itself down, so that a push learns how many there are
-  // from the one word that it changes: if the slot it read was not the top any more, the push fails. Acquire
-  // pairs with the release in try_keep: see read_top.
+  /// Each object knows how many lie on its stack from itself down, so that a push learns how many there are
+  /// from the one word that it changes: if the slot it read was not the top any more, the push fails. Acquire
+  /// pairs with the release in try_keep: see read_top.
   [[nodiscard]] std::uint32_t depth_at(std::uint32_t top) const noexcept {
     return top != 0 ? slots_[top].depth.load(std::memory_order_acquire) : 0;
   }
-  // How many a push to `in` doesn't see. They can only get fewer until it is done, so it may find too many,
-  // and then takes the mutex to be sure, but never too few.
+  /// How many a push to `in` doesn't see. They can only get fewer until it is done, so it may find too many,
+  /// and then takes the mutex to be sure, but never too few.
   [[nodiscard]] std::size_t elsewhere() const noexcept {
     return fifo_ ? out_.read_top([&](std::uint32_t top) { return depth_at(top); }) : 0;
   }

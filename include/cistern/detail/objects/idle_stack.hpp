@@ -19,7 +19,7 @@
 
 namespace cistern::detail {
 
-// Tells the processor that this is a wait for another core.
+/// Tells the processor that this is a wait for another core.
 inline void pause_briefly() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -32,20 +32,20 @@ class idle_stack {
  public:
   explicit idle_stack(const slot_table& slots) noexcept : slots_(slots) {}
 
-  // The top slot, or null if the stack is empty or shut.
+  /// The top slot, or null if the stack is empty or shut.
   [[nodiscard]] pool_slot* try_pop() noexcept {
     return try_pop_if([](std::uint32_t) { return true; });
   }
 
-  // The only slot; null if there are none or several, or if `older` has some, or either is shut. With
-  // `older` filled only by those who shut this stack meanwhile, what it returns was the oldest of both: the
-  // tag says that `older`, found empty, was so still.
+  /// The only slot; null if there are none or several, or if `older` has some, or either is shut. With
+  /// `older` filled only by those who shut this stack meanwhile, what it returns was the oldest of both: the
+  /// tag says that `older`, found empty, was so still.
   [[nodiscard]] pool_slot* try_pop_only(const idle_stack& older) noexcept {
     return try_pop_if([&](std::uint32_t next) { return next == 0 && older.open_and_empty(); });
   }
 
-  // Puts `slot` on top and returns true, unless the stack is shut, or `may_push(index of the top slot)`,
-  // called after loading the head, returns false. Once it is pushed, somebody else may have it.
+  /// Puts `slot` on top and returns true, unless the stack is shut, or `may_push(index of the top slot)`,
+  /// called after loading the head, returns false. Once it is pushed, somebody else may have it.
   template <class Check>
   [[nodiscard]] bool try_push(pool_slot& slot, Check may_push) noexcept {
     // Acquire pairs with the release of reopening: what was changed under the mutex is seen by `may_push`.
@@ -64,9 +64,9 @@ class idle_stack {
     }
   }
 
-  // What `read(index of the top slot, or 0)` returned while that slot was the top. `read` ends with an
-  // acquire load of what is only stored, with release, by who has popped the slot: then the tag has changed
-  // for us, too.
+  /// What `read(index of the top slot, or 0)` returned while that slot was the top. `read` ends with an
+  /// acquire load of what is only stored, with release, by who has popped the slot: then the tag has changed
+  /// for us, too.
   template <class Read>
   [[nodiscard]] auto read_top(Read read) const noexcept {
     std::uint64_t head = head_.load(std::memory_order_acquire);
@@ -81,7 +81,7 @@ class idle_stack {
   }
   [[nodiscard]] bool shut() const noexcept { return is_shut(head_.load(std::memory_order_relaxed)); }
 
-  // Shuts the stack; returns the index of its top slot, from which `next_index` leads down. Needs the mutex.
+  /// Shuts the stack; returns the index of its top slot, from which `next_index` leads down. Needs the mutex.
   [[nodiscard]] std::uint32_t close() noexcept {
     std::uint64_t head = head_.load(std::memory_order_relaxed);
     // Acquire: all slots' contents are ours now.
@@ -92,7 +92,7 @@ class idle_stack {
     return index_of(head);
   }
 
-  // Opens the shut stack with `top` on it. Needs the mutex.
+  /// Opens the shut stack with `top` on it. Needs the mutex.
   void open(std::uint32_t top) noexcept {
     tsan_release(&head_);
     // A plain store will do, since nobody changes the head of a shut stack. Release: see try_push and
@@ -114,7 +114,7 @@ class idle_stack {
   static std::uint64_t changed(std::uint64_t head, std::uint32_t index) noexcept {
     return ((head | (tag_step - 1)) + 1) | index;
   }
-  // Acquire: in try_pop_only this load must not move before that of its own head.
+  /// Acquire: in try_pop_only this load must not move before that of its own head.
   [[nodiscard]] bool open_and_empty() const noexcept {
     return (head_.load(std::memory_order_acquire) & (tag_step - 1)) == 0;
   }
@@ -141,7 +141,7 @@ class idle_stack {
     }
   }
 
-  // After a lost race: lets the winner do several operations in its own cache before the line moves again.
+  /// After a lost race: lets the winner do several operations in its own cache before the line moves again.
   static unsigned retreat(unsigned pauses) noexcept {
     for (unsigned i = 0; i < pauses; ++i) {
       pause_briefly();

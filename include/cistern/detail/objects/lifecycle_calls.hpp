@@ -29,7 +29,7 @@ struct lifecycle_calls {
     }
     std::destroy_at(std::addressof(object(slot)));
   }
-  // False if the reset threw: the object must go.
+  /// False if the reset threw: the object must go.
   [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
     if constexpr (has_reset<Lifecycle, T>) {
       try {

@@ -15,20 +15,20 @@
 
 namespace cistern::detail {
 
-// Guarded by the pool's mutex, all of it, except `slots()`.
-//
-// Invariant: created + adopted + creating - destroyed == total.
+/// Guarded by the pool's mutex, all of it, except `slots()`.
+///
+/// Invariant: created + adopted + creating - destroyed == total.
 class object_accounts {
  public:
   object_accounts(std::pmr::memory_resource* resource, slot_table::slot_type type) noexcept
       : slots_(resource, type) {}
 
   [[nodiscard]] const slot_table& slots() const noexcept { return slots_; }
-  // Objects that exist or are being created.
+  /// Objects that exist or are being created.
   [[nodiscard]] std::size_t total() const noexcept { return total_; }
   [[nodiscard]] std::size_t creating() const noexcept { return creating_; }
 
-  // An object is going to be made; then, once each: it has been, or it won't be.
+  /// An object is going to be made; then, once each: it has been, or it won't be.
   void begin_creation() noexcept {
     ++total_;
     ++creating_;
@@ -47,23 +47,23 @@ class object_accounts {
     cancelled_ += code == pool_errc::cancelled ? 1 : 0;
   }
 
-  // A slot without an object. Throws what the resource throws, having changed nothing.
+  /// A slot without an object. Throws what the resource throws, having changed nothing.
   [[nodiscard]] pool_slot& take_vacant();
-  // It remained empty.
+  /// It remained empty.
   void put_vacant(pool_slot& slot) noexcept;
-  // The object in `slot` is gone.
+  /// The object in `slot` is gone.
   void remove(pool_slot& slot, destroy_reason reason) noexcept;
 
-  // Who holds objects, the longest held first, at most `most`. Throws std::bad_alloc.
+  /// Who holds objects, the longest held first, at most `most`. Throws std::bad_alloc.
   [[nodiscard]] std::vector<outstanding_lease> holders(time_point now, std::size_t most) const;
-  // Calls `visit(const pool_slot&)` for every slot that was ever used.
+  /// Calls `visit(const pool_slot&)` for every slot that was ever used.
   template <class Function>
   void for_each(Function&& visit) const {
     for (std::uint32_t index = 1; index <= slots_used_; ++index) {
       visit(static_cast<const pool_slot&>(slots_[index]));
     }
   }
-  // Fills in what is known here. O(slots).
+  /// Fills in what is known here. O(slots).
   void report(object_pool_statistics& statistics) const noexcept;
   [[nodiscard]] bool balanced() const noexcept;
 

@@ -25,16 +25,16 @@
 
 namespace cistern::detail {
 
-// Whether `fence_all_threads` works in this process; asked once.
+/// Whether `fence_all_threads` works in this process; asked once.
 [[nodiscard]] bool asymmetric_fences() noexcept;
-// A full fence in every running thread of this process. False if the system refuses.
+/// A full fence in every running thread of this process. False if the system refuses.
 [[nodiscard]] bool fence_all_threads() noexcept;
 
 class alignas(64) object_cache {
  public:
   static constexpr std::uint32_t most_slots = 32;
 
-  // The owner's way in. False: claimed by another thread; take the mutex instead.
+  /// The owner's way in. False: claimed by another thread; take the mutex instead.
   [[nodiscard]] bool enter(bool asymmetric) noexcept {
     if (asymmetric) {
       busy_.store(1, std::memory_order_relaxed);
@@ -50,25 +50,25 @@ class alignas(64) object_cache {
     leave();
     return false;
   }
-  // Release pairs with the acquire in claim: the claimant sees the slots as we leave them.
+  /// Release pairs with the acquire in claim: the claimant sees the slots as we leave them.
   void leave() noexcept {
     tsan_release(&busy_);
     busy_.store(0, std::memory_order_release);
   }
 
-  // For other threads, under the mutex. `try_claim` gives up if the owner doesn't leave soon; `claim` waits.
+  /// For other threads, under the mutex. `try_claim` gives up if the owner doesn't leave soon; `claim` waits.
   [[nodiscard]] bool try_claim(bool asymmetric) noexcept;
   void claim(bool asymmetric) noexcept;
   void unclaim() noexcept {
     tsan_release(&claimed_);
     claimed_.store(0, std::memory_order_release);
   }
-  // In the child of a fork: the owner isn't there any more, wherever it was. Each of its steps left the slots
-  // whole.
+  /// In the child of a fork: the owner isn't there any more, wherever it was. Each of its steps left the
+  /// slots whole.
   void forget_owner() noexcept { busy_.store(0, std::memory_order_relaxed); }
 
-  // All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores
-  // the next one loads, and a list makes that twice as long a chain.
+  /// All below by whoever holds the cache. An array and not a list through the slots: what one acquire stores
+  /// the next one loads, and a list makes that twice as long a chain.
   [[nodiscard]] pool_slot* pop() noexcept {
     const std::uint32_t have = count();
     if (have == 0) [[unlikely]] {
@@ -82,17 +82,17 @@ class alignas(64) object_cache {
     slots_[have] = &slot;
     set_count(have + 1);
   }
-  // Calls `visit(const pool_slot&)` for each.
+  /// Calls `visit(const pool_slot&)` for each.
   template <class Function>
   void for_each(Function&& visit) const {
     for (std::uint32_t i = 0; i < count(); ++i) {
       visit(static_cast<const pool_slot&>(*slots_[i]));
     }
   }
-  // Relaxed: others only use it as a hint.
+  /// Relaxed: others only use it as a hint.
   [[nodiscard]] std::uint32_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
-  // A time that was right a few acquires ago. The owner's alone.
+  /// A time that was right a few acquires ago. The owner's alone.
   duration::rep recent_time = 0;
 
   object_cache* next = nullptr;       // all caches of the pool; guarded by its mutex

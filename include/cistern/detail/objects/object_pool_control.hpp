@@ -31,8 +31,8 @@ struct acquire_request {
   bool may_wait = true;
 };
 
-// Lives until the pool object is gone and every lease and waiter with it. Functions of the user's run outside
-// the mutex, always.
+/// Lives until the pool object is gone and every lease and waiter with it. Functions of the user's run
+/// outside the mutex, always.
 class object_pool_control : public lease_home, private fork_participant {
  public:
   object_pool_control(const object_pool_options& options, std::pmr::memory_resource* resource,
@@ -42,12 +42,12 @@ class object_pool_control : public lease_home, private fork_participant {
 
   // ---- objects come ----
 
-  // Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
+  /// Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
   [[nodiscard]] pool_slot& create_granted();
-  // Throws `closed`, `timeout` or `cancelled` if `request` is over; the object created meanwhile stays in the
-  // pool.
+  /// Throws `closed`, `timeout` or `cancelled` if `request` is over; the object created meanwhile stays in
+  /// the pool.
   void give_up_if_late(pool_slot& slot, const acquire_request& request);
-  // A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
+  /// A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
   [[nodiscard]] pool_slot* reserve_for_adoption();
   void cancel_adoption(pool_slot& slot) noexcept;
   void finish_adoption(pool_slot& slot) noexcept;
@@ -55,18 +55,18 @@ class object_pool_control : public lease_home, private fork_participant {
 
   // ---- and go ----
 
-  // Keeps an object that nobody leases, for whoever comes next, or destroys it.
+  /// Keeps an object that nobody leases, for whoever comes next, or destroys it.
   virtual void put_back(pool_slot& slot) noexcept = 0;
-  // Destroys the object and makes room.
+  /// Destroys the object and makes room.
   void dispose(pool_slot& slot, destroy_reason reason) noexcept;
-  // The same for all of a list through `link`; without a `reason`, for the one in each slot.
+  /// The same for all of a list through `link`; without a `reason`, for the one in each slot.
   void dispose_all(pool_slot* first) noexcept;
   void dispose_all(pool_slot* first, destroy_reason reason) noexcept;
-  // Forgets an object that is already gone, and makes room.
+  /// Forgets an object that is already gone, and makes room.
   void vacate(pool_slot& slot, destroy_reason reason) noexcept;
   virtual void close() noexcept = 0;
   [[nodiscard]] drain_report drain(time_point deadline);
-  // The pool object is gone: close, and destroy this with the last lease.
+  /// The pool object is gone: close, and destroy this with the last lease.
   void orphan() noexcept;
 
   // ---- reports ----
@@ -78,7 +78,7 @@ class object_pool_control : public lease_home, private fork_participant {
   // ---- time ----
 
   [[nodiscard]] time_point now() const noexcept final { return clock_(); }
-  // Cheap, and as precise as a clock tick (1 to 4 ms) if the pool runs on the system's clock.
+  /// Cheap, and as precise as a clock tick (1 to 4 ms) if the pool runs on the system's clock.
   [[nodiscard]] time_point coarse_now() const noexcept {
     return system_clock_ ? coarse_system_time() : clock_();
   }
@@ -92,28 +92,28 @@ class object_pool_control : public lease_home, private fork_participant {
   class section;  // a stretch of code under the mutex
 
   [[nodiscard]] std::pmr::memory_resource* resource() const noexcept { return resource_; }
-  // The table itself isn't guarded: see slot_table.
+  /// The table itself isn't guarded: see slot_table.
   [[nodiscard]] const slot_table& slots() const noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     return accounts_.slots();
   }
   [[nodiscard]] bool of_this_generation(const pool_slot& slot) const noexcept {
     return slot.generation == generation_.load(std::memory_order_relaxed);
   }
-  // Brings the idle objects up to `min_idle`. A failing factory ends it; `retry_at_` says when to go on.
+  /// Brings the idle objects up to `min_idle`. A failing factory ends it; `retry_at_` says when to go on.
   void refill(time_point time);
 
-  // In the child of a fork: of what other threads were about, only their objects in use stay so.
+  /// In the child of a fork: of what other threads were about, only their objects in use stay so.
   void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS override;
 
-  // Objects that somebody is creating.
+  /// Objects that somebody is creating.
   [[nodiscard]] std::size_t creating() const noexcept CISTERN_REQUIRES(mutex_) {
     return accounts_.creating() - std::min(accounts_.creating(), lost_creations_);
   }
-  // While the factory fails: one attempt at a time, with pauses between.
+  /// While the factory fails: one attempt at a time, with pauses between.
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept CISTERN_REQUIRES(mutex_) {
     return failures_ == 0 || (creating() == 0 && time >= retry_at_);
   }
-  // Throws `code` with all that the pool knows about it.
+  /// Throws `code` with all that the pool knows about it.
   [[noreturn]] void refuse(pool_errc code) CISTERN_REQUIRES(mutex_);
   void note_vacancy() noexcept CISTERN_REQUIRES(mutex_) {
     if (accounts_.total() == 0) {
@@ -127,11 +127,11 @@ class object_pool_control : public lease_home, private fork_participant {
   object_accounts accounts_ CISTERN_GUARDED_BY(mutex_);
   bool closed_ CISTERN_GUARDED_BY(mutex_) = false;
   bool orphaned_ CISTERN_GUARDED_BY(mutex_) = false;
-  // Waiters that still need this control block.
+  /// Waiters that still need this control block.
   std::size_t pins_ CISTERN_GUARDED_BY(mutex_) = 0;
-  // Begun by threads that this process, the child of a fork, doesn't have.
+  /// Begun by threads that this process, the child of a fork, doesn't have.
   std::size_t lost_creations_ CISTERN_GUARDED_BY(mutex_) = 0;
-  // Of the factory, in a row.
+  /// Of the factory, in a row.
   unsigned failures_ CISTERN_GUARDED_BY(mutex_) = 0;
   time_point retry_at_ CISTERN_GUARDED_BY(mutex_){};
   std::exception_ptr last_failure_ CISTERN_GUARDED_BY(mutex_);
@@ -141,17 +141,17 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void destroy_object(pool_slot& slot) noexcept = 0;
   virtual void destroy_self() noexcept = 0;
 
-  // What a policy does right after the mutex is taken, and right before it is released.
+  /// What a policy does right after the mutex is taken, and right before it is released.
   virtual void locked() noexcept CISTERN_REQUIRES(mutex_) {}
   virtual void unlocking() noexcept CISTERN_REQUIRES(mutex_) {}
-  // There may be room, or the factory may be worth another attempt.
+  /// There may be room, or the factory may be worth another attempt.
   virtual void serve_waiters(section&) noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) = 0;
   [[nodiscard]] virtual std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) = 0;
-  // Whether one more may be adopted, or created to lie idle.
+  /// Whether one more may be adopted, or created to lie idle.
   [[nodiscard]] virtual bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) = 0;
   [[nodiscard]] virtual bool has_room_to_idle() noexcept CISTERN_REQUIRES(mutex_) = 0;
-  // Fills in what only the policy knows.
+  /// Fills in what only the policy knows.
   virtual void report(object_pool_statistics&) noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) = 0;
 

@@ -12,19 +12,19 @@
 
 namespace cistern::detail {
 
-// Idle objects are in the caches of the threads that gave them back, or, beyond what a cache holds, in the
-// depot. A thread whose cache is empty takes a batch from the depot, then half of another thread's cache,
-// then creates.
-//
-// Invariant, whenever no thread is inside: total == cached + depot + creating + objects in users' hands.
+/// Idle objects are in the caches of the threads that gave them back, or, beyond what a cache holds, in the
+/// depot. A thread whose cache is empty takes a batch from the depot, then half of another thread's cache,
+/// then creates.
+///
+/// Invariant, whenever no thread is inside: total == cached + depot + creating + objects in users' hands.
 class per_thread_control : public object_pool_control, private cache_owner {
  public:
-  // Throws std::invalid_argument.
+  /// Throws std::invalid_argument.
   per_thread_control(const object_pool_options& options, std::pmr::memory_resource* resource,
                      slot_table::slot_type type, pool_clock clock);
 
-  // Fast paths. Null, or false: take the slow one. `time` gets the time for reports of long holders: with the
-  // system's clock, as it was a few acquires ago.
+  /// Fast paths. Null, or false: take the slow one. `time` gets the time for reports of long holders: with
+  /// the system's clock, as it was a few acquires ago.
   [[nodiscard]] pool_slot* take_cached(duration::rep& time) noexcept {
     object_cache* const cache = find_cache();
     if (cache == nullptr || !cache->enter(asymmetric_)) [[unlikely]] {
@@ -55,10 +55,10 @@ class per_thread_control : public object_pool_control, private cache_owner {
     return keep;
   }
 
-  // An idle object from the depot or another thread; null: there is none, and the caller has the right to
-  // create. Throws pool_error if the pool is closed.
+  /// An idle object from the depot or another thread; null: there is none, and the caller has the right to
+  /// create. Throws pool_error if the pool is closed.
   [[nodiscard]] pool_slot* take_elsewhere();
-  // The same, for a caller who also gives up on a stop token.
+  /// The same, for a caller who also gives up on a stop token.
   void expect_not_stopped(const acquire_request& request);
   void put_back(pool_slot& slot) noexcept final;
 
@@ -67,21 +67,21 @@ class per_thread_control : public object_pool_control, private cache_owner {
   std::size_t trim(std::size_t keep_idle) noexcept;
   time_point maintain(time_point time);
   void close() noexcept final;
-  // Hides that of the base: an orphan is no longer found by threads that end.
+  /// Hides that of the base: an orphan is no longer found by threads that end.
   void orphan() noexcept;
-  // Takes all idle objects, as a list through `link`; and puts them back.
+  /// Takes all idle objects, as a list through `link`; and puts them back.
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void put_all_back(pool_slot* first) noexcept;
 
   void crossed_threads() noexcept final {}
-  // For `take_cached`.
+  /// For `take_cached`.
   [[nodiscard]] duration::rep read_time() const noexcept;
 
  protected:
   ~per_thread_control();
 
  private:
-  // This thread's cache, or null.
+  /// This thread's cache, or null.
   [[nodiscard]] object_cache* find_cache() const noexcept {
     void* const cache = ticket_.at_hand();
     return static_cast<object_cache*>(cache != nullptr ? cache : ticket_.find());
@@ -109,7 +109,7 @@ class per_thread_control : public object_pool_control, private cache_owner {
   void make_room(object_cache& cache) noexcept CISTERN_REQUIRES(mutex_);
   void push_depot(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_slot* pop_depot() noexcept CISTERN_REQUIRES(mutex_);
-  // Takes out the idle objects for which `goes(slot)`, of all threads, as a list through `link`.
+  /// Takes out the idle objects for which `goes(slot)`, of all threads, as a list through `link`.
   template <class Condition>
   [[nodiscard]] pool_slot* take_if(Condition goes) noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_slot* claim_everything() noexcept CISTERN_REQUIRES(mutex_);

@@ -14,22 +14,22 @@ namespace cistern::detail {
 
 struct pool_slot;
 
-// What a lease needs of its pool: the pool's control block, which lives until the last lease is gone.
+/// What a lease needs of its pool: the pool's control block, which lives until the last lease is gone.
 class lease_home {
  public:
   virtual void give_back(pool_slot& slot) noexcept = 0;
   virtual void discard(pool_slot& slot) noexcept = 0;
-  // The object was moved out of the slot by `lease::detach`.
+  /// The object was moved out of the slot by `lease::detach`.
   virtual void detached(pool_slot& slot) noexcept = 0;
   [[nodiscard]] virtual time_point now() const noexcept = 0;
-  // A lease came to a thread other than the one that acquired it.
+  /// A lease came to a thread other than the one that acquired it.
   virtual void crossed_threads() noexcept = 0;
 
  protected:
   ~lease_home() = default;
 };
 
-// A number that no other thread of this process ever has; never 0.
+/// A number that no other thread of this process ever has; never 0.
 [[nodiscard]] std::uint64_t next_thread_number() noexcept;
 inline thread_local constinit std::uint64_t thread_number = 0;
 [[nodiscard]] inline std::uint64_t this_thread_number() noexcept {
@@ -39,15 +39,15 @@ inline thread_local constinit std::uint64_t thread_number = 0;
   return thread_number;
 }
 
-// Positive while leased: the time since the clock's epoch. Otherwise zero; or, for an idle object of a
-// per-thread pool, the number of its `trim` when it became idle, negative.
+/// Positive while leased: the time since the clock's epoch. Otherwise zero; or, for an idle object of a
+/// per-thread pool, the number of its `trim` when it became idle, negative.
 inline constexpr duration::rep not_leased = 0;
 
-// Written by whoever holds the slot exclusively (the lease, or the pool under its mutex), except for the
-// atomic members, which reports and failing pops read at any time; those reads need no order, only untorn
-// values.
+/// Written by whoever holds the slot exclusively (the lease, or the pool under its mutex), except for the
+/// atomic members, which reports and failing pops read at any time; those reads need no order, only untorn
+/// values.
 struct pool_slot {
-  // What every acquire and return touches comes first, in one cache line.
+  /// What every acquire and return touches comes first, in one cache line.
   std::atomic<std::uint32_t> next_index{0};  // link in an idle stack
   std::atomic<std::uint32_t> depth{0};       // idle objects from here down that stack
   std::uint32_t index = 0;                   // this slot's name in an idle stack
@@ -69,13 +69,13 @@ struct pool_slot {
   }
 };
 
-// A slot with room for a T. A cache line of its own, so that neighbours don't disturb each other.
+/// A slot with room for a T. A cache line of its own, so that neighbours don't disturb each other.
 template <class T>
 struct alignas(alignof(T) > 64 ? alignof(T) : 64) typed_slot : pool_slot {
   union {
     T object;
   };
-  // The object's life is managed by the pool: it is there exactly while the slot is idle or leased.
+  /// The object's life is managed by the pool: it is there exactly while the slot is idle or leased.
   typed_slot() noexcept {}  // NOLINT(modernize-use-equals-default): would be deleted, for T's sake
   ~typed_slot() {}          // NOLINT(modernize-use-equals-default)
 };

@@ -8,7 +8,7 @@
 
 namespace cistern::detail {
 
-// start + by, or the end of time.
+/// start + by, or the end of time.
 [[nodiscard]] inline time_point later(time_point start, duration by) noexcept {
   return by > duration::zero() && start > time_point::max() - by ? time_point::max() : start + by;
 }
@@ -17,7 +17,7 @@ namespace cistern::detail {
   return clock == &std::chrono::steady_clock::now;
 }
 
-// The system's steady clock, as precise as its tick (1 to 4 ms) where that is cheaper.
+/// The system's steady clock, as precise as its tick (1 to 4 ms) where that is cheaper.
 [[nodiscard]] inline time_point coarse_system_time() noexcept {
 #if defined(CLOCK_MONOTONIC_COARSE)
   timespec time{};

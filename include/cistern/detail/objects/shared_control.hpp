@@ -12,49 +12,49 @@
 
 namespace cistern::detail {
 
-// What a caller in need of an object gets: an object, or the right to create one (`slot` is null then).
+/// What a caller in need of an object gets: an object, or the right to create one (`slot` is null then).
 struct pool_grant {
   pool_slot* slot = nullptr;
 };
 
-// Two modes. Open: acquiring and giving back touch nothing but the idle objects, without a lock. Shut: the
-// idle objects are guarded by the mutex, together with everything else. Whoever takes the mutex shuts them
-// away; whoever releases it opens them again unless the pool must stay shut: it is closed, has waiters, or
-// has too many objects.
-//
-// No wake-up is lost: a caller queues under the mutex, so with the idle objects shut away, after it found
-// none there. A return either came before they were shut away, and then the caller found the object; or finds
-// them shut, and has to come by the mutex after the caller, whom it finds in the queue.
-//
-// Invariants, whenever the mutex is free:
-//   total == idle + creating + objects in users' hands (or on their way in or out)
-//   waiters => shut, nothing idle, and no room to create (unless the factory is failing and pausing)
+/// Two modes. Open: acquiring and giving back touch nothing but the idle objects, without a lock. Shut: the
+/// idle objects are guarded by the mutex, together with everything else. Whoever takes the mutex shuts them
+/// away; whoever releases it opens them again unless the pool must stay shut: it is closed, has waiters, or
+/// has too many objects.
+///
+/// No wake-up is lost: a caller queues under the mutex, so with the idle objects shut away, after it found
+/// none there. A return either came before they were shut away, and then the caller found the object; or
+/// finds them shut, and has to come by the mutex after the caller, whom it finds in the queue.
+///
+/// Invariants, whenever the mutex is free:
+///   total == idle + creating + objects in users' hands (or on their way in or out)
+///   waiters => shut, nothing idle, and no room to create (unless the factory is failing and pausing)
 class shared_control : public object_pool_control {
  public:
-  // Throws std::invalid_argument.
+  /// Throws std::invalid_argument.
   shared_control(const object_pool_options& options, std::pmr::memory_resource* resource,
                  slot_table::slot_type type, pool_clock clock);
 
-  // Fast path. Null: take the slow one.
+  /// Fast path. Null: take the slow one.
   [[nodiscard]] pool_slot* take_idle() noexcept { return idle_.try_take(); }
-  // Fast path. False: the slot is still the caller's; take the slow one.
+  /// Fast path. False: the slot is still the caller's; take the slow one.
   [[nodiscard]] bool return_idle(pool_slot& slot) noexcept {
     return idle_.try_keep(slot, [&]() noexcept { return of_this_generation(slot); });
   }
 
-  // Waits as `request` says. Throws pool_error.
+  /// Waits as `request` says. Throws pool_error.
   [[nodiscard]] pool_grant obtain(const acquire_request& request);
-  // Doesn't wait and doesn't throw: null if nothing is idle and there is no room, or the pool is closed.
+  /// Doesn't wait and doesn't throw: null if nothing is idle and there is no room, or the pool is closed.
   [[nodiscard]] std::optional<pool_grant> try_obtain() noexcept;
-  // The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
-  // create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
-  // closed.
+  /// The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
+  /// create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
+  /// closed.
   [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason,
                                                   bool insists) noexcept;
 
-  // Hands an object that nobody leases to the oldest waiter, or keeps it idle, or destroys it.
+  /// Hands an object that nobody leases to the oldest waiter, or keeps it idle, or destroys it.
   void put_back(pool_slot& slot) noexcept final;
-  // Puts back a grant that will not be used.
+  /// Puts back a grant that will not be used.
   void return_grant(pool_grant grant) noexcept;
 
   void resize(std::size_t max_size);
@@ -62,22 +62,22 @@ class shared_control : public object_pool_control {
   void invalidate_all() noexcept;
   time_point maintain(time_point time);
   void close() noexcept final;
-  // Takes all idle objects, as a list through `link`, the next to be given out first; and puts them back so.
+  /// Takes all idle objects, as a list through `link`, the next to be given out first; and puts them back so.
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void put_all_back(pool_slot* first) noexcept;
 
   // ---- for coroutines ----
 
-  // An idle object, if that is all it takes.
+  /// An idle object, if that is all it takes.
   [[nodiscard]] std::optional<pool_grant> grant_at_once(const acquire_request& request) noexcept;
-  // True: `one` is queued, and will be resumed; false: `grant` is set. Throws pool_error.
+  /// True: `one` is queued, and will be resumed; false: `grant` is set. Throws pool_error.
   [[nodiscard]] bool obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
                                      const acquire_request& request);
-  // Ends the wait of `one` if it is still queued.
+  /// Ends the wait of `one` if it is still queued.
   void cancel(waiter& one) noexcept;
-  // Takes `one` out of the queue, or puts back what it was granted, because its coroutine is destroyed.
+  /// Takes `one` out of the queue, or puts back what it was granted, because its coroutine is destroyed.
   void abandon(waiter& one) noexcept;
-  // Turns the outcome of a queued wait into a grant; throws pool_error.
+  /// Turns the outcome of a queued wait into a grant; throws pool_error.
   [[nodiscard]] pool_grant collect(waiter& one);
 
   void crossed_threads() noexcept final { crossed_threads_.store(true, std::memory_order_relaxed); }
@@ -111,7 +111,7 @@ class shared_control : public object_pool_control {
       CISTERN_REQUIRES(mutex_);
   void block(section& in, waiter& one) CISTERN_REQUIRES(mutex_);
   void block_until_stop(section& in, waiter& one, const std::stop_token& stop) CISTERN_REQUIRES(mutex_);
-  // The grant that `one` was given; throws pool_error if it got none.
+  /// The grant that `one` was given; throws pool_error if it got none.
   [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] bool deadlocked(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);

@@ -12,7 +12,7 @@
 
 namespace cistern::detail {
 
-// Blocks of 1, 2, 4, 8, ... slots of one type. `add_block` needs the pool's mutex; `operator[]` doesn't.
+/// Blocks of 1, 2, 4, 8, ... slots of one type. `add_block` needs the pool's mutex; `operator[]` doesn't.
 class slot_table {
  public:
   struct slot_type {
@@ -27,7 +27,7 @@ class slot_table {
   slot_table& operator=(const slot_table&) = delete;
   ~slot_table();
 
-  // The slot of `index`, which must exist. Indices begin at 1.
+  /// The slot of `index`, which must exist. Indices begin at 1.
   [[nodiscard]] pool_slot& operator[](std::uint32_t index) const noexcept {
     if (index == 0) {
       __builtin_unreachable();  // or compilers warn of what block -1 would be
@@ -39,10 +39,10 @@ class slot_table {
     return *reinterpret_cast<pool_slot*>(base + (index - (std::uint32_t{1} << block)) * type_.size_bytes);
   }
 
-  // How many slots there are; their indices are 1 to this.
+  /// How many slots there are; their indices are 1 to this.
   [[nodiscard]] std::uint32_t slots() const noexcept { return (std::uint32_t{1} << blocks_used_) - 1; }
 
-  // Makes one slot more than there are already. Throws what the resource throws, having changed nothing.
+  /// Makes one slot more than there are already. Throws what the resource throws, having changed nothing.
   void add_block();
 
  private:

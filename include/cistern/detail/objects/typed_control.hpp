@@ -15,7 +15,7 @@
 
 namespace cistern::detail {
 
-// A new control block, made and later destroyed with `resource`. Throws std::invalid_argument, pool_error.
+/// A new control block, made and later destroyed with `resource`. Throws std::invalid_argument, pool_error.
 template <class Control, class Lifecycle>
 [[nodiscard]] Control* make_control(const object_pool_options& options, Lifecycle lifecycle,
                                     std::pmr::memory_resource* resource, pool_clock clock) {
@@ -30,7 +30,7 @@ template <class Control, class Lifecycle>
   return control;
 }
 
-// `Untyped` is the control block that it completes.
+/// `Untyped` is the control block that it completes.
 template <class T, class Lifecycle, class Untyped>
 class typed_control : public Untyped {
  public:
@@ -57,7 +57,7 @@ class typed_control : public Untyped {
     return true;
   }
 
-  // Destroys the idle objects that `condemned` picks; returns how many.
+  /// Destroys the idle objects that `condemned` picks; returns how many.
   template <class Predicate>
   std::size_t evict_if(Predicate& condemned) {
     eviction all{*this, this->take_all_idle()};
@@ -88,7 +88,7 @@ class typed_control : public Untyped {
 
   ~typed_control() = default;
 
-  // Makes what was given back fit for the next user; false if it had to be destroyed instead.
+  /// Makes what was given back fit for the next user; false if it had to be destroyed instead.
   [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
     if (calls_.clean_up(slot)) [[likely]] {
       return true;
@@ -96,9 +96,9 @@ class typed_control : public Untyped {
     this->dispose(slot, destroy_reason::unclean);
     return false;
   }
-  // Whether `still_young` is to be asked about each object that comes back.
+  /// Whether `still_young` is to be asked about each object that comes back.
   [[nodiscard]] bool ages() const noexcept { return ages_; }
-  // Notes when the object came back; false if it was too old, and had to be destroyed.
+  /// Notes when the object came back; false if it was too old, and had to be destroyed.
   [[nodiscard]] bool still_young(pool_slot& slot) noexcept {
     slot.idle_since = this->coarse_now();
     if (slot.expires_at > slot.idle_since) {
@@ -108,7 +108,7 @@ class typed_control : public Untyped {
     return false;
   }
 
-  // Why an idle object can't be given out, kept in the slot; false if it can.
+  /// Why an idle object can't be given out, kept in the slot; false if it can.
   [[nodiscard]] bool reason_to_refuse(pool_slot& slot) noexcept {
     calls_.expect_clean(slot, "object_pool: an idle object was written to");
     if (lifetimes_ && has_expired(slot)) {
@@ -125,7 +125,7 @@ class typed_control : public Untyped {
     return false;
   }
 
-  // Hands the object out. `time`: see `pool_slot::acquired_at`.
+  /// Hands the object out. `time`: see `pool_slot::acquired_at`.
   lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
     slot.site.store(where);
     slot.acquired_at.store(time, std::memory_order_relaxed);
@@ -136,14 +136,14 @@ class typed_control : public Untyped {
   void destroy_object(pool_slot& slot) noexcept final { calls_.destroy(slot); }
 
  private:
-  // Not inlined: its frame would be paid for on the fast path of pools without lifetimes.
+  /// Not inlined: its frame would be paid for on the fast path of pools without lifetimes.
   [[nodiscard, gnu::noinline]] bool has_expired(pool_slot& slot) const noexcept {
     slot.reason = destroy_reason::expired;
     return slot.expires_at <= this->now();
   }
   void construct_object(pool_slot& slot) final { calls_.construct(slot); }
 
-  // Whatever happens, each object ends up on one side or the other.
+  /// Whatever happens, each object ends up on one side or the other.
   struct eviction {
     typed_control& control;
     pool_slot* rest;

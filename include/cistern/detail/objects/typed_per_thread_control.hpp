@@ -40,7 +40,7 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
     return this->lend(*slot, where, time);
   }
 
-  // An empty lease if the pool is closed.
+  /// An empty lease if the pool is closed.
   lease<T> try_acquire(const source_location& where) {
     try {
       return acquire(where);
@@ -52,7 +52,7 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
     }
   }
 
-  // There is never a need to wait, so the executor is not called.
+  /// There is never a need to wait, so the executor is not called.
   template <class Executor>
   [[nodiscard]] auto acquire_async(acquire_request request, const Executor&, const source_location& where) {
     return immediate_acquire<typed_per_thread_control, T>(*this, std::move(request), where);
@@ -75,15 +75,15 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
       this->put_back(slot);
     }
   }
-  // Not inlined, as the next one: its frame would be paid for by every return.
+  /// Not inlined, as the next one: its frame would be paid for by every return.
   [[gnu::noinline]] void keep_if_young(pool_slot& slot) noexcept {
     if (this->still_young(slot)) {
       keep(slot);
     }
   }
 
-  // `dead` is an unusable object that the caller drew, or null; so is `request` if it is that of the options.
-  // Returns a slot and not a lease, which would have to lie in memory.
+  /// `dead` is an unusable object that the caller drew, or null; so is `request` if it is that of the
+  /// options. Returns a slot and not a lease, which would have to lie in memory.
   [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* dead, const acquire_request* request) {
     acquire_request usual;
     if (request == nullptr) {

@@ -36,7 +36,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
     return lend(*slot, where);
   }
 
-  // An empty lease if nothing can be had without waiting. Throws what `create` throws, as pool_error.
+  /// An empty lease if nothing can be had without waiting. Throws what `create` throws, as pool_error.
   lease<T> try_acquire(const source_location& where) {
     pool_slot* slot = this->take_idle();
     if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
@@ -45,14 +45,14 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
     return slot != nullptr ? lend(*slot, where) : lease<T>{};
   }
 
-  // Something to `co_await`, for a lease.
+  /// Something to `co_await`, for a lease.
   template <class Executor>
   [[nodiscard]] auto acquire_async(acquire_request request, Executor executor, const source_location& where) {
     return acquire_awaiter<typed_shared_control, T, Executor>(*this, std::move(request), std::move(executor),
                                                               where);
   }
-  // Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is
-  // replaced by a new one, even while the factory should be left in peace.
+  /// Makes a lease of what a coroutine was granted, which can't wait once more: an object found dead is
+  /// replaced by a new one, even while the factory should be left in peace.
   lease<T> redeem_without_waiting(pool_grant grant, const acquire_request& request,
                                   const source_location& where) {
     constexpr std::uint64_t no_thread = 0;
@@ -94,7 +94,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
       this->put_back(slot);
     }
   }
-  // Not inlined, as the slow ways below: their frames would be paid for on the fast path.
+  /// Not inlined, as the slow ways below: their frames would be paid for on the fast path.
   [[gnu::noinline]] void keep_if_young(pool_slot& slot) noexcept {
     if (this->still_young(slot)) {
       keep(slot);
@@ -114,8 +114,8 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
     return this->replace(slot, slot.reason, insists);
   }
 
-  // `dead` is an unusable object that the caller drew, or null. These return a slot and not a lease, which
-  // would have to lie in memory.
+  /// `dead` is an unusable object that the caller drew, or null. These return a slot and not a lease, which
+  /// would have to lie in memory.
   [[gnu::noinline]] pool_slot* obtain_as_usual(pool_slot* dead) {
     acquire_request request;
     request.deadline = this->deadline_after(this->options().acquire_timeout);
@@ -140,7 +140,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
     }
   }
 
-  // Null if that is impossible.
+  /// Null if that is impossible.
   [[gnu::noinline]] pool_slot* obtain_without_waiting(pool_slot* dead) {
     for (;;) {
       const auto grant = dead != nullptr ? replace_dead(*dead) : this->try_obtain();

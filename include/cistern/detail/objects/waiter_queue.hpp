@@ -20,8 +20,8 @@ enum class wait_outcome : unsigned char {
   closed,
 };
 
-// One waiter. It lies where its owner waits: on the stack of a thread, or in the frame of a coroutine. All of
-// it is guarded by the pool's mutex until the outcome is set; from then on it belongs to the owner.
+/// One waiter. It lies where its owner waits: on the stack of a thread, or in the frame of a coroutine. All
+/// of it is guarded by the pool's mutex until the outcome is set; from then on it belongs to the owner.
 struct waiter {
   time_point deadline = time_point::max();
   bool queued = false;       // since it was queued, until its owner has collected the outcome
@@ -36,8 +36,8 @@ struct waiter {
   waiter* next = nullptr;
 };
 
-// A doubly linked list through the waiters. Guarded by the pool's mutex. All operations are O(1) except the
-// two searches.
+/// A doubly linked list through the waiters. Guarded by the pool's mutex. All operations are O(1) except the
+/// two searches.
 class waiter_queue {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
@@ -47,9 +47,9 @@ class waiter_queue {
   void push_back(waiter& one) noexcept;
   void unlink(waiter& one) noexcept;
 
-  // The oldest waiter that is a blocked thread (and so can keep an eye on the clock), or null.
+  /// The oldest waiter that is a blocked thread (and so can keep an eye on the clock), or null.
   [[nodiscard]] waiter* first_thread() const noexcept;
-  // Whether `thread` waits here with nothing but an object to end its wait.
+  /// Whether `thread` waits here with nothing but an object to end its wait.
   [[nodiscard]] bool waits_endlessly(std::uint64_t thread) const noexcept;
 
  private:
@@ -58,8 +58,8 @@ class waiter_queue {
   std::size_t size_ = 0;
 };
 
-// Coroutines whose wait is over, collected under the mutex and resumed after it. Resuming is flattened: a
-// coroutine that gives an object back while it is being resumed queues the next one instead of nesting it.
+/// Coroutines whose wait is over, collected under the mutex and resumed after it. Resuming is flattened: a
+/// coroutine that gives an object back while it is being resumed queues the next one instead of nesting it.
 class resume_list {
  public:
   resume_list() noexcept = default;
@@ -67,7 +67,7 @@ class resume_list {
   resume_list& operator=(const resume_list&) = delete;
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   void push_back(waiter& one) noexcept;
-  // Resumes all in order; or, called from inside a resumed coroutine, hands them to the call further out.
+  /// Resumes all in order; or, called from inside a resumed coroutine, hands them to the call further out.
   void resume_all() noexcept;
 
  private:
