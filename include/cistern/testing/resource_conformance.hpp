@@ -42,11 +42,13 @@ struct conformance_subject {
 /// The checks, as functions that throw `conformance_error`. `Subject` says how to make the resource:
 ///
 ///     struct my_pool_subject : cistern::testing::conformance_subject {
-///       static auto make(std::pmr::memory_resource* upstream) { return std::make_unique<my_pool>(upstream);
+///       static auto make(std::pmr::memory_resource* upstream) {
+///         return std::make_unique<my_pool>(upstream);
 ///       }
 ///     };
-///     const auto failures = cistern::testing::conformance_failures<my_pool_subject>();  // Empty when all is
-///     well.
+///     const auto failures = cistern::testing::conformance_failures<my_pool_subject>();
+///
+/// `failures` is empty when all is well.
 ///
 /// `make` returns a smart pointer to a new resource over `upstream`. The checks of `release()` are there when
 /// the resource has one. Every check runs over a `checking_resource` and ends with the resource destroyed and
