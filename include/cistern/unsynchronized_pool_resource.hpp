@@ -119,16 +119,14 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
   void* allocate_from(unsigned index, std::size_t bytes, std::size_t alignment) {
-    if (detail::bucket& b = buckets_[index]; b.head != nullptr) [[likely]] {
-      return b.pop();
+    if (detail::hot_list& list = buckets_[index]; list.head != nullptr) [[likely]] {
+      return list.pop();
     }
     return allocate_slow(bytes, alignment);
   }
 
   void deallocate_to(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (detail::bucket& b = buckets_[index]; b.depth() < b.limit) [[likely]] {
-      b.push(block, detail::class_block_bytes(index));
-    } else {
+    if (!buckets_[index].try_push(block, detail::class_block_bytes(index))) [[unlikely]] {
       deallocate_slow(block, bytes, alignment);
     }
   }

@@ -32,8 +32,8 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
   void* block = nullptr;
   if (last < small_limit_bytes) [[likely]] {
     block = allocate_from(small_class_of(last), bytes, alignment);
-  } else if (last < largest_block_bytes && alignment <= page_bytes) {
-    block = allocate_from(large_class_of(last), bytes, alignment);
+  } else if (last < medium_limit_bytes && alignment <= page_bytes) {
+    block = allocate_from(medium_class_of(last), bytes, alignment);
   } else {
     block = allocate_slow(bytes, alignment);
   }
@@ -46,8 +46,8 @@ void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes,
   const std::size_t last = last_byte(bytes, alignment);
   if (last < small_limit_bytes) [[likely]] {
     deallocate_to(small_class_of(last), block, bytes, alignment);
-  } else if (last < largest_block_bytes && alignment <= page_bytes) {
-    deallocate_to(large_class_of(last), block, bytes, alignment);
+  } else if (last < medium_limit_bytes && alignment <= page_bytes) {
+    deallocate_to(medium_class_of(last), block, bytes, alignment);
   } else {
     deallocate_slow(block, bytes, alignment);
   }

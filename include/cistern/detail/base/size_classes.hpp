@@ -99,11 +99,14 @@ inline constexpr auto class_table = [] {
   return class_table<small_limit_bytes, fine_step_bytes>[last / fine_step_bytes];
 }
 
+/// The class of a request with `last` from `small_limit_bytes` to below `medium_limit_bytes`.
+[[nodiscard]] constexpr unsigned medium_class_of(std::size_t last) noexcept {
+  return class_table<medium_limit_bytes, medium_step_bytes>[last / medium_step_bytes];
+}
+
 /// The class of a request with `last` from `small_limit_bytes` to below `largest_block_bytes`.
 [[nodiscard]] constexpr unsigned large_class_of(std::size_t last) noexcept {
-  return last < medium_limit_bytes
-             ? class_table<medium_limit_bytes, medium_step_bytes>[last / medium_step_bytes]
-             : computed_class_of(last);
+  return last < medium_limit_bytes ? medium_class_of(last) : computed_class_of(last);
 }
 
 /// The class of a request with `last` below `largest_block_bytes`.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/free_list.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
@@ -35,8 +36,6 @@ struct bucket_shape {
 inline constexpr std::size_t largest_chunked_block_bytes = std::size_t{32} << 10;
 inline constexpr std::size_t smallest_chunk_bytes = page_bytes;
 inline constexpr std::size_t largest_chunk_bytes = std::size_t{1} << 20;
-/// No chunk has more blocks than this; `trim` relies on it for its bitmap.
-inline constexpr std::size_t most_blocks_per_chunk = 65536;
 
 /// Buckets with less carved than this aren't rewound.
 inline constexpr std::size_t smallest_rewound_bytes = std::size_t{256} << 10;

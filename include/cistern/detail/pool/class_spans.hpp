@@ -1,0 +1,67 @@
+// class_spans: the spans of one size class, and which of their blocks are out.
+#pragma once
+
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/magazine.hpp>
+#include <cistern/detail/pool/span.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+/// What `pool_options::max_blocks_per_chunk` is where nobody asked for less.
+inline constexpr std::size_t most_blocks_per_chunk = 65536;
+/// Blocks up to this are cut from spans; a larger one is a span itself.
+inline constexpr std::size_t largest_cut_block_bytes = std::size_t{32} << 10;
+inline constexpr unsigned cut_class_count = computed_class_of(largest_cut_block_bytes - 1) + 1;
+
+/// The fewest pages that blocks of a class fill but for an eighth.
+[[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {
+  std::size_t bytes = (block_bytes + page_bytes - 1) & ~(page_bytes - 1);
+  while (bytes % block_bytes > bytes / 8) {
+    bytes += page_bytes;
+  }
+  return static_cast<std::uint32_t>(bytes / page_bytes);
+}
+
+/// Knows nothing of where runs come from. Not thread-safe. A block that is out is in use, or free in a list
+/// of whoever took it.
+///
+/// Invariant: every span of this class is in `open_` while it has a block left, else in `full_`.
+class class_spans {
+ public:
+  [[nodiscard]] bool has_block() const noexcept { return !open_.empty(); }
+  /// Up to `most` blocks of one span, in order of address where they are new. There must be one. O(most).
+  [[nodiscard]] magazine take(std::size_t block_bytes, std::size_t most) noexcept;
+  /// Puts a block back. True: `home` is one of this class no more, as none of its blocks is out. O(1).
+  [[nodiscard]] bool put(free_block* block, span* home) noexcept;
+
+  /// The fewest pages that a span of a class may have.
+  [[nodiscard]] static std::uint32_t least_span_pages(unsigned index) noexcept;
+  /// How many pages the next span should have: the more blocks are out, the more. O(1).
+  [[nodiscard]] std::uint32_t next_span_pages(unsigned index) const noexcept;
+  /// A new run is a span of this class, of at most `most_blocks`.
+  void add(span* run, unsigned index, std::size_t most_blocks) noexcept;
+  /// Moves all spans over to the front of `list`. O(1).
+  void leave_to(span_list& list) noexcept;
+
+  /// All memory of these spans.
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::size_t out_blocks() const noexcept { return out_; }
+  /// Blocks of these spans that were ever out.
+  [[nodiscard]] std::size_t carved_blocks() const noexcept { return carved_; }
+
+  /// Aborts with a message when an invariant doesn't hold. O(blocks here).
+  void check_invariants(unsigned index) const noexcept;
+
+ private:
+  span_list open_;
+  span_list full_;
+  std::size_t out_ = 0;
+  std::size_t carved_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace cistern::detail

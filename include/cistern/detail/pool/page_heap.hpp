@@ -1,0 +1,100 @@
+// page_heap: the memory of a pool, in runs of pages: one size serves another.
+#pragma once
+
+#include <cistern/detail/pool/region_tree.hpp>
+#include <cistern/detail/pool/span.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+/// Regions from upstream, each twice as large as the one before up to 4 MiB, cut into runs of pages. A run is
+/// taken from the shortest free one that is long enough, and joined with its free neighbours when it comes
+/// back. Not thread-safe.
+///
+/// Invariants (see `check_invariants`):
+///     every page is in one run; free runs are in the bin of their length, and never lie side by side
+///     held_bytes()         == sum of the regions' sizes, records included
+///     idle_regions_bytes() == pages of the regions that have no run in use, which are in order of age
+class page_heap {
+ public:
+  /// `account` must outlive the heap.
+  explicit page_heap(upstream_account& account) noexcept : account_(account) {}
+  page_heap(const page_heap&) = delete;
+  page_heap& operator=(const page_heap&) = delete;
+  /// Calls `release`.
+  ~page_heap() { release(); }
+
+  /// A run of just so many pages, at least one, or null where there is none that long. O(1).
+  [[nodiscard]] span* try_take(std::uint32_t pages) noexcept;
+  /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
+  /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
+  /// `max_bytes`; passes on what upstream throws. O(regions) at worst, but for upstream.
+  [[nodiscard]] bool grow(std::uint32_t pages);
+  /// A run of its own for `bytes` at a multiple of `alignment`, where pages can't be had: it takes no more
+  /// of upstream than that and a record, and goes back there when it is given. As `grow`.
+  [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment);
+
+  /// Takes a run back. `now`: a time that never goes backwards. Returns the bytes that went back to upstream:
+  /// 0, but for a run of `try_take_alone`. O(1).
+  std::size_t give(span* run, std::uint64_t now) noexcept;
+
+  /// The run that `block` lies in, which must be the beginning of a block in use. O(log(regions)).
+  [[nodiscard]] span* span_of(const void* block) const noexcept {
+    return regions_.find(block)->run_of(block);
+  }
+  /// The run in use that `address` lies in, or null. O(pages of a region).
+  [[nodiscard]] span* find(const void* address) const noexcept;
+
+  /// Gives back the region that has been idle for longest. Returns its pages' bytes; 0: none is idle.
+  std::size_t give_back_oldest() noexcept;
+  /// Gives back every region, whatever is in use. O(regions).
+  void release() noexcept;
+
+  /// When the region that has been idle for longest became so; the end of time where there is none.
+  [[nodiscard]] std::uint64_t oldest_idle_since() const noexcept {
+    return oldest_idle_ != nullptr ? oldest_idle_->idle_since : UINT64_MAX;
+  }
+  [[nodiscard]] std::size_t idle_regions_bytes() const noexcept { return idle_regions_bytes_; }
+  /// Bytes of free runs, those of idle regions included.
+  [[nodiscard]] std::size_t free_bytes() const noexcept { return free_bytes_; }
+  /// All memory of runs, in use or free.
+  [[nodiscard]] std::size_t pages_bytes() const noexcept { return pages_bytes_; }
+  /// All memory from upstream.
+  [[nodiscard]] std::size_t held_bytes() const noexcept { return pages_bytes_ + overhead_bytes(); }
+  /// Records.
+  [[nodiscard]] std::size_t overhead_bytes() const noexcept { return overhead_bytes_; }
+  void check_invariants() const noexcept;
+
+ private:
+  // A bin for each length up to 16 pages, then four for each doubling, to 2^22 pages.
+  static constexpr std::uint32_t exact_bins = 16;
+  static constexpr unsigned bin_count = exact_bins + 4 * 18 + 1;
+  [[nodiscard]] static unsigned bin_of(std::uint32_t pages) noexcept;
+
+  [[nodiscard]] span* find_free(std::uint32_t pages) const noexcept;
+  void link(span* run) noexcept;
+  void unlink(span* run) noexcept;
+  static void mark(span* run) noexcept;
+  [[nodiscard]] std::uint32_t usual_pages() const noexcept;
+  [[nodiscard]] region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
+  void link_idle(region* idle) noexcept;
+  void unlink_idle(region* used) noexcept;
+  void give_back(region* gone) noexcept;
+
+  upstream_account& account_;
+  region_tree regions_;
+  std::size_t idle_regions_bytes_ = 0;
+  std::size_t free_bytes_ = 0;
+  std::size_t pages_bytes_ = 0;
+  std::size_t overhead_bytes_ = 0;
+  region* oldest_idle_ = nullptr;
+  region* newest_idle_ = nullptr;
+  std::array<std::uint64_t, (bin_count + 63) / 64> filled_bins_{};
+  std::array<span_list, bin_count> bins_{};
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,51 @@
+// region_tree: the regions of a page heap by address, to find the one that holds a block.
+#pragma once
+
+#include <cistern/detail/pool/span.hpp>
+
+#include <cstddef>
+#include <functional>
+
+namespace cistern::detail {
+
+/// A treap through the regions themselves: it takes no memory, so it can't fail. After C. Aragon and R.
+/// Seidel, "Randomized Search Trees", 1989, with a hash of the address for chance. Not thread-safe.
+class region_tree {
+ public:
+  /// O(log(regions)), as the others.
+  void insert(region* added) noexcept;
+  void remove(region* removed) noexcept;
+
+  /// The region that holds `address`, or null. O(1) where it is the same as the last time.
+  [[nodiscard]] region* find(const void* address) const noexcept {
+    if (last_ == nullptr || !last_->holds(address)) [[unlikely]] {
+      last_ = find_from_root(address);
+    }
+    return last_;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
+  /// One of them, where there is any.
+  [[nodiscard]] region* any() const noexcept { return root_; }
+  /// Calls `visit(const region&)` for each, in order of address. Depth of the recursion: O(log(regions)).
+  template <class F>
+  void for_each(F visit) const {
+    for_each_below(root_, visit);
+  }
+
+ private:
+  [[nodiscard]] region* find_from_root(const void* address) const noexcept;
+  template <class F>
+  static void for_each_below(const region* root, F& visit) {
+    if (root != nullptr) {
+      for_each_below(root->left, visit);
+      visit(*root);
+      for_each_below(root->right, visit);
+    }
+  }
+
+  region* root_ = nullptr;
+  mutable region* last_ = nullptr;  ///< What was found last.
+};
+
+}  // namespace cistern::detail

@@ -1,0 +1,145 @@
+#include <cistern/detail/pool/class_spans.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+namespace cistern::detail {
+namespace {
+
+constexpr auto least_pages = [] {
+  std::array<std::uint8_t, cut_class_count> pages{};
+  for (unsigned index = 0; index < cut_class_count; ++index) {
+    pages[index] = static_cast<std::uint8_t>(fitting_pages(class_block_bytes(index)));
+  }
+  return pages;
+}();
+
+// A block that lives on holds its span. So spans of small blocks stay small, of which a survivor in a
+// thousand would hold most; those of large blocks have room for eight.
+constexpr std::size_t most_span_bytes(std::size_t block_bytes) noexcept {
+  return block_bytes <= 512 ? 4 * page_bytes : std::max(16 * page_bytes, 8 * block_bytes);
+}
+
+[[noreturn]] void broken(const char* what, std::size_t block_bytes) noexcept {
+  std::fprintf(stderr, "cistern: spans of blocks of %zu bytes: %s\n", block_bytes, what);
+  std::abort();
+}
+
+}  // namespace
+
+std::uint32_t class_spans::least_span_pages(unsigned index) noexcept {
+  return least_pages[index];
+}
+
+std::uint32_t class_spans::next_span_pages(unsigned index) const noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t least_bytes = least_pages[index] * page_bytes;
+  const std::size_t wanted_bytes =
+      std::clamp(out_ * block_bytes / 8, least_bytes, std::max(least_bytes, most_span_bytes(block_bytes)));
+  return least_pages[index] * static_cast<std::uint32_t>(wanted_bytes / least_bytes);
+}
+
+void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexcept {
+  run->use = span_use::blocks;
+  run->index = static_cast<std::uint8_t>(index);
+  run->free = nullptr;
+  run->carved = 0;
+  run->out = 0;
+  run->capacity = static_cast<std::uint32_t>(std::min(run->bytes() / class_block_bytes(index), most_blocks));
+  open_.push(run);
+  bytes_ += run->bytes();
+  if (!run->home->is_one_run) {
+    for (std::uint32_t page = 1; page < run->pages; ++page) {
+      run[page].back = page;  // blocks are found from any of its pages
+    }
+  }
+}
+
+magazine class_spans::take(std::size_t block_bytes, std::size_t most) noexcept {
+  span* const from = open_.head();
+  magazine taken;
+  free_block* last = nullptr;
+  const auto append = [&](free_block* block) {
+    (last != nullptr ? last->next(block) : static_cast<void>(taken.head = block));
+    last = block;
+    ++taken.blocks;
+  };
+  while (taken.blocks < most && from->free != nullptr) {
+    free_block* const block = from->free;
+    from->free = block->next();
+    append(block);
+  }
+  std::byte* const base = from->base();
+  const std::uint32_t carved_before = from->carved;
+  while (taken.blocks < most && from->carved < from->capacity) {
+    append(reinterpret_cast<free_block*>(base + from->carved * block_bytes));
+    ++from->carved;
+  }
+  last->next(nullptr);
+  carved_ += from->carved - carved_before;
+  from->out += static_cast<std::uint32_t>(taken.blocks);
+  out_ += taken.blocks;
+  if (from->is_full()) {
+    open_.remove(from);
+    full_.push(from);
+  }
+  return taken;
+}
+
+bool class_spans::put(free_block* block, span* home) noexcept {
+  if (home->is_full()) {
+    full_.remove(home);
+    open_.push(home);
+  }
+  block->next(home->free);
+  home->free = block;
+  --out_;
+  if (--home->out != 0) {
+    return false;
+  }
+  open_.remove(home);
+  carved_ -= home->carved;
+  bytes_ -= home->bytes();
+  return true;
+}
+
+void class_spans::leave_to(span_list& list) noexcept {
+  list.take_all(open_);
+  list.take_all(full_);
+  out_ = 0;
+  carved_ = 0;
+  bytes_ = 0;
+}
+
+void class_spans::check_invariants(unsigned index) const noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  std::size_t out = 0;
+  std::size_t carved = 0;
+  std::size_t bytes = 0;
+  for (const span_list* list : {&open_, &full_}) {
+    for (const span* each = list->head(); each != nullptr; each = list->after(each)) {
+      if (each->use != span_use::blocks || each->index != index) {
+        broken("a span is used for something else", block_bytes);
+      }
+      if (each->is_full() != (list == &full_) || (each->out == 0)) {
+        broken("a span is in the wrong list", block_bytes);
+      }
+      std::size_t free = 0;
+      for (const free_block* block = each->free; block != nullptr; block = block->next()) {
+        ++free;
+      }
+      if (each->out + free != each->carved || each->carved > each->capacity) {
+        broken("a span's counts don't agree with its blocks", block_bytes);
+      }
+      out += each->out;
+      carved += each->carved;
+      bytes += each->bytes();
+    }
+  }
+  if (out != out_ || carved != carved_ || bytes != bytes_) {
+    broken("sums differ from what the spans say", block_bytes);
+  }
+}
+
+}  // namespace cistern::detail

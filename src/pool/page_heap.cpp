@@ -1,0 +1,337 @@
+#include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/pool/page_heap.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+namespace cistern::detail {
+namespace {
+
+constexpr std::uint32_t first_region_pages = 2;
+constexpr std::uint32_t usual_region_pages = 16;
+constexpr std::uint32_t largest_usual_region_pages = 1024;
+
+[[noreturn]] void broken(const char* what) noexcept {
+  std::fprintf(stderr, "cistern: page heap: %s\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+unsigned page_heap::bin_of(std::uint32_t pages) noexcept {
+  if (pages <= exact_bins) {
+    return pages - 1;
+  }
+  const auto width = static_cast<unsigned>(std::bit_width(pages));
+  const unsigned quarter = (pages >> (width - 3)) & 3U;
+  return std::min(exact_bins + (width - 5) * 4 + quarter, bin_count - 1);
+}
+
+void page_heap::link(span* run) noexcept {
+  const unsigned bin = bin_of(run->pages);
+  bins_[bin].push(run);
+  filled_bins_[bin / 64] |= std::uint64_t{1} << (bin % 64);
+  free_bytes_ += run->bytes();
+}
+
+void page_heap::unlink(span* run) noexcept {
+  const unsigned bin = bin_of(run->pages);
+  bins_[bin].remove(run);
+  if (bins_[bin].empty()) {
+    filled_bins_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
+  }
+  free_bytes_ -= run->bytes();
+}
+
+// The neighbours of a run look at its first and its last page only.
+void page_heap::mark(span* run) noexcept {
+  run->back = 0;
+  span* const last = run + run->pages - 1;
+  last->back = run->pages - 1;
+  last->home = run->home;
+}
+
+// A bin has runs of several lengths from 17 pages up. A few are looked at; one of the next bin is always long
+// enough.
+span* page_heap::find_free(std::uint32_t pages) const noexcept {
+  constexpr int most_looks = 8;
+  const unsigned own_bin = bin_of(pages);
+  int looks = 0;
+  for (span* run = bins_[own_bin].head(); run != nullptr && looks < most_looks; ++looks) {
+    if (run->pages >= pages) {
+      return run;
+    }
+    run = bins_[own_bin].after(run);
+  }
+  const unsigned above = own_bin + 1;
+  for (unsigned word = above / 64; word < filled_bins_.size(); ++word) {
+    std::uint64_t filled = filled_bins_[word];
+    if (word == above / 64) {
+      filled &= ~std::uint64_t{0} << (above % 64);
+    }
+    if (filled != 0) {
+      return bins_[word * 64 + static_cast<unsigned>(std::countr_zero(filled))].head();
+    }
+  }
+  return nullptr;
+}
+
+span* page_heap::try_take(std::uint32_t pages) noexcept {
+  span* const run = find_free(pages);
+  if (run == nullptr) {
+    return nullptr;
+  }
+  region* const home = run->home;
+  if (home->is_idle()) {
+    unlink_idle(home);
+  }
+  unlink(run);
+  if (run->pages > pages) {
+    span* const rest = run + pages;
+    rest->home = home;
+    rest->pages = run->pages - pages;
+    rest->use = span_use::free;
+    run->pages = pages;
+    mark(rest);
+    link(rest);
+  }
+  home->free_pages -= pages;
+  run->use = span_use::single;
+  mark(run);
+  return run;
+}
+
+std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
+  region* const home = run->home;
+  if (home->is_one_run) {
+    const std::size_t bytes = home->bytes;
+    give_back(home);
+    return bytes;
+  }
+  home->free_pages += run->pages;
+  span* const spans = home->spans();
+  if (run != spans) {
+    span* const before = run - 1 - (run - 1)->back;
+    if (before->use == span_use::free) {
+      unlink(before);
+      before->pages += run->pages;
+      run = before;
+    }
+  }
+  span* const after = run + run->pages;
+  if (after != spans + home->pages() && after->use == span_use::free) {
+    unlink(after);
+    run->pages += after->pages;
+  }
+  run->use = span_use::free;
+  mark(run);
+  link(run);
+  if (home->is_idle()) {
+    home->idle_since = now;
+    link_idle(home);
+  }
+  return 0;
+}
+
+void page_heap::link_idle(region* idle) noexcept {
+  idle->newer = nullptr;
+  idle->older = newest_idle_;
+  (newest_idle_ != nullptr ? newest_idle_->newer : oldest_idle_) = idle;
+  newest_idle_ = idle;
+  idle_regions_bytes_ += idle->bytes;
+}
+
+void page_heap::unlink_idle(region* used) noexcept {
+  (used->older != nullptr ? used->older->newer : oldest_idle_) = used->newer;
+  (used->newer != nullptr ? used->newer->older : newest_idle_) = used->older;
+  idle_regions_bytes_ -= used->bytes;
+}
+
+// Small heaps stay small, and large ones make few calls: a quarter of what there is, in the end.
+std::uint32_t page_heap::usual_pages() const noexcept {
+  const auto held = static_cast<std::uint32_t>(std::min<std::size_t>(pages_bytes_ / page_bytes, UINT32_MAX));
+  if (held < usual_region_pages) {
+    return std::max(held, first_region_pages);
+  }
+  return std::clamp(std::bit_floor(held / 4), usual_region_pages, largest_usual_region_pages);
+}
+
+region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run) {
+  region record{.base = nullptr,
+                .bytes = bytes,
+                .left = nullptr,
+                .right = nullptr,
+                .older = nullptr,
+                .newer = nullptr,
+                .idle_since = 0,
+                .free_pages = 0,
+                .alignment = static_cast<std::uint16_t>(alignment),
+                .is_one_run = is_one_run};
+  const std::size_t upstream_bytes = bytes + record.records_bytes();
+  if (upstream_bytes > account_.available_bytes()) {
+    return nullptr;
+  }
+  record.base = static_cast<std::byte*>(account_.try_allocate(upstream_bytes, alignment));
+  if (record.base == nullptr) {
+    return nullptr;
+  }
+  auto* const added = new (record.base + bytes) region(record);
+  asan_poison(added->base, bytes);
+  regions_.insert(added);
+  pages_bytes_ += bytes;
+  overhead_bytes_ += added->records_bytes();
+  span* const run = added->spans();
+  run->home = added;
+  run->pages = added->pages();
+  run->back = 0;
+  return added;
+}
+
+bool page_heap::grow(std::uint32_t pages) {
+  std::uint32_t wanted = std::max(pages, usual_pages());
+  region* added = nullptr;
+  while (added == nullptr) {
+    try {
+      added = try_add_region(std::size_t{wanted} * page_bytes, page_bytes, false);
+    } catch (const std::bad_alloc&) {
+      if (wanted == pages) {
+        throw;
+      }
+    }
+    if (added == nullptr) {
+      if (wanted == pages) {
+        return false;
+      }
+      wanted = std::max(pages, wanted / 2);
+    }
+  }
+  span* const run = added->spans();
+  run->use = span_use::free;
+  mark(run);
+  link(run);
+  added->free_pages = wanted;
+  link_idle(added);
+  return true;
+}
+
+span* page_heap::try_take_alone(std::size_t bytes, std::size_t alignment) {
+  constexpr std::size_t least_alignment = alignof(region);
+  const std::size_t whole_bytes = (bytes + (least_alignment - 1)) & ~(least_alignment - 1);
+  region* const added = try_add_region(whole_bytes, std::max(alignment, least_alignment), true);
+  if (added == nullptr) {
+    return nullptr;
+  }
+  added->spans()->use = span_use::single;
+  return added->spans();
+}
+
+// The records lie inside the memory that is given back: they must not be touched afterwards.
+void page_heap::give_back(region* gone) noexcept {
+  regions_.remove(gone);
+  pages_bytes_ -= gone->bytes;
+  overhead_bytes_ -= gone->records_bytes();
+  std::byte* const base = gone->base;
+  const std::size_t bytes = gone->bytes + gone->records_bytes();
+  const std::size_t alignment = gone->alignment;
+  asan_unpoison(base, bytes);
+  account_.deallocate(base, bytes, alignment);
+}
+
+std::size_t page_heap::give_back_oldest() noexcept {
+  region* const gone = oldest_idle_;
+  if (gone == nullptr) {
+    return 0;
+  }
+  const std::size_t bytes = gone->bytes + gone->records_bytes();
+  unlink_idle(gone);
+  unlink(gone->spans());
+  give_back(gone);
+  return bytes;
+}
+
+void page_heap::release() noexcept {
+  while (!regions_.empty()) {
+    give_back(regions_.any());
+  }
+  bins_ = {};
+  filled_bins_ = {};
+  oldest_idle_ = newest_idle_ = nullptr;
+  idle_regions_bytes_ = free_bytes_ = 0;
+}
+
+span* page_heap::find(const void* address) const noexcept {
+  region* const home = regions_.find(address);
+  if (home == nullptr) {
+    return nullptr;
+  }
+  span* run = home->spans();
+  if (!home->is_one_run) {
+    const std::size_t page =
+        static_cast<std::size_t>(static_cast<const std::byte*>(address) - home->base) / page_bytes;
+    const span* const at = home->spans() + page;
+    while (run + run->pages <= at) {
+      run += run->pages;
+    }
+  }
+  return run->use != span_use::free ? run : nullptr;
+}
+
+void page_heap::check_invariants() const noexcept {
+  std::size_t free_bytes = 0;
+  std::size_t bytes = 0;
+  std::size_t idle_bytes = 0;
+  std::size_t overhead_bytes = 0;
+  regions_.for_each([&](const region& each) {
+    const region* const home = &each;
+    bytes += home->bytes;
+    overhead_bytes += home->records_bytes();
+    if (reinterpret_cast<const std::byte*>(home) != home->base + home->bytes) {
+      broken("a region's record is not behind its pages");
+    }
+    if (home->is_one_run) {
+      return;
+    }
+    std::size_t free_pages = 0;
+    bool free_before = false;
+    const span* const end = home->spans() + home->pages();
+    for (const span* run = home->spans(); run != end; run += run->pages) {
+      const span* const last = run + run->pages - 1;
+      if (run->home != home || run->back != 0 || run->pages == 0 || last >= end ||
+          last->back != run->pages - 1) {
+        broken("a run's records don't agree");
+      }
+      const bool is_free = run->use == span_use::free;
+      if (is_free && free_before) {
+        broken("two free runs lie side by side");
+      }
+      free_pages += is_free ? run->pages : 0;
+      free_before = is_free;
+    }
+    if (free_pages != home->free_pages) {
+      broken("a region's free pages are miscounted");
+    }
+    free_bytes += free_pages * page_bytes;
+    idle_bytes += home->is_idle() ? home->bytes : 0;
+  });
+  std::size_t binned_bytes = 0;
+  for (unsigned bin = 0; bin < bin_count; ++bin) {
+    if (bins_[bin].empty() == ((filled_bins_[bin / 64] >> (bin % 64) & 1U) != 0)) {
+      broken("the set of filled bins is wrong");
+    }
+    for (const span* run = bins_[bin].head(); run != nullptr; run = bins_[bin].after(run)) {
+      binned_bytes += run->bytes();
+      if (run->use != span_use::free || bin_of(run->pages) != bin) {
+        broken("a run is in the wrong bin");
+      }
+    }
+  }
+  if (binned_bytes != free_bytes || free_bytes != free_bytes_ || bytes != pages_bytes_ ||
+      idle_bytes != idle_regions_bytes_ || overhead_bytes != overhead_bytes_) {
+    broken("sums differ from what the regions say");
+  }
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,82 @@
+#include <cistern/detail/pool/region_tree.hpp>
+
+#include <cstdint>
+#include <functional>
+
+namespace cistern::detail {
+namespace {
+
+// Regions lie at regular distances: the product spreads them, the shift brings its best bits down.
+std::uint64_t priority(const region* of) noexcept {
+  const std::uint64_t mixed = reinterpret_cast<std::uintptr_t>(of->base) * 0x9e3779b97f4a7c15U;
+  return mixed ^ (mixed >> 32);
+}
+
+bool lies_before(const region* one, const void* address) noexcept {
+  return std::less<const void*>{}(one->base, address);
+}
+
+}  // namespace
+
+void region_tree::insert(region* added) noexcept {
+  region** link = &root_;
+  while (*link != nullptr && priority(*link) >= priority(added)) {
+    link = lies_before(*link, added->base) ? &(*link)->right : &(*link)->left;
+  }
+  // Splits what hangs here into what lies before and what lies behind.
+  region* below = *link;
+  *link = added;
+  region** before = &added->left;
+  region** behind = &added->right;
+  while (below != nullptr) {
+    if (lies_before(below, added->base)) {
+      *before = below;
+      before = &below->right;
+      below = below->right;
+    } else {
+      *behind = below;
+      behind = &below->left;
+      below = below->left;
+    }
+  }
+  *before = *behind = nullptr;
+}
+
+void region_tree::remove(region* removed) noexcept {
+  region** link = &root_;
+  while (*link != removed) {
+    link = lies_before(*link, removed->base) ? &(*link)->right : &(*link)->left;
+  }
+  // Joins what hangs below it, the higher priority on top.
+  region* before = removed->left;
+  region* behind = removed->right;
+  while (before != nullptr && behind != nullptr) {
+    if (priority(before) >= priority(behind)) {
+      *link = before;
+      link = &before->right;
+      before = before->right;
+    } else {
+      *link = behind;
+      link = &behind->left;
+      behind = behind->left;
+    }
+  }
+  *link = before != nullptr ? before : behind;
+  last_ = nullptr;
+}
+
+region* region_tree::find_from_root(const void* address) const noexcept {
+  const std::less<const void*> before;
+  region* found = nullptr;
+  for (region* at = root_; at != nullptr;) {
+    if (before(address, at->base)) {
+      at = at->left;
+    } else {
+      found = at;
+      at = at->right;
+    }
+  }
+  return found != nullptr && found->holds(address) ? found : nullptr;
+}
+
+}  // namespace cistern::detail
