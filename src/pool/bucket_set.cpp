@@ -16,18 +16,6 @@ namespace {
 constexpr std::int64_t look_every_frees = 512;
 /// A class with less than this out isn't worth giving up whole: it lies in the processor's cache.
 constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
-/// What a hot list may keep whatever `max_idle_bytes` says: a class that is in use must not pay for others.
-constexpr std::size_t least_stay_bytes = std::size_t{64} << 10;
-/// Blocks that one call sorts at most: some tens of microseconds, where each is a cache miss.
-constexpr std::size_t most_sorted_at_once = 1024;
-/// Sorting a block takes about a 24th of what touching a new page takes.
-constexpr std::size_t sorted_per_page = 24;
-constexpr std::size_t joined_at_once = 64;
-
-constexpr std::size_t stay_blocks(unsigned index) noexcept {
-  return std::max<std::size_t>(least_stay_bytes / class_block_bytes(index), 2);
-}
-
 [[noreturn]] void broken(const char* what, unsigned index) noexcept {
   std::fprintf(stderr, "cistern: blocks of %zu bytes: %s\n", class_block_bytes(index), what);
   std::abort();
@@ -43,7 +31,6 @@ std::size_t bucket_set::in_use_blocks(unsigned index) const noexcept {
 // ---- allocation ----
 
 void* bucket_set::try_allocate(unsigned index) {
-  ++now_;
   return is_cut(index) ? try_allocate_cut(index) : try_allocate_run(index);
 }
 
@@ -62,7 +49,7 @@ void* bucket_set::try_allocate_cut(unsigned index) {
   const magazine taken = b.spans.take(block_bytes, b.batch_blocks);
   ++b.misses;
   hot_[index].head = taken.head->next();
-  b.last_use = now_;
+  supply_.listed().use(index);
   note(index);
   set_room(index);
   return taken.head;
@@ -70,47 +57,40 @@ void* bucket_set::try_allocate_cut(unsigned index) {
 
 // True: the class has a block now, from a new span or from one that blocks were sorted into.
 bool bucket_set::try_add_span(unsigned index) {
-  bucket& b = buckets_[index];
-  const std::uint32_t least_pages = class_spans::least_span_pages(index);
-  const std::uint32_t pages = b.spans.next_span_pages(index);
+  class_spans& spans = buckets_[index].spans;
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::uint32_t pages = spans.next_span_pages(index);
   const auto add = [&](span* run) {
-    if (run != nullptr && !b.spans.has_block()) {
-      b.spans.add(run, index, options_.max_blocks_per_chunk);
-    } else if (run != nullptr) {
-      heap_.give(run, now_);
+    if (run != nullptr) {
+      spans.add(run, index, options_.max_blocks_per_chunk);
     }
-    return b.spans.has_block();
+    return spans.has_block();
   };
-  const auto add_alone = [&](std::size_t blocks = 1) {
-    return add(heap_.try_take_alone(blocks * class_block_bytes(index), class_alignment(index)));
+  const auto add_alone = [&](std::size_t blocks) {
+    return add(supply_.try_take_alone(blocks * block_bytes, class_alignment(index)));
   };
-  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-    return add_alone(std::min(options_.max_blocks_per_chunk, pages * page_bytes / class_block_bytes(index)));
-  }
-  if (add(try_take_idle(pages, least_pages))) {
-    return true;
-  }
-  if (sort_for(pages) || b.spans.has_block()) {
-    return add(b.spans.has_block() ? nullptr : try_take_idle(pages, least_pages));
-  }
   try {
-    return add(try_take_grown(pages, least_pages)) || add_alone();
+    if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
+      const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+      return add_alone(std::min(options_.max_blocks_per_chunk, fitting_blocks)) ||
+             (supply_.make_room(pages) && add_alone(1));
+    }
+    return add(supply_.try_take(pages, class_spans::least_span_pages(index),
+                                [&] { return spans.has_block(); })) ||
+           add_alone(1);
   } catch (const std::bad_alloc&) {
-    return b.spans.has_block() || add_alone();
+    return spans.has_block() || add_alone(1);  // less may still be had
   }
 }
 
 void* bucket_set::try_allocate_run(unsigned index) {
   const auto pages = static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
   run_counts& counts = runs_[index - cut_class_count];
-  span* run = try_take_idle(pages, pages);
-  if (run == nullptr && sort_for(pages)) {
-    run = try_take_idle(pages, pages);
-  }
+  span* run = supply_.try_take_idle(pages, pages);
   if (run != nullptr) {
     ++counts.hits;
   } else {
-    run = try_take_grown(pages, pages);
+    run = supply_.try_take(pages, pages, [] { return false; });
     if (run == nullptr) {
       return nullptr;
     }
@@ -120,50 +100,9 @@ void* bucket_set::try_allocate_run(unsigned index) {
   return run->base();
 }
 
-span* bucket_set::try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
-  span* run = heap_.try_take(pages);
-  while (run == nullptr && !left_.empty()) {
-    join_left(joined_at_once);
-    run = heap_.try_take(pages);
-  }
-  return run == nullptr && least_pages < pages ? heap_.try_take(least_pages) : run;
-}
-
-span* bucket_set::try_take_grown(std::uint32_t pages, std::uint32_t least_pages) {
-  try {
-    if (heap_.grow(least_pages)) {
-      return try_take_idle(pages, least_pages);
-    }
-    if (!make_room(least_pages)) {
-      return nullptr;
-    }
-  } catch (const std::bad_alloc&) {
-    if (!make_room(least_pages)) {  // else what lay idle may be what upstream missed
-      throw;
-    }
-  }
-  span* const run = try_take_idle(pages, least_pages);
-  return run == nullptr && heap_.grow(least_pages) ? try_take_idle(pages, least_pages) : run;
-}
-
-// Before a request is refused. True: there is a run now, or upstream has more than before.
-bool bucket_set::make_room(std::uint32_t pages) noexcept {
-  sort_all();
-  if (span* const run = heap_.try_take(pages); run != nullptr) {
-    heap_.give(run, now_);
-    return true;
-  }
-  bool given_back = false;
-  while (heap_.give_back_oldest() != 0) {
-    given_back = true;
-  }
-  return given_back;
-}
-
 // ---- deallocation ----
 
 void bucket_set::deallocate(unsigned index, void* block) noexcept {
-  ++now_;
   if (options_.zero_on_free) {
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
@@ -173,12 +112,7 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
   } else {
     deallocate_run(index, block);
   }
-  if (!left_.empty()) {
-    join_left(joined_at_once);
-  }
-  if (is_over_budget()) {
-    settle();
-  }
+  supply_.settle();
   if (is_cut(index)) {
     set_room(index);
   }
@@ -188,32 +122,21 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
-  b.last_use = now_;
+  supply_.listed().use(index);
   if (in_use_blocks(index) == 0 && b.spans.out_blocks() * block_bytes >= least_leaving_bytes) {
     leave_whole(index);
   }
   note(index);
-  if (b.noted_blocks > options_.max_idle_blocks_per_bucket) {
-    sort(index, options_.max_idle_blocks_per_bucket, most_sorted_at_once);
+  if (listed_blocks_of(index) > options_.max_idle_blocks_per_bucket) {
+    sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
   }
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
   run_counts& counts = runs_[index - cut_class_count];
   asan_poison(block, class_block_bytes(index));
-  heap_.give(heap_.span_of(block), now_);
+  supply_.give(supply_.span_of(block));
   ++counts.returned;
-}
-
-// Remembers how long the hot list is: sums are made of what is remembered.
-void bucket_set::note(unsigned index) noexcept {
-  bucket& b = buckets_[index];
-  const std::size_t blocks = listed_blocks(index);
-  const std::size_t block_bytes = class_block_bytes(index);
-  listed_bytes_ = listed_bytes_ + blocks * block_bytes - b.noted_blocks * block_bytes;
-  b.noted_blocks = blocks;
-  const std::uint64_t bit = std::uint64_t{1} << index;
-  listing_ = blocks > stay_blocks(index) ? listing_ | bit : listing_ & ~bit;
 }
 
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is
@@ -226,7 +149,7 @@ void bucket_set::set_room(unsigned index) noexcept {
     room = std::min(room, std::max<std::int64_t>(in_use - 1, 0));
   }
   const std::size_t most_blocks = options_.max_idle_blocks_per_bucket;
-  const std::size_t more_blocks = most_blocks - std::min(most_blocks, b.noted_blocks);
+  const std::size_t more_blocks = most_blocks - std::min(most_blocks, listed_blocks_of(index));
   room = more_blocks < static_cast<std::size_t>(room) ? static_cast<std::int64_t>(more_blocks) : room;
   const bool is_served = class_block_bytes(index) <= options_.largest_required_pool_block;
   hot_[index].set_room(is_served && !options_.zero_on_free && !options_.pass_through ? room : 0);
@@ -237,17 +160,11 @@ void bucket_set::set_room(unsigned index) noexcept {
 // tear-down costs a cache miss for each.
 void bucket_set::leave_whole(unsigned index) noexcept {
   bucket& b = buckets_[index];
-  left_bytes_ += b.spans.bytes();
-  b.spans.leave_to(left_);
+  const std::size_t bytes = b.spans.bytes();
+  span_list left;
+  b.spans.leave_to(left);
   hot_[index].head = nullptr;
-}
-
-void bucket_set::join_left(std::size_t most_spans) noexcept {
-  for (std::size_t joined = 0; joined < most_spans && !left_.empty(); ++joined) {
-    span* const run = left_.pop();
-    left_bytes_ -= run->bytes();
-    heap_.give(run, now_);
-  }
+  supply_.give_left(left, bytes);
 }
 
 // ---- sorting ----
@@ -258,9 +175,10 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
   constexpr std::size_t most_together = 16;
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
-  const std::size_t listed = listed_blocks(index);
+  const std::size_t listed = listed_blocks_of(index);
   const std::size_t wanted = std::min(listed - std::min(listed, keep_blocks), most_blocks);
   std::size_t sorted = 0;
+  span_list emptied;
   while (sorted < wanted) {
     std::array<free_block*, most_together> blocks;
     std::array<span*, most_together> homes;
@@ -268,98 +186,32 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
     for (std::size_t i = 0; i < together; ++i) {
       blocks[i] = head;
       head = head->next();
-      homes[i] = heap_.span_of(blocks[i]);
-      __builtin_prefetch(homes[i], 1);
     }
+    supply_.find_spans(blocks, together, homes);
     for (std::size_t i = 0; i < together; ++i) {
       if (b.spans.put(blocks[i], homes[i])) {
-        heap_.give(homes[i], now_);
+        emptied.push(homes[i]);
       }
     }
     sorted += together;
   }
+  supply_.give(emptied);
   note(index);
+  set_room(index);
   return sorted;
-}
-
-void bucket_set::sort_all() noexcept {
-  join_left(SIZE_MAX);
-  for (unsigned index = 0; index < cut_class_count; ++index) {
-    sort(index, 0, SIZE_MAX);
-    set_room(index);
-  }
-}
-
-// The class with more in its hot list than its least stay that comes first in the order of `less`.
-template <class Less>
-unsigned bucket_set::first_listing(Less less) const noexcept {
-  unsigned first = class_count;
-  for (std::uint64_t left = listing_; left != 0; left &= left - 1) {
-    const auto index = static_cast<unsigned>(std::countr_zero(left));
-    first = first == class_count || less(index, first) ? index : first;
-  }
-  return first;
-}
-
-// Before the heap grows: sorts blocks of those classes that have most, about as long as the growth would
-// take. True: the heap has a run of `pages` now.
-bool bucket_set::sort_for(std::uint32_t pages) noexcept {
-  std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
-  while (effort > 0) {
-    const unsigned index = first_listing([this](unsigned a, unsigned b) {
-      return buckets_[a].noted_blocks * class_block_bytes(a) >
-             buckets_[b].noted_blocks * class_block_bytes(b);
-    });
-    if (index == class_count) {
-      return false;
-    }
-    effort -= sort(index, stay_blocks(index), std::min(effort, std::size_t{128}));
-    set_room(index);
-    if (span* const run = heap_.try_take(pages); run != nullptr) {
-      heap_.give(run, now_);
-      return true;
-    }
-  }
-  return false;
-}
-
-// More is idle than may be. What was used longest ago goes first: a region that no block is in, or blocks of
-// a hot list into their spans, so that regions become idle. In steps: what is left over is for the next call.
-void bucket_set::settle() noexcept {
-  std::size_t effort = most_sorted_at_once;
-  for (int regions = 4; regions > 0 && is_over_budget();) {
-    const unsigned index =
-        first_listing([this](unsigned a, unsigned b) { return buckets_[a].last_use < buckets_[b].last_use; });
-    const bool can_sort = index != class_count && effort > 0;
-    const bool has_older_region =
-        index == class_count || heap_.oldest_idle_since() < buckets_[index].last_use;
-    const bool is_far_over =
-        idle_bytes() - options_.max_idle_bytes > std::max(options_.max_idle_bytes / 8, least_stay_bytes);
-    if (heap_.idle_regions_bytes() != 0 && (has_older_region || is_far_over || !can_sort)) {
-      heap_.give_back_oldest();
-      --regions;
-    } else if (can_sort) {
-      effort -= sort(index, stay_blocks(index), effort);
-      set_room(index);
-    } else {
-      return;
-    }
-  }
 }
 
 // ---- the whole ----
 
 std::size_t bucket_set::trim(std::size_t keep_bytes) noexcept {
-  const std::size_t idle_bytes = heap_.pages_bytes() - in_use_bytes();
-  if (idle_bytes <= keep_bytes) {
+  const std::size_t in_use = in_use_bytes();
+  const std::size_t most_bytes = keep_bytes < SIZE_MAX - in_use ? in_use + keep_bytes : SIZE_MAX;
+  if (supply_.pages_bytes() <= most_bytes) {
     return 0;
   }
-  const std::size_t held_before = heap_.held_bytes();
-  sort_all();
-  const std::size_t most_bytes = in_use_bytes() + keep_bytes;
-  while (heap_.pages_bytes() > most_bytes && heap_.give_back_oldest() != 0) {
-  }
-  return held_before - heap_.held_bytes();
+  const std::size_t held_before = supply_.held_bytes();
+  supply_.shrink(most_bytes);
+  return held_before - supply_.held_bytes();
 }
 
 void bucket_set::release() noexcept {
@@ -375,9 +227,7 @@ void bucket_set::release() noexcept {
   for (run_counts& counts : runs_) {
     counts.released += counts.in_use();
   }
-  left_ = {};
-  left_bytes_ = 0;
-  heap_.release();
+  supply_.release();
 }
 
 std::size_t bucket_set::in_use_bytes() const noexcept {
@@ -422,30 +272,25 @@ void bucket_set::add_to(pool_statistics& statistics) const {
   }
   const std::size_t in_use = in_use_bytes();
   statistics.in_use_bytes += in_use;
-  statistics.idle_bytes += heap_.pages_bytes() - in_use;
-  statistics.overhead_bytes += heap_.overhead_bytes();
+  statistics.idle_bytes += supply_.pages_bytes() - in_use;
+  statistics.overhead_bytes += supply_.overhead_bytes();
 }
 
 void bucket_set::check_invariants() const noexcept {
-  heap_.check_invariants();
-  std::size_t noted_bytes = 0;
+  supply_.check_invariants();
   for (unsigned index = 0; index < cut_class_count; ++index) {
     const bucket& b = buckets_[index];
     b.spans.check_invariants(index);
     std::size_t listed = 0;
     for (const free_block* block = hot_[index].head; block != nullptr; block = block->next()) {
       ++listed;
-      if (const span* const home = heap_.find(block); home == nullptr || home->index != index) {
+      if (const span* const home = supply_.find(block); home == nullptr || home->index != index) {
         broken("a free block is in no span of its class", index);
       }
     }
-    if (listed != listed_blocks(index)) {
+    if (listed != listed_blocks_of(index)) {
       broken("the hot list is not as long as the counts say", index);
     }
-    noted_bytes += b.noted_blocks * class_block_bytes(index);
-  }
-  if (noted_bytes != listed_bytes_) {
-    broken("the sum of what was noted is wrong", 0);
   }
 }
 

@@ -8,8 +8,8 @@ namespace cistern::detail {
 namespace {
 
 constexpr auto least_pages = [] {
-  std::array<std::uint8_t, cut_class_count> pages{};
-  for (unsigned index = 0; index < cut_class_count; ++index) {
+  std::array<std::uint8_t, span_class_count> pages{};
+  for (unsigned index = 0; index < span_class_count; ++index) {
     pages[index] = static_cast<std::uint8_t>(fitting_pages(class_block_bytes(index)));
   }
   return pages;
@@ -18,6 +18,9 @@ constexpr auto least_pages = [] {
 // A block that lives on holds its span. So spans of small blocks stay small, of which a survivor in a
 // thousand would hold most; those of large blocks have room for eight.
 constexpr std::size_t most_span_bytes(std::size_t block_bytes) noexcept {
+  if (block_bytes > largest_cut_block_bytes) {
+    return block_bytes;
+  }
   return block_bytes <= 512 ? 4 * page_bytes : std::max(16 * page_bytes, 8 * block_bytes);
 }
 

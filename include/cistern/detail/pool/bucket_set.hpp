@@ -1,10 +1,11 @@
 // bucket_set: the blocks of a pool for one thread: a list of free ones for each class, over one page heap.
 #pragma once
 
+#include <cistern/detail/base/no_lock.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/hot_list.hpp>
-#include <cistern/detail/pool/page_heap.hpp>
+#include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
@@ -15,22 +16,14 @@
 
 namespace cistern::detail {
 
-/// How memory moves:
+/// Not thread-safe. `depot` is the counterpart for many threads.
 ///
-///     upstream  <->  page heap  <->  spans of a class  ->  its hot list  <->  user
-///                         ^                    ^--- sorting ---/
-///                         '--- a class without a block in use leaves whole
-///
-/// Free blocks are sorted from a hot list into their spans only for a reason: the heap would have to grow, or
-/// more is idle than may be. Both are done in steps, so that no call takes long. A span without a block out
-/// joins the heap, and serves any size. Not thread-safe. `depot` is the counterpart for many threads.
-///
-/// Invariants, for each class: blocks out of its spans == blocks in use + blocks in its hot list.
+/// Invariant, for each class: blocks out of its spans == blocks in use + blocks in its hot list.
 class bucket_set {
  public:
   /// `options` in effect; they and `account` must outlive this.
   bucket_set(const pool_options& options, upstream_account& account) noexcept
-      : options_(options), heap_(account) {}
+      : options_(options), supply_(options, account, *this) {}
   bucket_set(const bucket_set&) = delete;
   bucket_set& operator=(const bucket_set&) = delete;
   ~bucket_set() = default;
@@ -52,14 +45,15 @@ class bucket_set {
   /// Aborts with a message when an invariant doesn't hold. O(free blocks): for tests.
   void check_invariants() const noexcept;
 
+  // For `span_supply`.
+  std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+
  private:
   /// What the fast paths don't touch of a class whose blocks are cut from spans.
   struct bucket {
     class_spans spans;
     std::uint64_t misses = 0;        ///< Allocations that took a block from a span.
     std::uint64_t released = 0;      ///< Blocks in use when `release` came.
-    std::uint64_t last_use = 0;      ///< When a slow path of this class was last taken.
-    std::size_t noted_blocks = 0;    ///< In the hot list, when it was last looked at.
     std::uint32_t batch_blocks = 0;  ///< What the last miss took.
   };
   /// The traffic of a class whose blocks are runs of pages.
@@ -76,7 +70,7 @@ class bucket_set {
 
   [[nodiscard]] static bool is_cut(unsigned index) noexcept { return index < cut_class_count; }
   [[nodiscard]] std::size_t in_use_blocks(unsigned index) const noexcept;
-  [[nodiscard]] std::size_t listed_blocks(unsigned index) const noexcept {
+  [[nodiscard]] std::size_t listed_blocks_of(unsigned index) const noexcept {
     return buckets_[index].spans.out_blocks() - in_use_blocks(index);
   }
 
@@ -88,32 +82,12 @@ class bucket_set {
   void deallocate_run(unsigned index, void* block) noexcept;
 
   [[nodiscard]] bool try_add_span(unsigned index);
-  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept;
-  [[nodiscard]] span* try_take_grown(std::uint32_t pages, std::uint32_t least_pages);
-  bool make_room(std::uint32_t pages) noexcept;
-
-  void note(unsigned index) noexcept;
+  void note(unsigned index) noexcept { supply_.listed().note(index, listed_blocks_of(index)); }
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
-  void join_left(std::size_t most_spans) noexcept;
-  std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
-  void sort_all() noexcept;
-  [[nodiscard]] bool sort_for(std::uint32_t pages) noexcept;
-  [[nodiscard]] bool is_over_budget() const noexcept { return idle_bytes() > options_.max_idle_bytes; }
-  [[nodiscard]] std::size_t idle_bytes() const noexcept {
-    return listed_bytes_ + left_bytes_ + heap_.idle_regions_bytes();
-  }
-  void settle() noexcept;
-  template <class Less>
-  [[nodiscard]] unsigned first_listing(Less less) const noexcept;
 
   const pool_options& options_;
-  page_heap heap_;
-  span_list left_;  ///< Spans that left their class whole, on their way to the heap.
-  std::size_t left_bytes_ = 0;
-  std::size_t listed_bytes_ = 0;  ///< Sum of what was noted.
-  std::uint64_t now_ = 0;         ///< Slow paths so far.
-  std::uint64_t listing_ = 0;     ///< A bit for each class with more in its hot list than its least stay.
+  span_supply<bucket_set, no_lock> supply_;
   std::array<hot_list, cut_class_count> hot_{};
   std::array<bucket, cut_class_count> buckets_{};
   std::array<run_counts, class_count - cut_class_count> runs_{};

@@ -13,9 +13,12 @@ namespace cistern::detail {
 
 /// What `pool_options::max_blocks_per_chunk` is where nobody asked for less.
 inline constexpr std::size_t most_blocks_per_chunk = 65536;
-/// Blocks up to this are cut from spans; a larger one is a span itself.
+/// Blocks up to this share spans; a larger one has a span to itself.
 inline constexpr std::size_t largest_cut_block_bytes = std::size_t{32} << 10;
 inline constexpr unsigned cut_class_count = computed_class_of(largest_cut_block_bytes - 1) + 1;
+/// Blocks up to this may lie in lists; a larger one goes back to the heap when it is freed.
+inline constexpr std::size_t largest_listed_block_bytes = std::size_t{256} << 10;
+inline constexpr unsigned span_class_count = computed_class_of(largest_listed_block_bytes - 1) + 1;
 
 /// The fewest pages that blocks of a class fill but for an eighth.
 [[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {

@@ -30,6 +30,8 @@ class page_heap {
 
   /// A run of just so many pages, at least one, or null where there is none that long. O(1).
   [[nodiscard]] span* try_take(std::uint32_t pages) noexcept;
+  /// Whether `try_take` would find one. O(1).
+  [[nodiscard]] bool has_run(std::uint32_t pages) const noexcept { return find_free(pages) != nullptr; }
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
   /// `max_bytes`; passes on what upstream throws. O(regions) at worst, but for upstream.

@@ -1,0 +1,74 @@
+// listed_blocks: how much of each class lies free in lists, as it was last noted.
+#pragma once
+
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/class_spans.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace cistern::detail {
+
+/// Sums and orders that are kept up to date, so that nobody walks over all classes to get them. What is noted
+/// of a class is noted by one thread at a time; anybody may read. Relaxed: these are grounds for decisions,
+/// and what the decisions touch has locks.
+class listed_blocks {
+ public:
+  static constexpr unsigned most_classes = span_class_count;
+  static constexpr unsigned none = most_classes;
+  /// What the list of a class may keep whatever the budget: a class in use must not pay for others.
+  static constexpr std::size_t least_stay_bytes = std::size_t{64} << 10;
+  [[nodiscard]] static constexpr std::size_t stay_blocks(unsigned index) noexcept {
+    return std::max<std::size_t>(least_stay_bytes / class_block_bytes(index), 2);
+  }
+
+  /// From now on the list of a class has so many blocks.
+  void note(unsigned index, std::size_t blocks) noexcept;
+  /// A slow path of a class is taken.
+  void use(unsigned index) noexcept {
+    last_use_[index].store(clock_.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t bytes_of(unsigned index) const noexcept {
+    return of_class_[index].load(std::memory_order_relaxed);
+  }
+  /// Slow paths so far: the clock of `last_use`.
+  [[nodiscard]] std::uint64_t now() const noexcept { return clock_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t last_use(unsigned index) const noexcept {
+    return last_use_[index].load(std::memory_order_relaxed);
+  }
+
+  /// Of the classes with more than their least stay the one with most bytes, and the one whose last use is
+  /// longest ago; or `none`. O(such classes).
+  [[nodiscard]] unsigned largest() const noexcept {
+    return first([this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
+  }
+  [[nodiscard]] unsigned longest_unused() const noexcept {
+    return first([this](unsigned a, unsigned b) { return last_use(a) < last_use(b); });
+  }
+
+ private:
+  template <class Before>
+  [[nodiscard]] unsigned first(Before before) const noexcept {
+    unsigned found = none;
+    for (std::uint64_t left = long_.load(std::memory_order_relaxed); left != 0; left &= left - 1) {
+      const auto index = static_cast<unsigned>(std::countr_zero(left));
+      found = found == none || before(index, found) ? index : found;
+    }
+    return found;
+  }
+
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::uint64_t> clock_{0};
+  std::atomic<std::uint64_t> long_{0};  ///< A bit for each class with more than its least stay.
+  static_assert(most_classes <= 64);
+  std::array<std::atomic<std::size_t>, most_classes> of_class_{};
+  std::array<std::atomic<std::uint64_t>, most_classes> last_use_{};
+};
+
+}  // namespace cistern::detail

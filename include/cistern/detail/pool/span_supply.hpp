@@ -1,0 +1,359 @@
+// span_supply: where classes of blocks get their spans from, and when they are asked to give some back.
+#pragma once
+
+#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/pool/listed_blocks.hpp>
+#include <cistern/detail/pool/page_heap.hpp>
+#include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/pool_options.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace cistern::detail {
+
+/// The page heap of a pool, and the policy of what is idle. How memory moves:
+///
+///     upstream  <->  page heap  <->  spans of a class  ->  lists of free blocks  <->  users
+///                         ^                    ^--- sorting ---/
+///                         '--- a class without a block in use leaves whole
+///
+/// Free blocks are sorted from lists into their spans only for a reason: the heap would have to grow, or more
+/// is idle than may be. Both are done in steps, so that no call takes long. A span without a block out joins
+/// the heap, and serves any size.
+///
+/// `Sorter` has the lists: `sort(index, keep_blocks, most_blocks)` puts up to `most_blocks` of a class back
+/// into their spans, until its list has `keep_blocks`, and returns how many. It is called with no lock held.
+/// `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and may call back.
+template <class Sorter, class Lock>
+class span_supply {
+ public:
+  span_supply(const pool_options& options, upstream_account& account, Sorter& sorter) noexcept
+      : options_(options), sorter_(sorter), heap_(account) {}
+  span_supply(const span_supply&) = delete;
+  span_supply& operator=(const span_supply&) = delete;
+  ~span_supply() = default;
+
+  /// A run of `pages`, or of `least_pages` at worst. Null where `has_block()`: the class that wants the run
+  /// has got blocks of its own back meanwhile; or where `max_bytes` refuses. Passes on what upstream throws.
+  template <class HasBlock>
+  [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block);
+  /// See `page_heap::try_take_alone`.
+  [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment) {
+    const scoped_lock guard(lock_);
+    return heap_.try_take_alone(bytes, alignment);
+  }
+  /// A run that is idle already, or null.
+  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept;
+
+  /// Takes back the runs of a list. O(runs).
+  void give(span_list& runs) noexcept;
+  void give(span* run) noexcept;
+  /// Takes back spans that left their class whole, of so many bytes. O(1): they join the heap in steps.
+  void give_left(span_list& spans, std::size_t bytes) noexcept;
+
+  /// The runs that `blocks` lie in. O(blocks * log(regions)).
+  template <std::size_t Most>
+  void find_spans(const std::array<free_block*, Most>& blocks, std::size_t count,
+                  std::array<span*, Most>& spans) noexcept {
+    const scoped_lock guard(lock_);
+    for (std::size_t i = 0; i < count; ++i) {
+      spans[i] = heap_.span_of(blocks[i]);
+    }
+  }
+  [[nodiscard]] span* span_of(const void* block) noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.span_of(block);
+  }
+  /// See `page_heap::find`.
+  [[nodiscard]] span* find(const void* address) const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.find(address);
+  }
+
+  /// What of each class lies in lists.
+  [[nodiscard]] listed_blocks& listed() noexcept { return listed_; }
+  [[nodiscard]] const listed_blocks& listed() const noexcept { return listed_; }
+
+  /// A step on the way back to the bounds, where they are overstepped. To be called in every slow path.
+  void settle() noexcept;
+  /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
+  void shrink(std::size_t most_bytes) noexcept;
+  /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
+  bool make_room(std::uint32_t pages) noexcept;
+  /// Gives every region back, whatever is in use.
+  void release() noexcept;
+
+  [[nodiscard]] std::size_t pages_bytes() const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.pages_bytes();
+  }
+  [[nodiscard]] std::size_t held_bytes() const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.held_bytes();
+  }
+  [[nodiscard]] std::size_t overhead_bytes() const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.overhead_bytes();
+  }
+  void check_invariants() const noexcept {
+    const scoped_lock guard(lock_);
+    heap_.check_invariants();
+  }
+  /// For fork.
+  [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
+
+ private:
+  /// Blocks that one call sorts at most: some tens of microseconds, where each is a cache miss.
+  static constexpr std::size_t most_sorted_at_once = 1024;
+  /// Sorting a block takes about a 24th of what touching a new page takes.
+  static constexpr std::size_t sorted_per_page = 24;
+  static constexpr std::size_t joined_at_once = 64;
+  static constexpr int most_regions_at_once = 4;
+
+  [[nodiscard]] span* take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept
+      CISTERN_REQUIRES(lock_);
+  [[nodiscard]] span* try_take_grown(std::uint32_t pages, std::uint32_t least_pages);
+  [[nodiscard]] span* try_grow(std::uint32_t pages, std::uint32_t least_pages, bool& grown) {
+    const scoped_lock guard(lock_);
+    grown = heap_.grow(least_pages);
+    return grown ? take_idle(pages, least_pages) : nullptr;
+  }
+  [[nodiscard]] bool has_run(std::uint32_t pages) noexcept;
+  template <class HasBlock>
+  [[nodiscard]] bool sort_for(std::uint32_t pages, HasBlock has_block) noexcept;
+  void sort_all() noexcept;
+  void join_left(std::size_t most_spans) noexcept CISTERN_REQUIRES(lock_);
+  void note_spare() noexcept CISTERN_REQUIRES(lock_) {
+    // Relaxed: who reads it without the lock wants to know whether to look.
+    spare_bytes_.store(left_bytes() + heap_.idle_regions_bytes(), std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t left_bytes() const noexcept {
+    return left_bytes_.load(std::memory_order_relaxed);
+  }
+  void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {
+    left_bytes_.store(left_bytes() + bytes, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t idle_bytes() const noexcept {
+    return listed_.bytes() + spare_bytes_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool is_over_budget() const noexcept { return idle_bytes() > options_.max_idle_bytes; }
+
+  const pool_options& options_;
+  Sorter& sorter_;
+  mutable Lock lock_;
+  page_heap heap_ CISTERN_GUARDED_BY(lock_);
+  /// Spans that left their class whole, on their way to the heap.
+  span_list left_ CISTERN_GUARDED_BY(lock_);
+  std::atomic<std::size_t> left_bytes_{0};   ///< Written under the lock.
+  std::atomic<std::size_t> spare_bytes_{0};  ///< Of `left_` and of idle regions.
+  listed_blocks listed_;
+};
+
+template <class Sorter, class Lock>
+template <class HasBlock>
+span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t least_pages,
+                                          HasBlock has_block) {
+  if (span* const run = try_take_idle(pages, least_pages); run != nullptr) {
+    return run;
+  }
+  if (sort_for(pages, has_block)) {
+    if (has_block()) {
+      return nullptr;
+    }
+    if (span* const run = try_take_idle(pages, least_pages); run != nullptr) {
+      return run;
+    }
+  }
+  try {
+    bool grown = false;
+    if (span* const run = try_grow(pages, least_pages, grown); run != nullptr) {
+      return run;
+    }
+    if (!grown && !make_room(least_pages)) {
+      return nullptr;
+    }
+  } catch (const std::bad_alloc&) {
+    if (!make_room(least_pages)) {  // else what lay idle may be what upstream missed
+      throw;
+    }
+  }
+  if (has_block()) {
+    return nullptr;
+  }
+  span* run = try_take_idle(pages, least_pages);
+  bool grown = false;
+  return run != nullptr ? run : try_grow(pages, least_pages, grown);
+}
+
+template <class Sorter, class Lock>
+span* span_supply<Sorter, Lock>::try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
+  const scoped_lock guard(lock_);
+  return take_idle(pages, least_pages);
+}
+
+template <class Sorter, class Lock>
+span* span_supply<Sorter, Lock>::take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
+  span* run = heap_.try_take(pages);
+  while (run == nullptr && !left_.empty()) {
+    join_left(joined_at_once);
+    run = heap_.try_take(pages);
+  }
+  if (run == nullptr && least_pages < pages) {
+    run = heap_.try_take(least_pages);
+  }
+  note_spare();
+  return run;
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::give(span_list& runs) noexcept {
+  if (runs.empty()) {
+    return;
+  }
+  const scoped_lock guard(lock_);
+  while (!runs.empty()) {
+    heap_.give(runs.pop(), listed_.now());
+  }
+  note_spare();
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::give(span* run) noexcept {
+  const scoped_lock guard(lock_);
+  heap_.give(run, listed_.now());
+  note_spare();
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::give_left(span_list& spans, std::size_t bytes) noexcept {
+  const scoped_lock guard(lock_);
+  left_.take_all(spans);
+  add_left_bytes(bytes);
+  note_spare();
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::join_left(std::size_t most_spans) noexcept {
+  for (std::size_t joined = 0; joined < most_spans && !left_.empty(); ++joined) {
+    span* const run = left_.pop();
+    add_left_bytes(std::size_t{0} - run->bytes());
+    heap_.give(run, listed_.now());
+  }
+}
+
+template <class Sorter, class Lock>
+bool span_supply<Sorter, Lock>::has_run(std::uint32_t pages) noexcept {
+  const scoped_lock guard(lock_);
+  return heap_.has_run(pages);
+}
+
+// Before the heap grows: sorts blocks of those classes that have most, about as long as the growth would
+// take. True: there is a run of `pages` now, or a block.
+template <class Sorter, class Lock>
+template <class HasBlock>
+bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, HasBlock has_block) noexcept {
+  constexpr std::size_t sorted_between_looks = 128;
+  std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
+  while (effort > 0) {
+    const unsigned index = listed_.largest();
+    if (index == listed_blocks::none) {
+      return false;
+    }
+    const std::size_t sorted =
+        sorter_.sort(index, listed_blocks::stay_blocks(index), std::min(effort, sorted_between_looks));
+    effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
+    if (has_run(pages) || has_block()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::sort_all() noexcept {
+  {
+    const scoped_lock guard(lock_);
+    join_left(SIZE_MAX);
+  }
+  for (unsigned index = 0; index < listed_blocks::most_classes; ++index) {
+    while (sorter_.sort(index, 0, most_sorted_at_once) != 0) {
+    }
+  }
+}
+
+template <class Sorter, class Lock>
+bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages) noexcept {
+  sort_all();
+  const scoped_lock guard(lock_);
+  if (heap_.has_run(pages)) {
+    return true;
+  }
+  bool given_back = false;
+  while (heap_.give_back_oldest() != 0) {
+    given_back = true;
+  }
+  note_spare();
+  return given_back;
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
+  sort_all();
+  const scoped_lock guard(lock_);
+  while (heap_.pages_bytes() > most_bytes && heap_.give_back_oldest() != 0) {
+  }
+  note_spare();
+}
+
+// What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,
+// so that regions become idle. What is left over is for the next call.
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::settle() noexcept {
+  if (left_bytes() != 0) {
+    const scoped_lock guard(lock_);
+    join_left(joined_at_once);
+    note_spare();
+  }
+  std::size_t effort = most_sorted_at_once;
+  for (int regions = most_regions_at_once; regions > 0 && is_over_budget();) {
+    const unsigned index = listed_.longest_unused();
+    const bool can_sort = index != listed_blocks::none && effort > 0;
+    const std::size_t over_bytes = idle_bytes() - options_.max_idle_bytes;
+    const bool is_far_over =
+        over_bytes > std::max(options_.max_idle_bytes / 8, listed_blocks::least_stay_bytes);
+    {
+      const scoped_lock guard(lock_);
+      const bool has_older_region =
+          !can_sort || is_far_over || heap_.oldest_idle_since() < listed_.last_use(index);
+      if (heap_.idle_regions_bytes() != 0 && has_older_region) {
+        heap_.give_back_oldest();
+        note_spare();
+        --regions;
+        continue;
+      }
+    }
+    if (!can_sort) {
+      return;
+    }
+    const std::size_t sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), effort);
+    effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
+  }
+}
+
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::release() noexcept {
+  const scoped_lock guard(lock_);
+  left_ = {};
+  add_left_bytes(std::size_t{0} - left_bytes());
+  heap_.release();
+  note_spare();
+}
+
+}  // namespace cistern::detail
