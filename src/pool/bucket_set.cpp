@@ -173,6 +173,9 @@ void bucket_set::leave_whole(unsigned index) noexcept {
 // Several at a time, so that their spans' records are fetched together.
 std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 16;
+  if (!is_cut(index)) {
+    return 0;
+  }
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
   const std::size_t listed = listed_blocks_of(index);
