@@ -26,15 +26,19 @@ struct pool_options {
   std::size_t largest_required_pool_block = 0;
   /// Hard ceiling on the bytes held from upstream, in use or idle. Not 0.
   std::size_t max_bytes = no_limit;
-  /// Bytes that may stay idle in the pool without anyone calling `trim`. What thread caches hold, and free
-  /// blocks that lie scattered between live ones, come on top.
+  /// Bytes that may stay idle in the pool without anyone calling `trim`; what was used longest ago goes
+  /// first. Beyond that, memory goes back in steps, as the pool is used. On top come what thread caches hold,
+  /// free blocks that lie scattered between live ones, and a least stay of 64 KiB, or two blocks, for each
+  /// size.
   std::size_t max_idle_bytes = std::size_t{64} << 20;
-  /// Free blocks that one bucket may keep. 0: keep none. Thread caches and scattered blocks come on top, as
-  /// above.
+  /// Free blocks that the list of one bucket may keep; more are sorted away, and serve any size. 0: keep
+  /// none. Thread caches and scattered blocks come on top, as above.
   std::size_t max_idle_blocks_per_bucket = no_limit;
-  /// Bytes that the cache of one thread may hold (synchronized pools only). 0: no thread caches.
-  /// Lowered to `max_idle_bytes`. Values from 2^40 up are refused.
-  std::size_t thread_cache_bytes = std::size_t{512} << 10;
+  /// Bytes that the cache of one thread may grow to (synchronized pools only): it begins small, and grows
+  /// where it misses. 0: no thread caches. Lowered to `max_idle_bytes`. Values from 2^40 up are refused.
+  std::size_t thread_cache_bytes = std::size_t{8} << 20;
+  /// Bytes that the caches of all threads may grow to together (synchronized pools only).
+  std::size_t thread_caches_total_bytes = std::size_t{32} << 20;
   /// Overwrite every block with zeros when it is freed (for those who hold secrets). Its first bytes may then
   /// hold the pool's own links; blocks that `release` or the destructor takes away in use are not
   /// overwritten.

@@ -5,7 +5,7 @@
 #include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/detail/base/os_pages.hpp>
-#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -28,12 +28,7 @@ constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
 constexpr pool_options options{
     .max_blocks_per_chunk = most_blocks_per_chunk,
     .largest_required_pool_block = largest_pooled_bytes,
-    // All of a program's blocks come from here: a thread works with more of them than with one pool's.
-    .thread_cache_bytes = std::size_t{1} << 20,
 };
-/// From here up it's cheaper to move pages than to copy.
-constexpr std::size_t least_moved_bytes = std::size_t{128} << 10;
-static_assert(comes_singly(least_moved_bytes));
 /// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
 /// that.
 constexpr std::size_t least_used_part = 2;
@@ -159,7 +154,7 @@ void* heap::allocate_zeroed(std::size_t bytes) noexcept {
     return or_no_memory(foreign_allocate_zeroed(bytes));
   }
   return or_no_memory(served_by == phase::working && is_pooled(last, least_alignment)
-                          ? engine().try_allocate_zeroed_single(class_of(last))
+                          ? engine().try_allocate_zeroed_run(class_of(last), bytes)
                           : allocate_large(bytes, least_alignment));
 }
 
@@ -207,18 +202,17 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
     return block;
   }
-  if (!single && old_bytes >= least_moved_bytes && bytes >= least_moved_bytes) {
-    if (void* moved = move_pages(code - 1U, block, bytes); moved != nullptr) {
-      return moved;
-    }
+  if (!single && resize_in_place(code - 1U, block, bytes)) {
+    return block;
   }
   return move(block, old_bytes, bytes);
 }
 
-// No copy, no page touched for the first time, and no block of the old size left behind.
-void* heap::move_pages(unsigned from, void* block, std::size_t bytes) noexcept {
+// No copy, and no block of the old size left behind.
+bool heap::resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept {
   const std::size_t last = block_last_byte(bytes, least_alignment);
-  return is_pooled(last, least_alignment) ? engine().try_move_single(from, block, class_of(last)) : nullptr;
+  return from >= cached_class_count && last >= largest_cached_block_bytes &&
+         is_pooled(last, least_alignment) && engine().try_resize_run(from, block, class_of(last));
 }
 
 void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {

@@ -101,7 +101,7 @@ class heap {
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
   static void deallocate_slow(void* block) noexcept;
-  static void* move_pages(unsigned from, void* block, std::size_t bytes) noexcept;
+  static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
 
   static std::atomic<phase> now;

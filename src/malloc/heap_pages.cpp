@@ -2,7 +2,6 @@
 
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/size_classes.hpp>
-#include <cistern/detail/pool/bucket.hpp>
 
 #include <algorithm>
 
@@ -64,13 +63,8 @@ void heap_pages::deallocate(void* memory, std::size_t bytes) noexcept {
   unmap_pages(memory, whole_bytes);
 }
 
-void* heap_pages::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
-  return remap_covered_pages(memory, memory, whole_pages(bytes), whole_pages(new_bytes));
-}
-
 void heap_pages::assign(void* memory, std::size_t bytes, unsigned index) noexcept {
-  // Of a block that comes singly nobody asks but for its first byte.
-  heap_map.set(memory, comes_singly(class_block_bytes(index)) ? 1 : bytes, code_of_class(index));
+  heap_map.set(memory, bytes, code_of_class(index));
 }
 
 void* heap_pages::cut(std::size_t bytes) noexcept {

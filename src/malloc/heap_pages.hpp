@@ -45,8 +45,6 @@ class heap_pages final : public chunk_source {
 
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment) noexcept override;
   void deallocate(void* memory, std::size_t bytes) noexcept override;
-  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes,
-                                     std::size_t new_bytes) noexcept override;
   void assign(void* memory, std::size_t bytes, unsigned index) noexcept override;
 
  private:

@@ -266,11 +266,7 @@ void bucket_set::add_to(pool_statistics& statistics) const {
   for (unsigned index = cut_class_count; index < class_count; ++index) {
     const run_counts& counts = runs_[index - cut_class_count];
     if (counts.hits + counts.misses != 0) {
-      add(index, {.hits = counts.hits,
-                  .misses = counts.misses,
-                  .returned = counts.returned,
-                  .discarded = counts.discarded,
-                  .live_blocks = counts.in_use()});
+      add(index, counts.row());
     }
   }
   const std::size_t in_use = in_use_bytes();

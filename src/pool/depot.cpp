@@ -1,375 +1,388 @@
-#include <cistern/detail/pool/bucket_walks.hpp>
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/depot.hpp>
-#include <cistern/detail/pool/idle_budget.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 
 namespace cistern::detail {
 namespace {
 
-/// Blocks moved at a time; more would hold the line of a lock longer than it saves visits.
-constexpr std::size_t most_magazine_blocks = 64;
-/// Fewer free blocks than this may be left alone for the sake of cache lines.
-constexpr std::size_t few_blocks = 8;
-/// A full magazine takes this part of a thread's cache: with less, classes push each other out; with more,
-/// large blocks visit the depot too often.
-constexpr std::size_t magazines_per_cache = 64;
-/// A class whose two magazines would take more than this part of a thread's cache isn't cached.
-constexpr std::size_t classes_per_cache = 4;
+/// Blocks taken from a span at a time; more would hold the lock longer than it saves visits.
+constexpr std::size_t most_taken_blocks = 64;
 
-/// Blocks in a full magazine of a class; 0: the class isn't cached.
-std::size_t full_magazine_blocks(unsigned index, const pool_options& options) noexcept {
-  const std::size_t block_bytes = class_block_bytes(index);
-  const std::size_t share_bytes = options.thread_cache_bytes / magazines_per_cache;
-  const std::size_t least_blocks = block_bytes <= 2 * share_bytes ? 2 : 1;
-  const std::size_t blocks =
-      std::min(std::clamp(share_bytes / block_bytes, least_blocks, most_magazine_blocks),
-               options.max_idle_blocks_per_bucket / 2);
-  const bool fits = 2 * blocks * block_bytes <= options.thread_cache_bytes / classes_per_cache;
-  return fits ? blocks : 0;
+[[noreturn]] void broken(const char* what, unsigned index) noexcept {
+  std::fprintf(stderr, "cistern: depot, blocks of %zu bytes: %s\n", class_block_bytes(index), what);
+  std::abort();
 }
 
-/// The least number of blocks from `begin`, not below `least_blocks`, after which a cache line ends. Blocks
-/// are multiples of 8 bytes, so there is one within 8 more.
-std::size_t blocks_to_line_end(const std::byte* begin, std::size_t block_bytes,
-                               std::size_t least_blocks) noexcept {
-  std::size_t blocks = least_blocks;
-  while ((reinterpret_cast<std::uintptr_t>(begin) + blocks * block_bytes) % cache_line_bytes != 0 &&
-         blocks < least_blocks + cache_line_bytes / 8) {
-    ++blocks;
-  }
-  return blocks;
+std::uint32_t run_pages(unsigned index) noexcept {
+  return static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
 }
 
 }  // namespace
 
 depot::depot(const pool_options& options, upstream_account& account) noexcept
-    : options_(options), account_(account) {
-  for (unsigned i = 0; i < cached_class_count; ++i) {
-    magazine_blocks_[i] = static_cast<std::uint8_t>(full_magazine_blocks(i, options));
+    : options_(options), account_(account), supply_(options, account, *this) {}
+
+bool depot::reserve_cache_bytes(std::size_t bytes) noexcept {
+  // Relaxed: nothing is published through the number.
+  const std::size_t before = cache_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (before + bytes > options_.thread_caches_total_bytes) {
+    cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    return false;
   }
+  return true;
 }
 
-bucket_shape depot::shape(unsigned index) const noexcept {
-  return {index, class_block_bytes(index), options_.max_blocks_per_chunk};
-}
+// ---- taking ----
 
-magazine depot::try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
+magazine depot::try_take(unsigned index, std::size_t most_blocks, bool& fresh, std::size_t& others_blocks,
                          flushable* own) {
   shelf& s = shelves_[index];
-  if (over_budget_.load(std::memory_order_relaxed) && wants_chunk(index)) [[unlikely]] {
-    if (own != nullptr) {
-      own->flush();
+  span* added = nullptr;
+  for (bool may_flush = own != nullptr;;) {
+    {
+      const scoped_lock guard(s.lock);
+      ++s.visits;
+      const magazine taken = take_locked(s, index, added, most_blocks, fresh);
+      if (taken.head != nullptr) {
+        others_blocks = blocks_elsewhere(s, index);
+        return taken;
+      }
     }
-    look_for_idle_chunks();
+    try {
+      added = try_get_span(index);
+      if (added != nullptr || has_block(index)) {
+        continue;
+      }
+      if (!may_flush) {
+        return {};
+      }
+    } catch (const std::bad_alloc&) {
+      if (!may_flush) {
+        throw;
+      }
+    }
+    // What lies in caches may be all it takes: of ours at once, of others when they next come by.
+    may_flush = false;
+    request_trim(0);
+    own->flush_for_trim();
   }
-  const auto take = [&] {
-    const scoped_lock guard(s.lock);
-    return take_locked(s, index, carve_blocks, rather_fresh, carved);
-  };
-  // Room is made where the limit or upstream refuses a chunk. That takes the other buckets' locks, so ours
-  // has to go.
-  try {
-    const magazine taken = take();
-    if (taken.head != nullptr || !make_room(own)) {
-      return taken;
-    }
-  } catch (const std::bad_alloc&) {
-    if (!make_room(own)) {
-      throw;
-    }
-  }
-  return take();
 }
+
+// A span that was added is used at once: nobody would miss it otherwise.
+magazine depot::take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,
+                            bool& fresh) noexcept {
+  supply_.listed().use(index);
+  if (added != nullptr) {
+    s.spans.add(added, index, options_.max_blocks_per_chunk);
+  } else if (s.listed_blocks() != 0) {
+    const magazine taken = take_listed(s, most_blocks);
+    supply_.listed().note(index, s.listed_blocks());
+    return taken;
+  }
+  if (!s.spans.has_block()) {
+    return {};
+  }
+  fresh = true;
+  ++s.misses;
+  return s.spans.take(class_block_bytes(index), std::min(most_blocks, most_taken_blocks));
+}
+
+// A magazine as it came, or the first of its blocks, or of those that came singly.
+magazine depot::take_listed(shelf& s, std::size_t most_blocks) noexcept {
+  if (!s.magazines.empty()) {
+    if (const magazine whole = s.magazines.pop(); whole.blocks <= most_blocks) {
+      return whole;
+    } else if (s.loose == nullptr) {
+      s.loose = whole.head;
+      s.loose_blocks = whole.blocks;
+    } else {
+      s.magazines.push(whole);
+    }
+  }
+  if (s.loose == nullptr) {
+    return {};
+  }
+  magazine taken{s.loose, 1};
+  free_block* last = taken.head;
+  while (taken.blocks < most_blocks && last->next() != nullptr) {
+    last = last->next();
+    ++taken.blocks;
+  }
+  s.loose = last->next();
+  s.loose_blocks -= taken.blocks;
+  last->next(nullptr);
+  return taken;
+}
+
+bool depot::has_block(unsigned index) const noexcept {
+  const shelf& s = shelves_[index];
+  const scoped_lock guard(s.lock);
+  return s.spans.has_block() || s.listed_blocks() != 0;
+}
+
+// Null: the class has a block of its own now, or there is no memory.
+span* depot::try_get_span(unsigned index) {
+  const std::size_t block_bytes = class_block_bytes(index);
+  std::uint32_t pages = 0;
+  {
+    shelf& s = shelves_[index];
+    const scoped_lock guard(s.lock);
+    pages = s.spans.next_span_pages(index);
+  }
+  const auto alone = [&](std::size_t blocks) {
+    return assigned(supply_.try_take_alone(blocks * block_bytes, class_alignment(index)), index);
+  };
+  try {
+    if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
+      const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+      span* const run = alone(std::min(options_.max_blocks_per_chunk, fitting_blocks));
+      return run == nullptr && supply_.make_room(pages) ? alone(1) : run;
+    }
+    const auto has_own = [&] { return has_block(index); };
+    span* const run = assigned(supply_.try_take(pages, class_spans::least_span_pages(index), has_own), index);
+    return run == nullptr && !has_own() && account_.source() == nullptr ? alone(1) : run;
+  } catch (const std::bad_alloc&) {
+    return has_block(index) ? nullptr : alone(1);  // less may still be had
+  }
+}
+
+span* depot::assigned(span* run, unsigned index) noexcept {
+  if (chunk_source* const source = account_.source(); run != nullptr && source != nullptr) {
+    source->assign(run->base(), run->bytes(), index);
+  }
+  return run;
+}
+
+void* depot::try_allocate(unsigned index, flushable* own) {
+  if (index >= cached_class_count) {
+    bool is_new = false;
+    return try_allocate_run(index, is_new, own);
+  }
+  bool fresh = false;
+  std::size_t others_blocks = 0;
+  const magazine taken = try_take(index, 1, fresh, others_blocks, own);
+  if (taken.head != nullptr && !fresh) {
+    add_hits(index, 1);
+  }
+  return taken.head;
+}
+
+void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
+  const std::uint32_t pages = run_pages(index);
+  run_shelf& s = runs_[index - cached_class_count];
+  span* run = supply_.try_take_idle(pages, pages);
+  const bool hit = run != nullptr;
+  const auto never = [] { return false; };
+  if (!hit) {
+    try {
+      run = supply_.try_take(pages, pages, never);
+      if (run == nullptr && own == nullptr) {
+        return nullptr;
+      }
+    } catch (const std::bad_alloc&) {
+      if (own == nullptr) {
+        throw;
+      }
+    }
+  }
+  if (run == nullptr) {
+    request_trim(0);
+    own->flush_for_trim();
+    run = supply_.try_take(pages, pages, never);
+    if (run == nullptr) {
+      return nullptr;
+    }
+  }
+  is_new = run->is_new;
+  assign_run(run, index);
+  const scoped_lock guard(s.lock);
+  ++(hit ? s.counts.hits : s.counts.misses);
+  return run->base();
+}
+
+void depot::assign_run(span* run, unsigned index) noexcept {
+  run->index = static_cast<std::uint8_t>(index);
+  if (chunk_source* const source = account_.source(); source != nullptr) {
+    source->assign(run->base(), page_bytes, index);  // nobody asks for an address further in
+  }
+}
+
+bool depot::try_resize_run(unsigned from, void* block, unsigned to) noexcept {
+  span* const run = supply_.span_of(block);
+  if (!supply_.try_resize(run, run_pages(to))) {
+    return false;
+  }
+  assign_run(run, to);
+  const auto visit = [this](unsigned index, auto count) {
+    run_shelf& s = runs_[index - cached_class_count];
+    const scoped_lock guard(s.lock);
+    count(s.counts);
+  };
+  visit(from, [](run_counts& counts) { ++counts.returned; });
+  visit(to, [](run_counts& counts) { ++counts.hits; });
+  return true;
+}
+
+// ---- putting back ----
+
+std::size_t depot::put(unsigned index, magazine blocks) noexcept {
+  if (blocks.head == nullptr) {
+    return unknown_blocks;
+  }
+  shelf& s = shelves_[index];
+  span_list left;
+  std::size_t left_bytes = 0;
+  std::size_t elsewhere = unknown_blocks;
+  bool too_many = false;
+  {
+    const scoped_lock guard(s.lock);
+    ++s.visits;
+    put_locked(s, index, blocks);
+    elsewhere = blocks_elsewhere(s, index);
+    if (elsewhere == 0) {
+      // No block is in use: neither lists nor spans need a look, and the next ones come in order of address.
+      left_bytes = s.spans.bytes();
+      s.spans.leave_to(left);
+      s.magazines = {};
+      s.loose = nullptr;
+      s.loose_blocks = 0;
+    }
+    supply_.listed().note(index, s.listed_blocks());
+    too_many = s.listed_blocks() > options_.max_idle_blocks_per_bucket;
+  }
+  if (!left.empty()) {
+    supply_.give_left(left, left_bytes);
+  }
+  if (too_many) {
+    sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
+  }
+  supply_.settle();
+  return elsewhere;
+}
+
+void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
+  supply_.listed().use(index);
+  if (blocks.blocks > 1) {
+    s.magazines.push(blocks);
+  } else {
+    blocks.head->next(s.loose);
+    s.loose = blocks.head;
+    ++s.loose_blocks;
+  }
+}
+
+// Of a class that is worth giving up whole.
+std::size_t depot::blocks_elsewhere(const shelf& s, unsigned index) noexcept {
+  constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
+  const std::size_t out = s.spans.out_blocks();
+  return out * class_block_bytes(index) >= least_leaving_bytes ? out - s.listed_blocks() : unknown_blocks;
+}
+
+void depot::deallocate(unsigned index, void* block) noexcept {
+  if (index >= cached_class_count) {
+    deallocate_run(index, block);
+  } else {
+    put(index, {free_block::make(block, class_block_bytes(index), nullptr), 1});
+  }
+}
+
+void depot::deallocate_run(unsigned index, void* block) noexcept {
+  asan_poison(block, class_block_bytes(index));
+  run_shelf& s = runs_[index - cached_class_count];
+  {
+    const scoped_lock guard(s.lock);
+    ++s.counts.returned;
+  }
+  supply_.give(supply_.span_of(block));
+  supply_.settle();
+}
+
+// A few at a time, which are nowhere meanwhile: the lists' lock and the heap's are never held together.
+std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
+  constexpr std::size_t most_together = 32;
+  shelf& s = shelves_[index];
+  span_list emptied;
+  std::size_t sorted = 0;
+  while (sorted < most_blocks) {
+    std::array<free_block*, most_together> blocks;
+    std::array<span*, most_together> homes;
+    const std::size_t wanted = std::min(most_blocks - sorted, most_together);
+    std::size_t together = 0;
+    {
+      const scoped_lock guard(s.lock);
+      while (together < wanted && s.listed_blocks() > keep_blocks) {
+        blocks[together++] = take_listed(s, 1).head;
+      }
+      supply_.listed().note(index, s.listed_blocks());
+    }
+    if (together == 0) {
+      break;
+    }
+    supply_.find_spans(blocks, together, homes);
+    const scoped_lock guard(s.lock);
+    for (std::size_t i = 0; i < together; ++i) {
+      if (s.spans.put(blocks[i], homes[i])) {
+        emptied.push(homes[i]);
+      }
+    }
+    sorted += together;
+  }
+  supply_.give(emptied);
+  return sorted;
+}
+
+// ---- the whole ----
 
 bool depot::make_room(flushable* own) noexcept {
   request_trim(0);
   if (own != nullptr) {
     own->flush_for_trim();
   }
-  return trim(0) != 0 || own != nullptr;
-}
-
-magazine depot::take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
-                            bool& carved) {
-  const bool has_uncarved = s.blocks.bump != s.blocks.bump_end;
-  if (rather_fresh && has_uncarved && s.blocks.depth() < few_blocks) {
-    carved = true;
-    ++s.blocks.misses;
-    return carve(s, index, carve_blocks);
-  }
-  if (free_block* full = s.full_magazines; full != nullptr) {
-    const std::size_t blocks = magazine_blocks(index);
-    s.full_magazines = full->next_list();
-    s.magazine_blocks_total -= blocks;
-    s.blocks.popped += blocks;
-    return {full, blocks};
-  }
-  if (s.blocks.head != nullptr) {
-    return take_loose(s, std::max<std::size_t>(magazine_blocks(index), 1));
-  }
-  bucket& b = s.blocks;
-  if (b.bump == b.bump_end && !b.open_fresh_chunk(class_block_bytes(index)) &&
-      !b.add_chunk(shape(index), account_)) {
-    return {};
-  }
-  carved = true;
-  ++b.misses;
-  return carve(s, index, carve_blocks);
-}
-
-// Cuts the loose list after `most_blocks` blocks.
-magazine depot::take_loose(shelf& s, std::size_t most_blocks) noexcept {
-  magazine taken{s.blocks.head, 1};
-  free_block* last = taken.head;
-  while (taken.blocks < most_blocks && last->next() != nullptr) {
-    last = last->next();
-    ++taken.blocks;
-  }
-  s.blocks.head = last->next();
-  s.blocks.popped += taken.blocks;
-  last->next(nullptr);
-  return taken;
-}
-
-// Links the blocks so that they are handed out in order of address. All but the first count as listed. Ends
-// at the end of a cache line where it can, so that the next thread begins on one of its own.
-magazine depot::carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept {
-  bucket& b = s.blocks;
-  const std::size_t block_bytes = class_block_bytes(index);
-  const std::size_t wanted_blocks =
-      block_bytes < cache_line_bytes && most_blocks > 1
-          ? std::min<std::size_t>(blocks_to_line_end(b.bump, block_bytes, most_blocks),
-                                  magazine_blocks(index))
-          : most_blocks;
-  const std::size_t blocks =
-      std::min(wanted_blocks, static_cast<std::size_t>(b.bump_end - b.bump) / block_bytes);
-  std::byte* const first = b.bump;
-  for (std::size_t i = 0; i < blocks; ++i) {
-    void* block = b.carve(block_bytes);
-    std::byte* next = i + 1 < blocks ? b.bump : nullptr;
-    free_block::make(block, block_bytes, reinterpret_cast<free_block*>(next));
-  }
-  b.moved_blocks += static_cast<std::int64_t>(blocks - 1);
-  return {reinterpret_cast<free_block*>(first), blocks};
-}
-
-std::size_t depot::put(unsigned index, magazine blocks) noexcept {
-  if (comes_singly(class_block_bytes(index))) {
-    // Each is a chunk of its own, so each may be refused room.
-    for (free_block* block = blocks.head; block != nullptr;) {
-      free_block* const next = block->next();
-      deallocate(index, block);
-      block = next;
-    }
-    return unknown_live_blocks;
-  }
-  shelf& s = shelves_[index];
-  bool outgrown = false;
-  std::size_t live_blocks = unknown_live_blocks;
-  {
-    const scoped_lock guard(s.lock);
-    if (blocks.blocks == magazine_blocks(index)) {
-      blocks.head->next_list(s.full_magazines);
-      s.full_magazines = blocks.head;
-      s.magazine_blocks_total += blocks.blocks;
-    } else {
-      free_block* last = blocks.head;
-      while (last->next() != nullptr) {
-        last = last->next();
-      }
-      last->next(s.blocks.head);
-      s.blocks.head = blocks.head;
-    }
-    s.blocks.pushed += blocks.blocks;
-    outgrown = s.blocks.depth() > s.blocks.granted;
-    if (!outgrown) {
-      rewind_if_free(s, class_block_bytes(index));
-    }
-    if (s.blocks.is_large(class_block_bytes(index))) {
-      live_blocks = s.blocks.carved_blocks - s.blocks.depth();
-    }
-  }
-  if (outgrown) {
-    settle(index);
-  }
-  return live_blocks;
-}
-
-void* depot::try_allocate(unsigned index, flushable* own) {
-  bool carved = false;
-  shelf& s = shelves_[index];
-  {
-    const scoped_lock guard(s.lock);
-    if (s.blocks.head != nullptr) {
-      ++s.hits;
-      return s.blocks.pop();
-    }
-  }
-  const magazine taken = try_take(index, 1, false, carved, own);
-  free_block* block = taken.head;
-  if (block == nullptr) {
-    return nullptr;
-  }
-  free_block* rest = block->next();
-  if (!carved) {
-    add_hits(index, 1);
-  }
-  if (rest != nullptr) {
-    put(index, {rest, taken.blocks - 1});
-  }
-  return block;
-}
-
-void depot::deallocate(unsigned index, void* block) noexcept {
-  shelf& s = shelves_[index];
-  const std::size_t block_bytes = class_block_bytes(index);
-  const bool single = comes_singly(block_bytes);
-  {
-    const scoped_lock guard(s.lock);
-    if (account_.source() != nullptr && index >= cached_class_count && s.blocks.depth() >= earned_blocks(s)) {
-      s.blocks.discard(block, shape(index), account_);
-      return;
-    }
-    if (!single || s.blocks.depth() < s.blocks.granted) {
-      s.blocks.push(block, block_bytes);
-      if (s.blocks.depth() <= s.blocks.granted) {
-        return;
-      }
-    }
-  }
-  if (!single) {
-    settle(index);
-    return;
-  }
-  const bool keep = make_room_for_single(index);
-  const scoped_lock guard(s.lock);
-  if (keep && s.blocks.depth() < s.blocks.granted) {  // another thread may have used the room
-    s.blocks.push(block, block_bytes);
-  } else {
-    s.blocks.discard(block, shape(index), account_);
-  }
-}
-
-void* depot::try_move_single(unsigned from, void* block, unsigned to) noexcept {
-  const std::size_t old_bytes = visit(from, [&](bucket& b) { return b.detach(block, shape(from)); });
-  void* moved = account_.try_reallocate(block, old_bytes, single_chunk_bytes(shape(to)));
-  // Where that was refused, the block goes on as what it was.
-  const unsigned index = moved != nullptr ? to : from;
-  visit(index, [&](bucket& b) { b.attach(moved != nullptr ? moved : block, shape(index), account_); });
-  return moved;
-}
-
-// Under malloc all of a program's large blocks pass here, many of sizes that it never asks for again. So a
-// class keeps free blocks as it has had use for some: one from its second request on, and one more for every
-// two hits.
-std::size_t depot::earned_blocks(const shelf& s) noexcept {
-  return static_cast<std::size_t>(s.hits / 2) + (s.blocks.misses > 1 || s.hits > 0 ? 1 : 0);
-}
-
-std::optional<block_request> depot::find(const void* block) const {
-  for (unsigned i = 0; i < class_count; ++i) {
-    const shelf& s = shelves_[i];
-    const scoped_lock guard(s.lock);
-    if (s.blocks.holds(block, class_block_bytes(i))) {
-      return block_request{class_block_bytes(i), 1};
-    }
-  }
-  return std::nullopt;
-}
-
-idle_budget<depot> depot::budget() noexcept {
-  return {*this, options_};
-}
-
-void depot::settle(unsigned index) noexcept {
-  const scoped_lock guard(budget_lock_);
-  budget().settle(index);
-}
-
-bool depot::wants_chunk(unsigned index) const noexcept {
-  const shelf& s = shelves_[index];
-  const scoped_lock guard(s.lock);
-  return s.full_magazines == nullptr && s.blocks.head == nullptr && s.blocks.uncarved_bytes() == 0;
-}
-
-void depot::look_for_idle_chunks() noexcept {
-  // Relaxed: a hint. What the budget looks at is guarded by the buckets' locks.
-  if (!over_budget_.load(std::memory_order_relaxed)) {
-    return;
-  }
-  const scoped_lock guard(budget_lock_);
-  over_budget_.store(false, std::memory_order_relaxed);
-  budget().look_again();
-}
-
-std::size_t depot::blocks_out_of_reach(unsigned index) const noexcept {
-  // Relaxed: an estimate. A lone cache sees the last free itself.
-  const std::size_t caches = caches_in_use_.load(std::memory_order_relaxed);
-  return caches > 1 ? caches * 2 * magazine_blocks(index) : 0;
-}
-
-bool depot::make_room_for_single(unsigned index) noexcept {
-  const scoped_lock guard(budget_lock_);
-  return budget().make_room_for_single(index);
-}
-
-void depot::rewind_if_free(shelf& s, std::size_t block_bytes) noexcept {
-  if (s.blocks.is_worth_rewinding(block_bytes)) {
-    forget_magazines(s);
-    s.blocks.rewind(block_bytes);
-  }
-}
-
-void depot::forget_magazines(shelf& s) noexcept {
-  s.full_magazines = nullptr;
-  s.magazine_blocks_total = 0;
-}
-
-// Trimming looks at single blocks.
-void depot::dissolve_magazines(shelf& s) noexcept {
-  while (s.full_magazines != nullptr) {
-    free_block* first = s.full_magazines;
-    s.full_magazines = first->next_list();
-    free_block* last = first;
-    while (last->next() != nullptr) {
-      last = last->next();
-    }
-    last->next(s.blocks.head);
-    s.blocks.head = first;
-  }
-  s.magazine_blocks_total = 0;
-}
-
-bool depot::frees_are_in_order(unsigned index) const noexcept {
-  const shelf& s = shelves_[index];
-  const scoped_lock guard(s.lock);
-  return are_in_order(s.full_magazines != nullptr ? s.full_magazines : s.blocks.head);
-}
-
-std::size_t depot::trim(unsigned index, std::size_t& surplus_bytes) noexcept {
-  shelf& s = shelves_[index];
-  const scoped_lock guard(s.lock);
-  if (!s.blocks.may_have_free_chunks()) {
-    return 0;
-  }
-  if (s.blocks.depth() == s.blocks.carved_blocks) {
-    forget_magazines(s);  // nothing is live: the trim looks at no block
-  } else {
-    dissolve_magazines(s);
-  }
-  return s.blocks.trim(shape(index), account_, surplus_bytes);
+  return supply_.make_room(UINT32_MAX) || own != nullptr;
 }
 
 std::size_t depot::trim(std::size_t keep_bytes) noexcept {
-  return trim_to(*this, keep_bytes);
+  std::size_t taken_bytes = 0;  // in use, or in caches
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    const shelf& s = shelves_[index];
+    const scoped_lock guard(s.lock);
+    taken_bytes += (s.spans.out_blocks() - s.listed_blocks()) * class_block_bytes(index);
+  }
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    const run_shelf& s = runs_[index - cached_class_count];
+    const scoped_lock guard(s.lock);
+    taken_bytes += s.counts.in_use() * class_block_bytes(index);
+  }
+  const std::size_t held_before = supply_.held_bytes();
+  const std::size_t most_bytes = keep_bytes < SIZE_MAX - taken_bytes ? taken_bytes + keep_bytes : SIZE_MAX;
+  if (supply_.pages_bytes() > most_bytes) {
+    supply_.shrink(most_bytes);
+  }
+  const std::size_t held_after = supply_.held_bytes();
+  return held_before - std::min(held_before, held_after);
 }
 
-void depot::request_trim(std::size_t keep_bytes) noexcept {
-  trim_keep_bytes_.store(keep_bytes, std::memory_order_relaxed);
-  trims_requested_.fetch_add(1, std::memory_order_relaxed);
+// What the caller has flushed, and no more than it may have been.
+void depot::follow_trim() noexcept {
+  constexpr std::size_t most_blocks = 4096;
+  const std::size_t keep_bytes = trim_keep_bytes_.load(std::memory_order_relaxed);
+  std::size_t effort = most_blocks;
+  for (unsigned index = 0; index < cached_class_count && supply_.listed().bytes() > keep_bytes; ++index) {
+    if (supply_.listed().bytes_of(index) != 0) {
+      effort -= sort(index, 0, effort);
+    }
+  }
+  supply_.settle(keep_bytes);
+}
+
+std::optional<block_request> depot::find(const void* block) const {
+  const span* const run = supply_.find(block);
+  return run == nullptr ? std::nullopt : std::optional(block_request{class_block_bytes(run->index), 1});
 }
 
 void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
@@ -378,43 +391,108 @@ void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
   s.hits += hits;
 }
 
-void depot::abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noexcept {
-  shelf& s = shelves_[index];
-  const scoped_lock guard(s.lock);
-  s.hits += hits;
-  s.blocks.moved_blocks -= static_cast<std::int64_t>(blocks);
+void depot::add_hits(const std::array<cached, cached_class_count>& given_up) noexcept {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    if (given_up[index].hits != 0) {
+      add_hits(index, given_up[index].hits);
+    }
+  }
+}
+
+std::uint64_t depot::visits() const noexcept {
+  std::uint64_t sum = 0;
+  for (const shelf& s : shelves_) {
+    const scoped_lock guard(s.lock);
+    sum += s.visits;
+  }
+  return sum;
 }
 
 void depot::add_to(pool_statistics& statistics,
                    const std::array<cached, cached_class_count>& in_caches) const {
-  for (unsigned i = 0; i < class_count; ++i) {
-    const shelf& s = shelves_[i];
-    const cached in_cache = i < cached_class_count ? in_caches[i] : cached{};
+  std::size_t in_use_bytes = 0;
+  const auto add = [&](unsigned index, bucket_statistics row) {
+    if (row.misses == 0 && row.hits == 0) {
+      return;
+    }
+    row.block_bytes = class_block_bytes(index);
+    in_use_bytes += row.live_blocks * row.block_bytes;
+    if (!options_.count_operations) {
+      row.hits = row.returned = 0;
+    }
+    statistics.buckets.push_back(row);
+  };
+  // Rows are added with no lock held: they take memory, which may come from here.
+  const auto row_of = [&](unsigned index) -> bucket_statistics {
+    const shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
-    s.blocks.add_to(statistics, shape(i), options_.count_operations, in_cache.blocks, s.hits + in_cache.hits);
+    // While other threads work, a block on its way between cache and depot may be seen in both, or in none.
+    const std::size_t out = s.spans.out_blocks();
+    const std::size_t in_use = out - std::min(out, s.listed_blocks() + in_caches[index].blocks);
+    const std::uint64_t hits = s.hits + in_caches[index].hits;
+    const std::uint64_t taken = hits + s.misses;
+    return {.hits = hits,
+            .misses = s.misses,
+            .returned = taken - std::min<std::uint64_t>(taken, in_use + s.released),
+            .depth = s.spans.carved_blocks() - in_use,
+            .live_blocks = in_use};
+  };
+  const auto run_row_of = [&](unsigned index) {
+    const run_shelf& s = runs_[index - cached_class_count];
+    const scoped_lock guard(s.lock);
+    return s.counts.row();
+  };
+  for (unsigned index = 0; index < class_count; ++index) {
+    add(index, index < cached_class_count ? row_of(index) : run_row_of(index));
   }
+  const std::size_t pages_bytes = supply_.pages_bytes();
+  statistics.in_use_bytes += in_use_bytes;
+  statistics.idle_bytes += pages_bytes - std::min(pages_bytes, in_use_bytes);
+  statistics.overhead_bytes += supply_.overhead_bytes();
 }
 
-void depot::release() noexcept {
-  for (unsigned i = 0; i < class_count; ++i) {
-    shelf& s = shelves_[i];
+void depot::release(const std::array<cached, cached_class_count>& in_caches) noexcept {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
-    forget_magazines(s);
-    s.blocks.release(shape(i), account_);
+    s.hits += in_caches[index].hits;
+    s.released += s.spans.out_blocks() - s.listed_blocks() - in_caches[index].blocks;
+    s.spans = {};
+    s.magazines = {};
+    s.loose = nullptr;
+    s.loose_blocks = 0;
+    supply_.listed().note(index, 0);
   }
+  for (run_shelf& s : runs_) {
+    const scoped_lock guard(s.lock);
+    s.counts.released += s.counts.in_use();
+  }
+  supply_.release();
 }
 
 void depot::check_invariants() const noexcept {
-  for (unsigned i = 0; i < class_count; ++i) {
-    const shelf& s = shelves_[i];
+  supply_.check_invariants();
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    const shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
-    s.blocks.check_invariants(shape(i), s.magazine_blocks_total);
+    s.spans.check_invariants(index);
+    if (s.listed_blocks() > s.spans.out_blocks()) {
+      broken("more blocks are free than were ever out", index);
+    }
+    std::size_t loose = 0;
+    for (const free_block* block = s.loose; block != nullptr; block = block->next()) {
+      ++loose;
+    }
+    if (loose != s.loose_blocks) {
+      broken("loose blocks are miscounted", index);
+    }
   }
 }
 
 bool depot::each_lock(lock_visitor& visit) noexcept {
-  return visit(budget_lock_) &&
-         std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); });
+  return std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
+         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); }) &&
+         visit(supply_.lock());
 }
 
 }  // namespace cistern::detail

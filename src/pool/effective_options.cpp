@@ -1,6 +1,6 @@
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/size_classes.hpp>
-#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
 
 #include <algorithm>
@@ -47,7 +47,8 @@ pool_options effective_options(const pool_options& asked) {
   }
   options.largest_required_pool_block = largest_block(asked.largest_required_pool_block);
   // A thread's cache is idle memory too.
-  options.thread_cache_bytes = std::min(options.thread_cache_bytes, options.max_idle_bytes);
+  options.thread_cache_bytes =
+      std::min({options.thread_cache_bytes, options.thread_caches_total_bytes, options.max_idle_bytes});
   // Read at each construction, so that a program can be switched without recompiling it.
   options.pass_through = options.pass_through || environment_says_pass_through();
   return options;

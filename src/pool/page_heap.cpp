@@ -89,19 +89,56 @@ span* page_heap::try_take(std::uint32_t pages) noexcept {
     unlink_idle(home);
   }
   unlink(run);
-  if (run->pages > pages) {
-    span* const rest = run + pages;
-    rest->home = home;
-    rest->pages = run->pages - pages;
-    rest->use = span_use::free;
-    run->pages = pages;
-    mark(rest);
-    link(rest);
-  }
+  cut_behind(run, pages);
   home->free_pages -= pages;
   run->use = span_use::single;
   mark(run);
   return run;
+}
+
+// What a run has beyond `pages` becomes a free one.
+void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
+  if (run->pages > pages) {
+    span* const rest = run + pages;
+    rest->home = run->home;
+    rest->pages = run->pages - pages;
+    rest->use = span_use::free;
+    rest->is_new = run->is_new;
+    run->pages = pages;
+    mark(rest);
+    link(rest);
+  }
+}
+
+bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept {
+  region* const home = run->home;
+  if (home->is_one_run) {
+    return pages == run->pages;
+  }
+  if (pages < run->pages) {
+    span* const rest = run + pages;
+    rest->home = home;
+    rest->pages = run->pages - pages;
+    rest->use = span_use::single;
+    run->pages = pages;
+    mark(run);
+    mark(rest);
+    give(rest, now);
+    return true;
+  }
+  span* const after = run + run->pages;
+  const std::uint32_t more = pages - run->pages;
+  if (more != 0) {
+    if (after == home->spans() + home->pages() || after->use != span_use::free || after->pages < more) {
+      return false;
+    }
+    unlink(after);
+    cut_behind(after, more);
+    home->free_pages -= more;
+    run->pages = pages;
+    mark(run);
+  }
+  return true;
 }
 
 std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
@@ -127,6 +164,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     run->pages += after->pages;
   }
   run->use = span_use::free;
+  run->is_new = false;
   mark(run);
   link(run);
   if (home->is_idle()) {
@@ -187,6 +225,7 @@ region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool
   run->home = added;
   run->pages = added->pages();
   run->back = 0;
+  run->is_new = true;
   return added;
 }
 

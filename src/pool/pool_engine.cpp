@@ -21,19 +21,17 @@ pool_engine::pool_engine(const pool_options& options, upstream_account& account,
 pool_engine::~pool_engine() {
   ticket_.withdraw();
   let_go_at_fork(*this);
-  free_caches(true);
-  depot_.release();
+  depot_.release(free_caches(true));
 }
 
 void pool_engine::release() noexcept {
   ticket_.renew();  // no thread finds its old cache any more
-  free_caches(true);
-  depot_.release();
+  depot_.release(free_caches(true));
 }
 
 // No cache yet, or none in the table, or nothing in it, or the class is none of a cache's.
 void* pool_engine::try_allocate(unsigned index) {
-  if (depot_.magazine_blocks(index) != 0) {
+  if (depot_.is_cached(index)) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
       return cache->try_refill(index);
     }
@@ -41,20 +39,14 @@ void* pool_engine::try_allocate(unsigned index) {
   return depot_.try_allocate(index, as_flushable(cache_after_trims()).get());
 }
 
-// A block that comes singly and has just come is zero already: most of it may never be touched.
-void* pool_engine::try_allocate_zeroed_single(unsigned index) {
-  bool fresh = false;
-  const magazine taken = depot_.try_take(index, 1, false, fresh, as_flushable(cache_after_trims()).get());
-  if (taken.head == nullptr) {
-    return nullptr;
+// What has just come is zero already: most of it may never be touched.
+void* pool_engine::try_allocate_zeroed_run(unsigned index, std::size_t bytes) {
+  bool is_new = false;
+  void* const block = depot_.try_allocate_run(index, is_new, as_flushable(cache_after_trims()).get());
+  if (block != nullptr) {
+    asan_unpoison(block, class_block_bytes(index));
   }
-  asan_unpoison(taken.head, class_block_bytes(index));
-  if (fresh) {
-    taken.head->next(nullptr);
-    return taken.head;
-  }
-  depot_.add_hits(index, 1);
-  return std::memset(static_cast<void*>(taken.head), 0, class_block_bytes(index));
+  return block == nullptr || is_new ? block : std::memset(block, 0, bytes);
 }
 
 void pool_engine::deallocate(unsigned index, void* block) noexcept {
@@ -62,7 +54,7 @@ void pool_engine::deallocate(unsigned index, void* block) noexcept {
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
-  if (depot_.magazine_blocks(index) != 0) {
+  if (depot_.is_cached(index)) {
     if (thread_cache* cache = own_cache(); cache != nullptr) {
       cache->take_back(index, block);
       return;
@@ -109,7 +101,6 @@ thread_cache* pool_engine::idle_or_new_cache() noexcept {
   }
   if (cache != nullptr) {
     cache->adopt();
-    depot_.cache_taken();
   }
   return cache;
 }
@@ -139,18 +130,18 @@ thread_cache* pool_engine::new_cache() noexcept {
 void pool_engine::put_aside(thread_cache& cache) noexcept {
   const scoped_lock guard(caches_lock_);
   cache.in_use = false;
-  depot_.cache_given_up();
 }
 
 void pool_engine::retire(void* cache) noexcept {
   auto& retired = *static_cast<thread_cache*>(cache);
-  retired.flush();
+  retired.retire();
   put_aside(retired);
-  depot_.look_for_idle_chunks();
 }
 
-// Gives the caches' own memory back, after taking over their counters.
-void pool_engine::free_caches(bool in_use_too) noexcept {
+// Gives the caches' own memory back. Returns what those in use still held, and takes over the hits of the
+// others.
+pool_engine::in_caches pool_engine::free_caches(bool in_use_too) noexcept {
+  in_caches held{};
   const scoped_lock guard(caches_lock_);
   thread_cache** link = &caches_;
   while (*link != nullptr) {
@@ -160,15 +151,18 @@ void pool_engine::free_caches(bool in_use_too) noexcept {
       continue;
     }
     *link = cache->next;
-    if (cache->in_use) {
-      depot_.cache_given_up();
-    }
-    for (unsigned i = 0; i < cached_class_count; ++i) {
-      const cache_slot& slot = cache->slot(i);
-      depot_.abandon(i, static_cast<std::uint64_t>(std::int64_t{slot.popped}), slot.free_blocks());
-    }
+    add_to(held, *cache);
+    cache->forget();
     cache->~thread_cache();
     account_.deallocate(cache, sizeof(thread_cache), alignof(thread_cache));
+  }
+  return held;
+}
+
+void pool_engine::add_to(in_caches& sums, const thread_cache& cache) noexcept {
+  for (unsigned i = 0; i < cached_class_count; ++i) {
+    sums[i].blocks += cache.slot(i).free_blocks();
+    sums[i].hits += static_cast<std::uint64_t>(std::int64_t{cache.slot(i).popped});
   }
 }
 
@@ -179,24 +173,21 @@ std::size_t pool_engine::trim(std::size_t keep_bytes) noexcept {
     cache->flush_for_trim();
   }
   depot_.trim(keep_bytes);
-  free_caches(false);
+  depot_.add_hits(free_caches(false));
   const std::size_t held_after = account_.bytes();
   return held_before - std::min(held_before, held_after);
 }
 
 void pool_engine::add_to(pool_statistics& statistics) const {
-  std::array<depot::cached, cached_class_count> in_caches{};
+  in_caches held{};
   {
     const scoped_lock guard(caches_lock_);
     for (const thread_cache* cache = caches_; cache != nullptr; cache = cache->next) {
       statistics.overhead_bytes += sizeof(thread_cache);
-      for (unsigned i = 0; i < cached_class_count; ++i) {
-        in_caches[i].blocks += cache->slot(i).free_blocks();
-        in_caches[i].hits += static_cast<std::uint64_t>(std::int64_t{cache->slot(i).popped});
-      }
+      add_to(held, *cache);
     }
   }
-  depot_.add_to(statistics, in_caches);
+  depot_.add_to(statistics, held);
 }
 
 bool pool_engine::each_lock(lock_visitor& visit) noexcept {

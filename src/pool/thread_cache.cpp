@@ -7,8 +7,12 @@
 namespace cistern::detail {
 namespace {
 
-/// How many blocks a thread carves when it first wants a class; doubled each time it carves again.
-constexpr std::uint32_t first_carve_blocks = 4;
+/// A class whose two magazines would take more than this part of a thread's room doesn't grow any more.
+constexpr std::size_t classes_per_cache = 4;
+constexpr std::uint32_t most_capacity = 2048;
+/// What a magazine of a class begins with: bytes, and blocks.
+constexpr std::size_t first_capacity_bytes = 4096;
+constexpr std::size_t first_capacity_blocks = 32;
 
 /// The limit of a slot that shall see every free.
 constexpr std::int64_t no_limit = std::numeric_limits<std::int64_t>::min();
@@ -20,6 +24,10 @@ bool shares_cache_line(unsigned index) noexcept {
 
 std::uint32_t activity(const cache_slot& slot) noexcept {
   return static_cast<std::uint32_t>(slot.popped + slot.pushed);
+}
+
+std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
+  return 2 * capacity * class_block_bytes(index);
 }
 
 }  // namespace
@@ -44,112 +52,106 @@ void* thread_cache::try_refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
   if (s.head == nullptr && s.spare_blocks != 0) {
-    load(s, take_spare(index));
+    load(s, take_spare(s));
   }
   if (s.head != nullptr) {
     return s.pop();
   }
-  if (s.capacity == 0 && !activate(index)) {
-    return depot_->try_allocate(index, as_flushable(this).get());
-  }
-  // What few blocks lie loose may have neighbours on their cache lines in use by other threads.
-  const bool rather_fresh = s.popped == 0 && shares_cache_line(index);
-  bool carved = false;
-  const magazine taken =
-      depot_->try_take(index, s.next_carve_blocks, rather_fresh, carved, as_flushable(this).get());
+  widen(index);
+  bool fresh = false;
+  std::size_t elsewhere = depot::unknown_blocks;
+  const magazine taken = depot_->try_take(index, std::max<std::size_t>(s.capacity, 1), fresh, elsewhere,
+                                          as_flushable(this).get());
   if (taken.head == nullptr) {
     return nullptr;
   }
-  if (!carved) {
-    load(s, taken);
-    return s.pop();
-  }
-  s.next_carve_blocks = std::min<std::uint32_t>(2 * s.next_carve_blocks, s.capacity);
-  load(s, {taken.head->next(), taken.blocks - 1});
-  return taken.head;
+  // The first block of a span counts as a miss, so it never was on the list.
+  load(s, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
+  stop_at_last(s, elsewhere, 0);
+  return fresh ? taken.head : s.pop();
 }
 
 void thread_cache::take_back(unsigned index, void* block) noexcept {
   honour_trim();
   cache_slot& s = slots_[index];
-  if (s.capacity == 0 && (!activate(index) || shares_cache_line(index))) {
-    // Freed by a thread that has none of these, so it came from another one, whose blocks lie beside it.
-    depot_->deallocate(index, block);
-    return;
+  if (s.capacity == 0) {
+    if (s.popped != 0 || !shares_cache_line(index)) {
+      widen(index);
+    }
+    if (s.capacity == 0) {
+      // No room; or freed by a thread that has none of these, so it came from another one, whose blocks lie
+      // beside it.
+      depot_->deallocate(index, block);
+      return;
+    }
   }
   if (s.balance() >= s.true_limit) {
-    stop_at_last(s, unload_full(index));
+    stop_at_last(s, unload_full(index), 1);
   }
   s.push(block, class_block_bytes(index));
   if (s.limit != no_limit && s.balance() > s.limit) {
-    flush_slot(index);  // nothing of this class may be live now: the depot begins its chunks anew
+    flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
   }
 }
 
-// In a large bucket the free of the last live block takes the slow path, as far as this thread can tell when
-// it hands over a magazine; what other threads do afterwards is not seen.
-void thread_cache::stop_at_last(cache_slot& slot, std::size_t live_blocks) noexcept {
-  if (live_blocks == depot::unknown_live_blocks || slot.limit == no_limit) {
+// Where much of a class is out the free of its last live block takes the slow path, as far as this thread can
+// tell when it visits the depot; what other threads do afterwards is not seen.
+void thread_cache::stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere,
+                                std::size_t being_freed) noexcept {
+  if (blocks_elsewhere == depot::unknown_blocks || slot.limit == no_limit) {
     return;
   }
-  const std::size_t own_blocks = slot.free_blocks();
-  const std::size_t others = live_blocks - std::min(live_blocks, own_blocks + 1);
-  slot.limit = std::min(slot.limit, slot.balance() + static_cast<std::int64_t>(others));
+  const std::size_t own_blocks = slot.free_blocks() + being_freed;
+  const std::size_t others = blocks_elsewhere - std::min(blocks_elsewhere, own_blocks);
+  const std::size_t before_last = being_freed != 0 ? others : others - std::min<std::size_t>(others, 1);
+  slot.limit = std::min(slot.limit, slot.balance() + static_cast<std::int64_t>(before_last));
 }
 
-// Keeps the full magazine as the spare one, if the budget has room for a spare, and hands over what is one
-// too many. Returns what the depot says of blocks outside of it, if it was asked.
+// Keeps the full magazine as the spare one, and hands over the one that was. Returns what the depot says of
+// blocks outside of it, if it was asked.
 std::size_t thread_cache::unload_full(unsigned index) noexcept {
   cache_slot& s = slots_[index];
-  const magazine full{s.head, s.capacity};
-  load(s, {});
-  std::size_t live_blocks = depot::unknown_live_blocks;
+  const magazine full{s.head, s.loaded_blocks()};
+  std::size_t elsewhere = depot::unknown_blocks;
   if (s.spare_blocks != 0) {
-    live_blocks = depot_->put(index, take_spare(index));
+    elsewhere = depot_->put(index, take_spare(s));
+    widen(index);
   }
-  const std::size_t full_bytes = full.blocks * class_block_bytes(index);
-  if (reserved_bytes_ + full_bytes > depot_->options().thread_cache_bytes) {
-    return depot_->put(index, full);
-  }
-  reserved_bytes_ += full_bytes;
   s.spare = full.head;
   s.spare_blocks = static_cast<std::uint32_t>(full.blocks);
-  return live_blocks;
+  load(s, {});
+  return elsewhere;
 }
 
-magazine thread_cache::take_spare(unsigned index) noexcept {
-  cache_slot& s = slots_[index];
-  const magazine spare{s.spare, s.spare_blocks};
-  reserved_bytes_ -= spare.blocks * class_block_bytes(index);
-  s.spare = nullptr;
-  s.spare_blocks = 0;
+magazine thread_cache::take_spare(cache_slot& slot) noexcept {
+  const magazine spare{slot.spare, slot.spare_blocks};
+  slot.spare = nullptr;
+  slot.spare_blocks = 0;
   return spare;
 }
 
 void thread_cache::flush_slot(unsigned index) noexcept {
   cache_slot& s = slots_[index];
-  if (s.head != nullptr) {
-    const magazine loaded{s.head, s.loaded_blocks()};
-    load(s, {});
-    depot_->put(index, loaded);
-  }
-  if (s.spare_blocks != 0) {
-    depot_->put(index, take_spare(index));
-  }
+  const magazine spare = take_spare(s);
+  const magazine loaded{s.head, s.head != nullptr ? s.loaded_blocks() : 0};
+  load(s, {});
+  depot_->put(index, spare);
+  depot_->put(index, loaded);
 }
 
 void thread_cache::flush() noexcept {
   for (unsigned i = 0; i < cached_class_count; ++i) {
-    flush_slot(i);
+    if (slots_[i].capacity != 0) {
+      flush_slot(i);
+    }
   }
 }
 
 void thread_cache::honour_trim() noexcept {
-  if (depot_->trims_requested() == seen_trims_) {
-    return;
+  if (depot_->trims_requested() != seen_trims_) {
+    flush_for_trim();
+    depot_->follow_trim();
   }
-  flush_for_trim();
-  depot_->trim(depot_->trim_keep_bytes());
 }
 
 void thread_cache::flush_for_trim() noexcept {
@@ -157,33 +159,62 @@ void thread_cache::flush_for_trim() noexcept {
   flush();
 }
 
-bool thread_cache::activate(unsigned index) noexcept {
-  const std::size_t blocks = depot_->magazine_blocks(index);
-  if (blocks == 0) {
-    return false;
+void thread_cache::forget() noexcept {
+  depot_->give_cache_bytes(reserved_bytes_);
+  reserved_bytes_ = 0;
+}
+
+void thread_cache::retire() noexcept {
+  for (unsigned i = 0; i < cached_class_count; ++i) {
+    if (slots_[i].capacity != 0) {
+      slots_[i].earlier_capacity = slots_[i].capacity;
+      deactivate(i);
+    }
   }
-  const std::size_t cost_bytes = blocks * class_block_bytes(index);
-  while (reserved_bytes_ + cost_bytes > depot_->options().thread_cache_bytes) {
-    if (!free_budget()) {
+}
+
+// More room in the magazines of a class that has just missed: twice as much, while there is room.
+void thread_cache::widen(unsigned index) noexcept {
+  if (!depot_->is_cached(index)) {
+    return;
+  }
+  cache_slot& s = slots_[index];
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t first =
+      std::clamp<std::size_t>(first_capacity_bytes / block_bytes, 1, first_capacity_blocks);
+  const std::size_t more = std::max<std::size_t>({s.capacity, first, s.earlier_capacity / 2});
+  const std::size_t capacity = s.capacity + more;
+  const pool_options& options = depot_->options();
+  if (capacity > most_capacity || 2 * capacity > options.max_idle_blocks_per_bucket ||
+      room_bytes(index, capacity) > options.thread_cache_bytes / classes_per_cache ||
+      !reserve(index, room_bytes(index, more))) {
+    return;
+  }
+  const std::size_t loaded = s.head != nullptr ? s.loaded_blocks() : 0;
+  s.earlier_capacity = 0;
+  s.capacity = static_cast<std::uint32_t>(capacity);
+  set_true_limit(s, loaded);
+}
+
+bool thread_cache::reserve(unsigned index, std::size_t bytes) noexcept {
+  while (reserved_bytes_ + bytes > depot_->options().thread_cache_bytes ||
+         !depot_->reserve_cache_bytes(bytes)) {
+    if (!free_budget(index)) {
       return false;
     }
   }
-  reserved_bytes_ += cost_bytes;
-  cache_slot& s = slots_[index];
-  s.capacity = static_cast<std::uint32_t>(blocks);
-  s.next_carve_blocks = std::min(first_carve_blocks, static_cast<std::uint32_t>(s.capacity));
-  load(s, {});
+  reserved_bytes_ += bytes;
   return true;
 }
 
-// Takes the budget of the next active class if it wasn't used since the hand last passed; else notes its
+// Takes the room of the next class but `index` if it wasn't used since the hand last passed; else notes its
 // activity. One look per call: a class that is denied costs a visit to the depot, and as many more as there
 // are classes in use before one of them gives way.
-bool thread_cache::free_budget() noexcept {
+bool thread_cache::free_budget(unsigned index) noexcept {
   for (unsigned looked = 0; looked < cached_class_count; ++looked) {
     clock_hand_ = (clock_hand_ + 1) % cached_class_count;
     cache_slot& s = slots_[clock_hand_];
-    if (s.capacity == 0) {
+    if (s.capacity == 0 || clock_hand_ == index) {
       continue;
     }
     const std::uint32_t seen = activity(s);
@@ -200,7 +231,9 @@ bool thread_cache::free_budget() noexcept {
 void thread_cache::deactivate(unsigned index) noexcept {
   flush_slot(index);
   cache_slot& s = slots_[index];
-  reserved_bytes_ -= std::size_t{s.capacity} * class_block_bytes(index);
+  const std::size_t bytes = room_bytes(index, s.capacity);
+  reserved_bytes_ -= bytes;
+  depot_->give_cache_bytes(bytes);
   s.capacity = 0;
   load(s, {});
 }

@@ -27,18 +27,6 @@ void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
   return memory;
 }
 
-void* upstream_account::try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept {
-  const std::size_t more_bytes = new_bytes - std::min(bytes, new_bytes);
-  if (!reserve(bytes_, more_bytes, max_bytes_).granted) {
-    return nullptr;
-  }
-  void* moved = source_->try_reallocate(memory, bytes, new_bytes);
-  const std::size_t too_many_bytes = moved == nullptr ? more_bytes : bytes - std::min(bytes, new_bytes);
-  bytes_.fetch_sub(too_many_bytes, std::memory_order_relaxed);
-  raise(peak_bytes_, this->bytes());
-  return moved;
-}
-
 void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                                      std::size_t counted_bytes) noexcept {
   if (source_ != nullptr) {

@@ -1,6 +1,6 @@
 // Rewinding: a large bucket whose last live block is freed is carved in address order again.
 
-#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/span.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -18,7 +18,7 @@
 namespace {
 
 constexpr std::size_t block_bytes = 64;
-constexpr std::size_t blocks = 3 * cistern::detail::smallest_rewound_bytes / block_bytes;
+constexpr std::size_t blocks = 3 * (std::size_t{256} << 10) / block_bytes;
 
 template <class Pool>
 std::vector<void*> allocate_blocks(Pool& pool, std::size_t count) {

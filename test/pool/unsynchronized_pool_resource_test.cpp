@@ -1,7 +1,7 @@
 // unsynchronized_pool_resource: its contract, line by line, over a checking upstream.
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
-#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/span.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
 #include <cistern/testing/failing_resource.hpp>

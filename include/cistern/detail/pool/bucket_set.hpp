@@ -5,6 +5,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/hot_list.hpp>
+#include <cistern/detail/pool/run_counts.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -56,18 +57,6 @@ class bucket_set {
     std::uint64_t released = 0;      ///< Blocks in use when `release` came.
     std::uint32_t batch_blocks = 0;  ///< What the last miss took.
   };
-  /// The traffic of a class whose blocks are runs of pages.
-  struct run_counts {
-    std::uint64_t hits = 0;       ///< Allocations that found a run in the heap.
-    std::uint64_t misses = 0;     ///< Those for which the heap had to grow.
-    std::uint64_t returned = 0;   ///< Frees to the heap.
-    std::uint64_t discarded = 0;  ///< Frees that went on to upstream at once.
-    std::uint64_t released = 0;   ///< Blocks in use when `release` came.
-    [[nodiscard]] std::uint64_t in_use() const noexcept {
-      return hits + misses - returned - discarded - released;
-    }
-  };
-
   [[nodiscard]] static bool is_cut(unsigned index) noexcept { return index < cut_class_count; }
   [[nodiscard]] std::size_t in_use_blocks(unsigned index) const noexcept;
   [[nodiscard]] std::size_t listed_blocks_of(unsigned index) const noexcept {

@@ -14,11 +14,6 @@ class chunk_source {
   [[nodiscard]] virtual void* try_allocate(std::size_t bytes, std::size_t alignment) noexcept = 0;
   virtual void deallocate(void* memory, std::size_t bytes) noexcept = 0;
 
-  /// The memory, longer or shorter, here or elsewhere, with the content that both lengths share; what was
-  /// assigned is forgotten. Null, and nothing changed, where that can't be had.
-  [[nodiscard]] virtual void* try_reallocate(void* memory, std::size_t bytes,
-                                             std::size_t new_bytes) noexcept = 0;
-
   /// The first `bytes` of `memory`, which came from here, are blocks of a class from now on.
   virtual void assign(void* memory, std::size_t bytes, unsigned index) noexcept = 0;
 

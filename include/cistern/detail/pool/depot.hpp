@@ -1,12 +1,15 @@
-// depot: what the threads of a synchronized pool share: the buckets, each behind a lock of its own.
+// depot: what the threads of a synchronized pool share: blocks by class, each behind a lock of its own.
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/reentrant_mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
-#include <cistern/detail/pool/bucket.hpp>
+#include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/magazine.hpp>
+#include <cistern/detail/pool/run_counts.hpp>
+#include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
@@ -19,14 +22,9 @@
 
 namespace cistern::detail {
 
-template <class Buckets>
-class idle_budget;
-
-/// Thread-safe, every function, but `release`. Locks, in the order in which they may be taken together:
-///
-///     budget_lock_  →  lock of one bucket  →  whatever upstream takes
-///
-/// At most one bucket's lock is held at a time, but at a fork.
+/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork; and
+/// upstream is called with the lock of the supply alone, which the thread that holds it may take again: what
+/// upstream calls back works.
 class depot {
  public:
   /// `options` in effect; they and `account` must outlive the depot.
@@ -37,128 +35,136 @@ class depot {
 
   [[nodiscard]] const pool_options& options() const noexcept { return options_; }
 
-  /// Blocks in a full magazine of a class; 0: the class is not for thread caches.
-  [[nodiscard]] std::uint32_t magazine_blocks(unsigned index) const noexcept {
-    return index < cached_class_count ? magazine_blocks_[index] : 0;
+  /// Whether thread caches may have blocks of a class: two magazines of one block each must fit into a
+  /// quarter of what a cache may have.
+  [[nodiscard]] bool is_cached(unsigned index) const noexcept {
+    return index < cached_class_count && class_block_bytes(index) <= options_.thread_cache_bytes / 8 &&
+           options_.max_idle_blocks_per_bucket >= 2;
+  }
+  /// Room for so many bytes more in a thread's cache, of what all caches may have together. False: there is
+  /// none.
+  [[nodiscard]] bool reserve_cache_bytes(std::size_t bytes) noexcept;
+  void give_cache_bytes(std::size_t bytes) noexcept {
+    cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
 
-  /// One or more blocks: a full magazine in O(1) if there is one, else what lies loose, else about
-  /// `carve_blocks` freshly carved, in which case `carved` is set and the first block counts as a miss.
-  /// `rather_fresh`: carve even if there are free blocks, where they are few and that takes no new chunk.
-  /// None where `max_bytes` or a `chunk_source` refuses; passes on what upstream throws. `own` is the calling
-  /// thread's cache, if it has one: it is flushed before a request is refused.
-  [[nodiscard]] magazine try_take(unsigned index, std::size_t carve_blocks, bool rather_fresh, bool& carved,
-                                  flushable* own);
+  /// At least one block and at most `most_blocks`: of a magazine as it came, or of a span, in which case
+  /// `fresh` is set and the first block counts as a miss. None where `max_bytes` or a `chunk_source` refuses;
+  /// passes on what upstream throws. `own` is the calling thread's cache, if it has one: it is flushed before
+  /// a request is refused. `others_blocks`: how many of the class's blocks are neither here nor among those
+  /// taken, where it matters when the last of them is freed. O(most_blocks) but for upstream.
+  [[nodiscard]] magazine try_take(unsigned index, std::size_t most_blocks, bool& fresh,
+                                  std::size_t& others_blocks, flushable* own);
 
-  /// Takes in a magazine, full (O(1)) or not (O(blocks)). Returns how many blocks of the class aren't in the
-  /// depot, where it matters when the last of them is freed.
+  /// Takes in a magazine. O(1). Returns how many blocks of the class aren't in the depot, where it matters
+  /// when the last of them is freed.
   std::size_t put(unsigned index, magazine blocks) noexcept;
-  static constexpr std::size_t unknown_live_blocks = SIZE_MAX;
+  static constexpr std::size_t unknown_blocks = SIZE_MAX;
 
-  /// One block without a thread cache; null where `try_take` has none.
+  /// One block without a thread cache; null where there is no memory.
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
+  /// The same for a class whose blocks are runs of pages; `is_new`: nobody has had it since it came from
+  /// upstream.
+  [[nodiscard]] void* try_allocate_run(unsigned index, bool& is_new, flushable* own);
+  /// Makes a live block of such a class one of another, where it is. False, and nothing changed, where there
+  /// is no room behind it.
+  [[nodiscard]] bool try_resize_run(unsigned from, void* block, unsigned to) noexcept;
   void deallocate(unsigned index, void* block) noexcept;
-
-  /// Makes a live block of a class that comes singly one of another such class, without a copy: its pages
-  /// move. Over a `chunk_source` only. Null, and nothing changed, where there is no memory.
-  [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept;
 
   /// Gives back everything idle that the calling thread can reach, its own cache included. False: there was
   /// nothing, and asking again is vain.
   [[nodiscard]] bool make_room(flushable* own) noexcept;
 
-  /// How `block` can be given back, if it is of a bucket: for the rare caller who doesn't know. O(chunks).
+  /// How `block` can be given back, if it is of a class: for the rare caller who doesn't know.
   [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
-  /// Gives free chunks back until at most `keep_bytes` are idle in the depot. Returns the bytes given back.
+  /// Gives regions without a live block back until at most `keep_bytes` are idle in the depot. `cached`:
+  /// bytes of free blocks in caches. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;
 
-  /// Asks every thread to flush its cache and trim to `keep_bytes` when it next gets to a slow path.
-  void request_trim(std::size_t keep_bytes) noexcept;
-  /// How many trims were requested so far, and what the last one wants kept.
+  /// Asks every thread to flush its cache when it next gets to a slow path, and then to call `follow_trim`.
+  void request_trim(std::size_t keep_bytes) noexcept {
+    trim_keep_bytes_.store(keep_bytes, std::memory_order_relaxed);
+    trims_requested_.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// How many trims were requested so far.
   [[nodiscard]] std::uint32_t trims_requested() const noexcept {
-    // Relaxed: a request is a hint; its effect goes through the buckets' locks.
+    // Relaxed: a request is a hint; its effect goes through the classes' locks.
     return trims_requested_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] std::size_t trim_keep_bytes() const noexcept {
-    return trim_keep_bytes_.load(std::memory_order_relaxed);
-  }
-
-  /// Takes over the counters of a cache that is given up; its blocks must have been put back.
-  void add_hits(unsigned index, std::uint64_t hits) noexcept;
-  /// The same for a cache that is given up with `blocks` still in it, as its chunks are released next.
-  void abandon(unsigned index, std::uint64_t hits, std::size_t blocks) noexcept;
+  /// A step of what `trim` does, for a thread whose cache a trim could not reach.
+  void follow_trim() noexcept;
 
   /// What thread caches hold of one class and have served of it.
   struct cached {
     std::size_t blocks = 0;
     std::uint64_t hits = 0;
   };
-  /// Adds the buckets to a pool's statistics.
+  /// Takes over the hits of caches that are given up; their blocks must have been put back.
+  void add_hits(const std::array<cached, cached_class_count>& given_up) noexcept;
+  /// Adds the classes to a pool's statistics.
   void add_to(pool_statistics& statistics, const std::array<cached, cached_class_count>& in_caches) const;
+  /// How often a class's lock was taken for a thread. For tests.
+  [[nodiscard]] std::uint64_t visits() const noexcept;
 
-  /// Gives everything back to upstream. No other thread may be inside.
-  void release() noexcept;
+  /// Gives everything back to upstream. No other thread may be inside. `in_caches`: what caches hold, which
+  /// are forgotten next.
+  void release(const std::array<cached, cached_class_count>& in_caches) noexcept;
   void check_invariants() const noexcept;
 
   /// For fork: with every lock held, no other thread is inside. See `fork_participant`.
   bool each_lock(lock_visitor& visit) noexcept;
 
-  /// Where more is kept than `max_idle_bytes` allows: looks again for chunks to give back.
-  void look_for_idle_chunks() noexcept;
-
-  /// How many thread caches there are: some blocks may be free in these.
-  void cache_taken() noexcept { caches_in_use_.fetch_add(1, std::memory_order_relaxed); }
-  void cache_given_up() noexcept { caches_in_use_.fetch_sub(1, std::memory_order_relaxed); }
-
-  // For `idle_budget`.
-  template <class F>
-  auto visit(unsigned index, F f) {
-    shelf& s = shelves_[index];
-    const scoped_lock guard(s.lock);
-    return f(s.blocks);
-  }
-  [[nodiscard]] bool frees_are_in_order(unsigned index) const noexcept;
-  [[nodiscard]] std::size_t blocks_out_of_reach(unsigned index) const noexcept;
-  void note_over_budget() noexcept { over_budget_.store(true, std::memory_order_relaxed); }
-  std::size_t trim(unsigned index, std::size_t& surplus_bytes) noexcept;
+  // For `span_supply`.
+  std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
 
  private:
-  /// One class. `blocks` counts the blocks in magazines as free; its own list holds the loose ones.
+  void add_hits(unsigned index, std::uint64_t hits) noexcept;
+
+  /// One class of blocks that may be cached.
   struct alignas(64) shelf {
     mutable mutex lock;
-    free_block* full_magazines CISTERN_GUARDED_BY(lock) = nullptr;
-    std::size_t magazine_blocks_total CISTERN_GUARDED_BY(lock) = 0;
-    /// Allocations served from free lists, here or in caches since given up.
+    std::uint64_t visits CISTERN_GUARDED_BY(lock) = 0;
+    magazine_stack magazines CISTERN_GUARDED_BY(lock);
+    free_block* loose CISTERN_GUARDED_BY(lock) = nullptr;  ///< Blocks that came singly.
+    std::size_t loose_blocks CISTERN_GUARDED_BY(lock) = 0;
+    class_spans spans CISTERN_GUARDED_BY(lock);
+    /// Allocations served from lists, here or in caches since given up.
     std::uint64_t hits CISTERN_GUARDED_BY(lock) = 0;
-    bucket blocks CISTERN_GUARDED_BY(lock);
+    std::uint64_t misses CISTERN_GUARDED_BY(lock) = 0;    ///< Allocations that took from a span.
+    std::uint64_t released CISTERN_GUARDED_BY(lock) = 0;  ///< Blocks in use when `release` came.
+
+    [[nodiscard]] std::size_t listed_blocks() const noexcept CISTERN_REQUIRES(lock) {
+      return magazines.blocks() + loose_blocks;
+    }
+  };
+  /// A class of blocks that are runs.
+  struct run_shelf {
+    mutable mutex lock;
+    run_counts counts CISTERN_GUARDED_BY(lock);
   };
 
-  [[nodiscard]] bucket_shape shape(unsigned index) const noexcept;
-  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, std::size_t carve_blocks, bool rather_fresh,
-                                     bool& carved) CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] static magazine take_loose(shelf& s, std::size_t most_blocks) noexcept
+  [[nodiscard]] static magazine take_listed(shelf& s, std::size_t most_blocks) noexcept
       CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] magazine carve(shelf& s, unsigned index, std::size_t most_blocks) noexcept
+  [[nodiscard]] magazine take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,
+                                     bool& fresh) noexcept CISTERN_REQUIRES(s.lock);
+  void put_locked(shelf& s, unsigned index, magazine blocks) noexcept CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] static std::size_t blocks_elsewhere(const shelf& s, unsigned index) noexcept
       CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] static std::size_t earned_blocks(const shelf& s) noexcept CISTERN_REQUIRES(s.lock);
-  static void rewind_if_free(shelf& s, std::size_t block_bytes) noexcept CISTERN_REQUIRES(s.lock);
-  static void dissolve_magazines(shelf& s) noexcept CISTERN_REQUIRES(s.lock);
-  static void forget_magazines(shelf& s) noexcept CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] idle_budget<depot> budget() noexcept CISTERN_REQUIRES(budget_lock_);
-  void settle(unsigned index) noexcept;
-  [[nodiscard]] bool make_room_for_single(unsigned index) noexcept;
-  [[nodiscard]] bool wants_chunk(unsigned index) const noexcept;
+  [[nodiscard]] span* try_get_span(unsigned index);
+  [[nodiscard]] span* assigned(span* run, unsigned index) noexcept;
+  [[nodiscard]] bool has_block(unsigned index) const noexcept;
+  void deallocate_run(unsigned index, void* block) noexcept;
+  void assign_run(span* run, unsigned index) noexcept;
 
   const pool_options& options_;
-  std::array<std::uint8_t, cached_class_count> magazine_blocks_{};
   upstream_account& account_;
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
-  std::atomic<std::uint32_t> caches_in_use_{0};
-  std::atomic<bool> over_budget_{false};  ///< More is idle than may be, for want of chunks known to be free.
-  mutex budget_lock_;                     // one thread at a time moves grants between buckets
-  std::array<shelf, class_count> shelves_{};
+  std::atomic<std::size_t> cache_bytes_{0};
+  span_supply<depot, reentrant_mutex> supply_;
+  std::array<shelf, cached_class_count> shelves_{};
+  std::array<run_shelf, class_count - cached_class_count> runs_{};
 };
 
 }  // namespace cistern::detail

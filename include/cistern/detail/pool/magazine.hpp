@@ -5,6 +5,7 @@
 #include <cistern/detail/pool/free_list.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace cistern::detail {
 
@@ -12,6 +13,34 @@ namespace cistern::detail {
 struct magazine {
   free_block* head = nullptr;
   std::size_t blocks = 0;
+};
+
+/// Magazines of at least two blocks each, last in, first out. It takes no memory of its own: the first block
+/// of each leads to the next magazine, the second says how many there are. All O(1).
+class magazine_stack {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return top_ == nullptr; }
+  /// Blocks in all of them.
+  [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
+
+  void push(magazine full) noexcept {
+    full.head->next_list(top_);
+    full.head->next()->next_list(reinterpret_cast<free_block*>(full.blocks));
+    top_ = full.head;
+    blocks_ += full.blocks;
+  }
+
+  /// There must be one.
+  [[nodiscard]] magazine pop() noexcept {
+    const magazine taken{top_, reinterpret_cast<std::size_t>(top_->next()->next_list())};
+    top_ = top_->next_list();
+    blocks_ -= taken.blocks;
+    return taken;
+  }
+
+ private:
+  free_block* top_ = nullptr;
+  std::size_t blocks_ = 0;
 };
 
 /// What the calling thread keeps for itself, as the depot sees it.
@@ -27,7 +56,7 @@ class flushable {
 };
 
 /// Classes with more bytes in a block than this are served by the depot directly.
-inline constexpr std::size_t largest_cached_block_bytes = std::size_t{64} << 10;
+inline constexpr std::size_t largest_cached_block_bytes = std::size_t{256} << 10;
 inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;
 
 }  // namespace cistern::detail

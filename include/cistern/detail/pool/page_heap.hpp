@@ -40,6 +40,10 @@ class page_heap {
   /// of upstream than that and a record, and goes back there when it is given. As `grow`.
   [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment);
 
+  /// Makes a run in use longer or shorter, where it is. False, and nothing changed, where what lies behind it
+  /// is in use. O(1).
+  [[nodiscard]] bool try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept;
+
   /// Takes a run back. `now`: a time that never goes backwards. Returns the bytes that went back to upstream:
   /// 0, but for a run of `try_take_alone`. O(1).
   std::size_t give(span* run, std::uint64_t now) noexcept;
@@ -79,6 +83,7 @@ class page_heap {
 
   [[nodiscard]] span* find_free(std::uint32_t pages) const noexcept;
   void link(span* run) noexcept;
+  void cut_behind(span* run, std::uint32_t pages) noexcept;
   void unlink(span* run) noexcept;
   static void mark(span* run) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;

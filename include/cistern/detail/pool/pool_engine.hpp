@@ -13,6 +13,7 @@
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 
+#include <array>
 #include <cstddef>
 #include <optional>
 
@@ -57,17 +58,17 @@ class pool_engine final : private cache_owner, private fork_participant {
 
   /// A block of a class, after a fast path that had none; null where there is no memory.
   [[nodiscard]] void* try_allocate(unsigned index);
-  /// The same, where a class comes singly: all zeros.
-  [[nodiscard]] void* try_allocate_zeroed_single(unsigned index);
+  /// The same for a class whose blocks are runs of pages, with zeros in the first `bytes`. From a source
+  /// whose memory is zeros only.
+  [[nodiscard]] void* try_allocate_zeroed_run(unsigned index, std::size_t bytes);
+  /// See `depot::try_resize_run`.
+  [[nodiscard]] bool try_resize_run(unsigned from, void* block, unsigned to) noexcept {
+    return depot_.try_resize_run(from, block, to);
+  }
   /// Takes a block back, after a fast path that could not.
   void deallocate(unsigned index, void* block) noexcept;
 
-  /// See `depot::try_move_single`.
-  [[nodiscard]] void* try_move_single(unsigned from, void* block, unsigned to) noexcept {
-    return depot_.try_move_single(from, block, to);
-  }
-
-  /// How `block` can be given back, if it is of one of the classes. O(chunks).
+  /// How `block` can be given back, if it is of one of the classes. O(pages of a region).
   [[nodiscard]] std::optional<block_request> find(const void* block) const { return depot_.find(block); }
 
   /// The calling thread's cache, or null.
@@ -91,6 +92,9 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// Adds what is held here to a pool's statistics. Exact in a quiet moment. O(threads).
   void add_to(pool_statistics& statistics) const;
 
+  /// How often a class's lock was taken for a thread: for tests.
+  [[nodiscard]] std::uint64_t depot_visits() const noexcept { return depot_.visits(); }
+
   /// Only in a quiet moment: for tests.
   void check_invariants() const noexcept { depot_.check_invariants(); }
 
@@ -105,7 +109,9 @@ class pool_engine final : private cache_owner, private fork_participant {
   [[nodiscard]] thread_cache* idle_or_new_cache() noexcept;
   [[nodiscard]] thread_cache* new_cache() noexcept CISTERN_REQUIRES(caches_lock_);
   void put_aside(thread_cache& cache) noexcept;
-  void free_caches(bool in_use_too) noexcept;
+  using in_caches = std::array<depot::cached, cached_class_count>;
+  in_caches free_caches(bool in_use_too) noexcept;
+  static void add_to(in_caches& sums, const thread_cache& cache) noexcept;
 
   void retire(void* cache) noexcept override;
   bool each_lock(lock_visitor& visit) noexcept override;

@@ -33,6 +33,7 @@ struct alignas(64) span {
   std::uint32_t out;       ///< Blocks that are not here now.
   std::uint8_t index;      ///< Size class.
   span_use use;
+  bool is_new;  ///< Nobody has had it since it came from upstream.
 
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
   [[nodiscard]] std::size_t bytes() const noexcept;

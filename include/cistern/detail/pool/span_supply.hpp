@@ -52,6 +52,14 @@ class span_supply {
   /// A run that is idle already, or null.
   [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept;
 
+  /// See `page_heap::try_resize`.
+  [[nodiscard]] bool try_resize(span* run, std::uint32_t pages) noexcept {
+    const scoped_lock guard(lock_);
+    const bool resized = heap_.try_resize(run, pages, listed_.now());
+    note_spare();
+    return resized;
+  }
+
   /// Takes back the runs of a list. O(runs).
   void give(span_list& runs) noexcept;
   void give(span* run) noexcept;
@@ -82,7 +90,9 @@ class span_supply {
   [[nodiscard]] const listed_blocks& listed() const noexcept { return listed_; }
 
   /// A step on the way back to the bounds, where they are overstepped. To be called in every slow path.
-  void settle() noexcept;
+  void settle() noexcept { settle(options_.max_idle_bytes); }
+  /// The same for a bound of `most_bytes`.
+  void settle(std::size_t most_bytes) noexcept;
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
   /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
@@ -114,8 +124,9 @@ class span_supply {
   static constexpr std::size_t most_sorted_at_once = 1024;
   /// Sorting a block takes about a 24th of what touching a new page takes.
   static constexpr std::size_t sorted_per_page = 24;
-  static constexpr std::size_t joined_at_once = 64;
-  static constexpr int most_regions_at_once = 4;
+  static constexpr std::size_t joined_at_once = 256;
+  /// What one call gives back to upstream at most, but for the last region: the system takes its time for it.
+  static constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;
 
   [[nodiscard]] span* take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept
       CISTERN_REQUIRES(lock_);
@@ -143,7 +154,6 @@ class span_supply {
   [[nodiscard]] std::size_t idle_bytes() const noexcept {
     return listed_.bytes() + spare_bytes_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] bool is_over_budget() const noexcept { return idle_bytes() > options_.max_idle_bytes; }
 
   const pool_options& options_;
   Sorter& sorter_;
@@ -315,27 +325,25 @@ void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
 // What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,
 // so that regions become idle. What is left over is for the next call.
 template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::settle() noexcept {
+void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
   if (left_bytes() != 0) {
     const scoped_lock guard(lock_);
     join_left(joined_at_once);
     note_spare();
   }
   std::size_t effort = most_sorted_at_once;
-  for (int regions = most_regions_at_once; regions > 0 && is_over_budget();) {
+  for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
     const unsigned index = listed_.longest_unused();
     const bool can_sort = index != listed_blocks::none && effort > 0;
-    const std::size_t over_bytes = idle_bytes() - options_.max_idle_bytes;
     const bool is_far_over =
-        over_bytes > std::max(options_.max_idle_bytes / 8, listed_blocks::least_stay_bytes);
+        idle_bytes() / 9 * 8 > most_bytes && idle_bytes() > most_bytes + listed_blocks::least_stay_bytes;
     {
       const scoped_lock guard(lock_);
       const bool has_older_region =
           !can_sort || is_far_over || heap_.oldest_idle_since() < listed_.last_use(index);
       if (heap_.idle_regions_bytes() != 0 && has_older_region) {
-        heap_.give_back_oldest();
+        given_back += heap_.give_back_oldest();
         note_spare();
-        --regions;
         continue;
       }
     }

@@ -49,8 +49,8 @@ struct alignas(64) cache_slot {
   free_block* spare = nullptr;
   owned_number<std::uint32_t> spare_blocks;
   owned_number<std::uint32_t> capacity;  ///< Blocks in a full magazine; 0 while the class isn't cached.
-  std::uint32_t next_carve_blocks = 0;   ///< Grows with use: rare sizes don't tie up memory.
   std::uint32_t last_activity = 0;       ///< `popped + pushed` when the budget last looked here.
+  std::uint32_t earlier_capacity = 0;    ///< What it once grew to, for whoever has this cache next.
 
   [[nodiscard]] std::int64_t balance() const noexcept { return pushed - popped; }
   [[nodiscard]] std::size_t loaded_blocks() const noexcept {
@@ -108,9 +108,13 @@ class thread_cache {
   /// The same on behalf of every trim requested so far.
   void flush_for_trim() noexcept;
 
-  /// If `trim` was called since this cache last looked: flushes and trims on behalf of the caller, whose
+  /// If `trim` was called since this cache last looked: flushes, and takes a step of that trim, whose
   /// thread could not reach in here.
   void honour_trim() noexcept;
+  /// Gives up all room, and what lies in it, as the pool has gone.
+  void forget() noexcept;
+  /// Hands every block to the depot, and gives up all room: the thread ends.
+  void retire() noexcept;
 
   // For the pool, under its lock for caches.
   thread_cache* next = nullptr;
@@ -119,18 +123,18 @@ class thread_cache {
  private:
   void load(cache_slot& slot, magazine full) noexcept;
   void set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept;
-  [[nodiscard]] bool activate(unsigned index) noexcept;
-  [[nodiscard]] bool free_budget() noexcept;
+  void widen(unsigned index) noexcept;
+  [[nodiscard]] bool reserve(unsigned index, std::size_t bytes) noexcept;
+  [[nodiscard]] bool free_budget(unsigned index) noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
   std::size_t unload_full(unsigned index) noexcept;
-  static void stop_at_last(cache_slot& slot, std::size_t live_blocks) noexcept;
-  [[nodiscard]] magazine take_spare(unsigned index) noexcept;
+  static void stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere, std::size_t being_freed) noexcept;
+  [[nodiscard]] static magazine take_spare(cache_slot& slot) noexcept;
 
   depot* depot_;
-  std::size_t reserved_bytes_ =
-      0;                     ///< What one magazine of each active class may hold, and what spare ones do.
-  unsigned clock_hand_ = 0;  ///< Where the search for an idle class goes on.
+  std::size_t reserved_bytes_ = 0;  ///< What two full magazines of each class would hold.
+  unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::array<cache_slot, cached_class_count> slots_{};
 };

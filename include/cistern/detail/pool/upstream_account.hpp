@@ -34,10 +34,6 @@ class upstream_account {
   /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
   /// on what upstream throws; nothing is changed then.
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
-  /// Makes memory from the `chunk_source`, which there must be, longer or shorter. Null, and nothing changed,
-  /// where `max_bytes` or the source refuses.
-  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes, std::size_t new_bytes) noexcept;
-
   void deallocate(void* memory, std::size_t bytes, std::size_t alignment) noexcept {
     deallocate_as(memory, bytes, alignment, bytes);
   }
