@@ -12,10 +12,17 @@
 namespace cistern::detail {
 namespace {
 
-/// Frees of a class between two looks at what it keeps.
-constexpr std::int64_t look_every_frees = 512;
-/// A class with less than this out isn't worth giving up whole: it lies in the processor's cache.
+/// Frees of a class between two looks at what it keeps; of large blocks fewer, as so many may lie unseen.
+constexpr std::size_t most_unseen_frees = 512;
+constexpr std::size_t most_unseen_bytes = std::size_t{1} << 20;
+/// The same while more is idle than may be, and the last look didn't get through with it.
+constexpr std::int64_t late_look_frees = 32;
+/// A class with less memory than this isn't worth giving up whole: it lies in the processor's cache.
 constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
+constexpr std::int64_t frees_between_looks(unsigned index) noexcept {
+  return static_cast<std::int64_t>(std::min(most_unseen_frees, most_unseen_bytes / class_block_bytes(index)));
+}
+
 [[noreturn]] void broken(const char* what, unsigned index) noexcept {
   std::fprintf(stderr, "cistern: blocks of %zu bytes: %s\n", class_block_bytes(index), what);
   std::abort();
@@ -123,7 +130,7 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
   supply_.listed().use(index);
-  if (in_use_blocks(index) == 0 && b.spans.out_blocks() * block_bytes >= least_leaving_bytes) {
+  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes) {
     leave_whole(index);
   }
   note(index);
@@ -143,8 +150,11 @@ void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
 // large enough to be given up whole, and to the bound of what it may keep.
 void bucket_set::set_room(unsigned index) noexcept {
   const bucket& b = buckets_[index];
-  std::int64_t room = look_every_frees;
-  if (b.spans.out_blocks() * class_block_bytes(index) >= least_leaving_bytes) {
+  std::int64_t room = frees_between_looks(index);
+  if (supply_.is_late()) {
+    room = std::min(room, late_look_frees);
+  }
+  if (b.spans.bytes() >= least_leaving_bytes) {
     const auto in_use = static_cast<std::int64_t>(in_use_blocks(index));
     room = std::min(room, std::max<std::int64_t>(in_use - 1, 0));
   }

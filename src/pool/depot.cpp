@@ -49,7 +49,7 @@ magazine depot::try_take(unsigned index, std::size_t most_blocks, bool& fresh, s
       ++s.visits;
       const magazine taken = take_locked(s, index, added, most_blocks, fresh);
       if (taken.head != nullptr) {
-        others_blocks = blocks_elsewhere(s, index);
+        others_blocks = blocks_elsewhere(s);
         return taken;
       }
     }
@@ -243,7 +243,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
     const scoped_lock guard(s.lock);
     ++s.visits;
     put_locked(s, index, blocks);
-    elsewhere = blocks_elsewhere(s, index);
+    elsewhere = blocks_elsewhere(s);
     if (elsewhere == 0) {
       // No block is in use: neither lists nor spans need a look, and the next ones come in order of address.
       left_bytes = s.spans.bytes();
@@ -277,10 +277,9 @@ void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
 }
 
 // Of a class that is worth giving up whole.
-std::size_t depot::blocks_elsewhere(const shelf& s, unsigned index) noexcept {
+std::size_t depot::blocks_elsewhere(const shelf& s) noexcept {
   constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
-  const std::size_t out = s.spans.out_blocks();
-  return out * class_block_bytes(index) >= least_leaving_bytes ? out - s.listed_blocks() : unknown_blocks;
+  return s.spans.bytes() >= least_leaving_bytes ? s.spans.out_blocks() - s.listed_blocks() : unknown_blocks;
 }
 
 void depot::deallocate(unsigned index, void* block) noexcept {

@@ -93,6 +93,12 @@ class span_supply {
   void settle() noexcept { settle(options_.max_idle_bytes); }
   /// The same for a bound of `most_bytes`.
   void settle(std::size_t most_bytes) noexcept;
+  /// Whether there is more to do than the last step did.
+  [[nodiscard]] bool is_late() const noexcept {
+    return next_stay_.load(std::memory_order_relaxed) != 0 ||
+           (idle_bytes() > options_.max_idle_bytes &&
+            (spare_bytes_.load(std::memory_order_relaxed) != 0 || listed_.largest() != listed_blocks::none));
+  }
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
   /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
@@ -140,10 +146,12 @@ class span_supply {
   template <class HasBlock>
   [[nodiscard]] bool sort_for(std::uint32_t pages, HasBlock has_block) noexcept;
   void sort_all() noexcept;
+  void sort_stays(std::size_t effort) noexcept;
   void join_left(std::size_t most_spans) noexcept CISTERN_REQUIRES(lock_);
   void note_spare() noexcept CISTERN_REQUIRES(lock_) {
     // Relaxed: who reads it without the lock wants to know whether to look.
     spare_bytes_.store(left_bytes() + heap_.idle_regions_bytes(), std::memory_order_relaxed);
+    free_bytes_.store(left_bytes() + heap_.free_bytes(), std::memory_order_relaxed);
   }
   [[nodiscard]] std::size_t left_bytes() const noexcept {
     return left_bytes_.load(std::memory_order_relaxed);
@@ -161,8 +169,11 @@ class span_supply {
   page_heap heap_ CISTERN_GUARDED_BY(lock_);
   /// Spans that left their class whole, on their way to the heap.
   span_list left_ CISTERN_GUARDED_BY(lock_);
-  std::atomic<std::size_t> left_bytes_{0};   ///< Written under the lock.
-  std::atomic<std::size_t> spare_bytes_{0};  ///< Of `left_` and of idle regions.
+  std::atomic<std::size_t> left_bytes_{0};         ///< Written under the lock.
+  std::atomic<std::size_t> spare_bytes_{0};        ///< Of `left_` and of idle regions.
+  std::atomic<std::size_t> free_bytes_{0};         ///< Of `left_` and of all free runs.
+  std::atomic<unsigned> next_stay_{0};             ///< Where `sort_stays` goes on.
+  std::atomic<std::uint64_t> stays_sorted_at_{0};  ///< When it last was through.
   listed_blocks listed_;
 };
 
@@ -348,11 +359,39 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
       }
     }
     if (!can_sort) {
-      return;
+      break;
     }
     const std::size_t sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), effort);
     effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
   }
+  sort_stays(effort);
+}
+
+// The blocks of a least stay may hold a hundred times their size: a span each, and through the spans whole
+// regions. It shows in how much lies free between them. So now and then, while that is too much, all of them
+// are sorted, which costs a class in use no more than that it takes its next blocks from spans.
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
+  constexpr std::uint64_t stays_sorted_every = 64;  // slow paths
+  constexpr std::size_t worth_looking_bytes = std::size_t{256} << 10;
+  unsigned next = next_stay_.load(std::memory_order_relaxed);
+  if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
+    return;
+  }
+  const std::size_t idle = listed_.bytes() + free_bytes_.load(std::memory_order_relaxed);
+  if (idle - idle / 8 <= options_.max_idle_bytes || idle <= worth_looking_bytes) {
+    next = listed_blocks::most_classes;
+  }
+  while (next < listed_blocks::most_classes && effort > 0) {
+    const std::size_t sorted = sorter_.sort(next, 0, effort);
+    effort -= std::min(effort, sorted);
+    next += effort > 0 ? 1 : 0;
+  }
+  if (next == listed_blocks::most_classes) {
+    next = 0;
+    stays_sorted_at_.store(listed_.now(), std::memory_order_relaxed);
+  }
+  next_stay_.store(next, std::memory_order_relaxed);
 }
 
 template <class Sorter, class Lock>
