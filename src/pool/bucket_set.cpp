@@ -119,6 +119,7 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
   } else {
     deallocate_run(index, block);
   }
+  supply_.listed().tick();
   supply_.settle();
   if (is_cut(index)) {
     set_room(index);
@@ -144,6 +145,12 @@ void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
   asan_poison(block, class_block_bytes(index));
   supply_.give(supply_.span_of(block));
   ++counts.returned;
+}
+
+void bucket_set::note(unsigned index) noexcept {
+  const std::size_t listed = listed_blocks_of(index);
+  const bool is_ripe = listed_blocks::is_ripe(listed, in_use_blocks(index), hot_[index].head);
+  supply_.listed().note(index, listed, is_ripe);
 }
 
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is

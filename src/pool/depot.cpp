@@ -81,7 +81,7 @@ magazine depot::take_locked(shelf& s, unsigned index, span* added, std::size_t m
     s.spans.add(added, index, options_.max_blocks_per_chunk);
   } else if (s.listed_blocks() != 0) {
     const magazine taken = take_listed(s, most_blocks);
-    supply_.listed().note(index, s.listed_blocks());
+    note(s, index);
     return taken;
   }
   if (!s.spans.has_block()) {
@@ -252,7 +252,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
       s.loose = nullptr;
       s.loose_blocks = 0;
     }
-    supply_.listed().note(index, s.listed_blocks());
+    note(s, index);
     too_many = s.listed_blocks() > options_.max_idle_blocks_per_bucket;
   }
   if (!left.empty()) {
@@ -261,8 +261,15 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   if (too_many) {
     sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
   }
+  supply_.listed().tick();
   supply_.settle();
   return elsewhere;
+}
+
+void depot::note(shelf& s, unsigned index) noexcept {
+  const std::size_t listed = s.listed_blocks();
+  const free_block* const list = s.magazines.empty() ? s.loose : s.magazines.top();
+  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, s.spans.out_blocks() - listed, list));
 }
 
 void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
@@ -298,6 +305,7 @@ void depot::deallocate_run(unsigned index, void* block) noexcept {
     ++s.counts.returned;
   }
   supply_.give(supply_.span_of(block));
+  supply_.listed().tick();
   supply_.settle();
 }
 
@@ -317,7 +325,7 @@ std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t mos
       while (together < wanted && s.listed_blocks() > keep_blocks) {
         blocks[together++] = take_listed(s, 1).head;
       }
-      supply_.listed().note(index, s.listed_blocks());
+      note(s, index);
     }
     if (together == 0) {
       break;
@@ -460,7 +468,7 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
     s.magazines = {};
     s.loose = nullptr;
     s.loose_blocks = 0;
-    supply_.listed().note(index, 0);
+    note(s, index);
   }
   for (run_shelf& s : runs_) {
     const scoped_lock guard(s.lock);

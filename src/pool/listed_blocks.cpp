@@ -1,22 +1,59 @@
 #include <cistern/detail/pool/listed_blocks.hpp>
 
 namespace cistern::detail {
+namespace {
 
-void listed_blocks::note(unsigned index, std::size_t blocks) noexcept {
+// Whether the blocks freed last lie near each other. Those freed at random rarely make up whole spans, and
+// cost a cache miss each to sort.
+bool are_in_order(const free_block* list) noexcept {
+  constexpr int most_steps = 16;
+  constexpr std::uintptr_t near_bytes = std::uintptr_t{64} << 10;
+  int steps = 0;
+  int near_steps = 0;
+  while (list != nullptr && list->next() != nullptr && steps < most_steps) {
+    const free_block* const next = list->next();
+    const auto from = reinterpret_cast<std::uintptr_t>(list);
+    const auto to = reinterpret_cast<std::uintptr_t>(next);
+    near_steps += (from < to ? to - from : from - to) <= near_bytes ? 1 : 0;
+    ++steps;
+    list = next;
+  }
+  return near_steps * 4 >= steps * 3;
+}
+
+}  // namespace
+
+bool listed_blocks::is_ripe(std::size_t blocks, std::size_t in_use_blocks, const free_block* list) noexcept {
+  constexpr std::size_t few_in_use = 8;  // one in so many
+  return in_use_blocks < blocks / few_in_use || are_in_order(list);
+}
+
+void listed_blocks::set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bool value) noexcept {
+  const std::uint64_t bit = std::uint64_t{1} << index;
+  if (((bits.load(std::memory_order_relaxed) & bit) != 0) != value) {
+    bits.fetch_xor(bit, std::memory_order_relaxed);  // one thread at a time notes of a class
+  }
+}
+
+void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe) noexcept {
   const std::size_t bytes_before = bytes_of(index);
   const std::size_t bytes = blocks * class_block_bytes(index);
   if (bytes != bytes_before) {
     of_class_[index].store(bytes, std::memory_order_relaxed);
     bytes_.fetch_add(bytes - bytes_before, std::memory_order_relaxed);
   }
-  const std::uint64_t bit = std::uint64_t{1} << index;
-  const bool was_long = (long_.load(std::memory_order_relaxed) & bit) != 0;
-  const bool is_long = blocks > stay_blocks(index);
-  if (is_long && !was_long) {
-    long_.fetch_or(bit, std::memory_order_relaxed);
-  } else if (!is_long && was_long) {
-    long_.fetch_and(~bit, std::memory_order_relaxed);
+  set_bit(long_, index, blocks > stay_blocks(index));
+  set_bit(ripe_, index, is_ripe);
+}
+
+unsigned listed_blocks::longest_unused(bool young_too) const noexcept {
+  const std::uint64_t any = long_.load(std::memory_order_relaxed);
+  std::uint64_t worth_sorting = young_too ? any & ripe_.load(std::memory_order_relaxed) : 0;
+  for (std::uint64_t left = any & ~worth_sorting; left != 0; left &= left - 1) {
+    const auto index = static_cast<unsigned>(std::countr_zero(left));
+    worth_sorting |= is_old(last_use(index)) ? std::uint64_t{1} << index : 0;
   }
+  return first(worth_sorting, [this](unsigned a, unsigned b) { return last_use(a) < last_use(b); });
 }
 
 }  // namespace cistern::detail

@@ -71,7 +71,7 @@ class bucket_set {
   void deallocate_run(unsigned index, void* block) noexcept;
 
   [[nodiscard]] bool try_add_span(unsigned index);
-  void note(unsigned index) noexcept { supply_.listed().note(index, listed_blocks_of(index)); }
+  void note(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
 

@@ -148,6 +148,7 @@ class depot {
       CISTERN_REQUIRES(s.lock);
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,
                                      bool& fresh) noexcept CISTERN_REQUIRES(s.lock);
+  void note(shelf& s, unsigned index) noexcept CISTERN_REQUIRES(s.lock);
   void put_locked(shelf& s, unsigned index, magazine blocks) noexcept CISTERN_REQUIRES(s.lock);
   [[nodiscard]] static std::size_t blocks_elsewhere(const shelf& s) noexcept CISTERN_REQUIRES(s.lock);
   [[nodiscard]] span* try_get_span(unsigned index);

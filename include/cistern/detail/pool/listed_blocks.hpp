@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
+#include <cistern/detail/pool/free_list.hpp>
 
 #include <algorithm>
 #include <array>
@@ -26,46 +27,58 @@ class listed_blocks {
     return std::max<std::size_t>(least_stay_bytes / class_block_bytes(index), 2);
   }
 
-  /// From now on the list of a class has so many blocks.
-  void note(unsigned index, std::size_t blocks) noexcept;
-  /// A slow path of a class is taken.
-  void use(unsigned index) noexcept {
-    last_use_[index].store(clock_.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  }
+  /// From now on the list of a class has so many blocks. `is_ripe`: sorting them is likely to make whole
+  /// spans free.
+  void note(unsigned index, std::size_t blocks, bool is_ripe) noexcept;
+  /// Whether that is likely: few blocks of the class are in use, or those freed last, with which `list`
+  /// begins, lie near each other. O(1).
+  [[nodiscard]] static bool is_ripe(std::size_t blocks, std::size_t in_use_blocks,
+                                    const free_block* list) noexcept;
+  /// A class is used.
+  void use(unsigned index) noexcept { last_use_[index].store(now(), std::memory_order_relaxed); }
+  /// Some blocks have been freed, of whatever class.
+  void tick() noexcept { clock_.fetch_add(1, std::memory_order_relaxed); }
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t bytes_of(unsigned index) const noexcept {
     return of_class_[index].load(std::memory_order_relaxed);
   }
-  /// Slow paths so far: the clock of `last_use`.
+  /// Ticks so far: the clock of `last_use`.
   [[nodiscard]] std::uint64_t now() const noexcept { return clock_.load(std::memory_order_relaxed); }
+  /// Whether a moment was more than a while ago.
+  [[nodiscard]] bool is_old(std::uint64_t moment) const noexcept {
+    constexpr std::uint64_t a_while = 1024;
+    return moment + a_while < now();
+  }
   [[nodiscard]] std::uint64_t last_use(unsigned index) const noexcept {
     return last_use_[index].load(std::memory_order_relaxed);
   }
 
-  /// Of the classes with more than their least stay the one with most bytes, and the one whose last use is
-  /// longest ago; or `none`. O(such classes).
+  /// Of the classes with more than their least stay the one with most bytes; or `none`. O(such classes).
   [[nodiscard]] unsigned largest() const noexcept {
-    return first([this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
+    return first(long_.load(std::memory_order_relaxed),
+                 [this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
   }
-  [[nodiscard]] unsigned longest_unused() const noexcept {
-    return first([this](unsigned a, unsigned b) { return last_use(a) < last_use(b); });
-  }
+  /// Of the same the one whose last use is longest ago, and was more than a while ago, or, if `young_too`,
+  /// that is ripe; or `none`. O(such classes).
+  [[nodiscard]] unsigned longest_unused(bool young_too) const noexcept;
 
  private:
   template <class Before>
-  [[nodiscard]] unsigned first(Before before) const noexcept {
+  [[nodiscard]] static unsigned first(std::uint64_t classes, Before before) noexcept {
     unsigned found = none;
-    for (std::uint64_t left = long_.load(std::memory_order_relaxed); left != 0; left &= left - 1) {
-      const auto index = static_cast<unsigned>(std::countr_zero(left));
+    for (; classes != 0; classes &= classes - 1) {
+      const auto index = static_cast<unsigned>(std::countr_zero(classes));
       found = found == none || before(index, found) ? index : found;
     }
     return found;
   }
+  static void set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bool value) noexcept;
 
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::uint64_t> clock_{0};
   std::atomic<std::uint64_t> long_{0};  ///< A bit for each class with more than its least stay.
+  std::atomic<std::uint64_t> ripe_{0};  ///< A bit for each class that is worth sorting even while it is used.
   static_assert(most_classes <= 64);
   std::array<std::atomic<std::size_t>, most_classes> of_class_{};
   std::array<std::atomic<std::uint64_t>, most_classes> last_use_{};

@@ -20,6 +20,8 @@ struct magazine {
 class magazine_stack {
  public:
   [[nodiscard]] bool empty() const noexcept { return top_ == nullptr; }
+  /// The first block of what came last, or null.
+  [[nodiscard]] const free_block* top() const noexcept { return top_; }
   /// Blocks in all of them.
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
 

@@ -96,8 +96,8 @@ class span_supply {
   /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept {
     return next_stay_.load(std::memory_order_relaxed) != 0 ||
-           (idle_bytes() > options_.max_idle_bytes &&
-            (spare_bytes_.load(std::memory_order_relaxed) != 0 || listed_.largest() != listed_blocks::none));
+           (is_far_over(options_.max_idle_bytes) && (spare_bytes_.load(std::memory_order_relaxed) != 0 ||
+                                                     listed_.longest_unused(true) != listed_blocks::none));
   }
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
@@ -158,6 +158,11 @@ class span_supply {
   }
   void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {
     left_bytes_.store(left_bytes() + bytes, std::memory_order_relaxed);
+  }
+  /// Up to this, what was used a short while ago may stay: as much as its recent use shows that it is needed.
+  [[nodiscard]] bool is_far_over(std::size_t most_bytes) const noexcept {
+    return idle_bytes() / 3 > most_bytes ||
+           (idle_bytes() > most_bytes && most_bytes < listed_blocks::least_stay_bytes);
   }
   [[nodiscard]] std::size_t idle_bytes() const noexcept {
     return listed_.bytes() + spare_bytes_.load(std::memory_order_relaxed);
@@ -344,21 +349,19 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
   }
   std::size_t effort = most_sorted_at_once;
   for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
-    const unsigned index = listed_.longest_unused();
-    const bool can_sort = index != listed_blocks::none && effort > 0;
-    const bool is_far_over =
-        idle_bytes() / 9 * 8 > most_bytes && idle_bytes() > most_bytes + listed_blocks::least_stay_bytes;
+    const bool young_too = is_far_over(most_bytes);
+    const unsigned index = effort > 0 ? listed_.longest_unused(young_too) : listed_blocks::none;
+    const std::uint64_t last_use = index != listed_blocks::none ? listed_.last_use(index) : UINT64_MAX;
     {
       const scoped_lock guard(lock_);
-      const bool has_older_region =
-          !can_sort || is_far_over || heap_.oldest_idle_since() < listed_.last_use(index);
-      if (heap_.idle_regions_bytes() != 0 && has_older_region) {
+      const std::uint64_t idle_since = heap_.oldest_idle_since();
+      if (idle_since < last_use && (young_too || listed_.is_old(idle_since))) {
         given_back += heap_.give_back_oldest();
         note_spare();
         continue;
       }
     }
-    if (!can_sort) {
+    if (index == listed_blocks::none) {
       break;
     }
     const std::size_t sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), effort);
@@ -368,8 +371,8 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
 }
 
 // The blocks of a least stay may hold a hundred times their size: a span each, and through the spans whole
-// regions. It shows in how much lies free between them. So now and then, while that is too much, all of them
-// are sorted, which costs a class in use no more than that it takes its next blocks from spans.
+// regions. It shows in how much lies free between them. So now and then, while that is too much, those of
+// classes that haven't been used for a while are sorted.
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
   constexpr std::uint64_t stays_sorted_every = 64;  // slow paths
@@ -378,13 +381,14 @@ void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
   if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
     return;
   }
-  const std::size_t idle = listed_.bytes() + free_bytes_.load(std::memory_order_relaxed);
+  const std::size_t idle = free_bytes_.load(std::memory_order_relaxed);
   if (idle - idle / 8 <= options_.max_idle_bytes || idle <= worth_looking_bytes) {
     next = listed_blocks::most_classes;
   }
   while (next < listed_blocks::most_classes && effort > 0) {
-    const std::size_t sorted = sorter_.sort(next, 0, effort);
-    effort -= std::min(effort, sorted);
+    if (listed_.bytes_of(next) != 0 && listed_.is_old(listed_.last_use(next))) {
+      effort -= std::min(effort, sorter_.sort(next, 0, effort));
+    }
     next += effort > 0 ? 1 : 0;
   }
   if (next == listed_blocks::most_classes) {
