@@ -18,6 +18,11 @@ class bad_allocation : public std::bad_alloc {
   bad_allocation(const char* reason, std::size_t requested_bytes, std::size_t limit_bytes,
                  std::size_t held_bytes) noexcept;
 
+  /// The same for a request that would have taken `needed_bytes`: "... <requested_bytes> bytes requested,
+  /// which take <needed_bytes>, limit ...".
+  bad_allocation(const char* reason, std::size_t requested_bytes, std::size_t needed_bytes,
+                 std::size_t limit_bytes, std::size_t held_bytes) noexcept;
+
   [[nodiscard]] const char* what() const noexcept override { return text_.data(); }
   /// The size that could not be had, in bytes.
   [[nodiscard]] std::size_t requested_bytes() const noexcept { return requested_bytes_; }

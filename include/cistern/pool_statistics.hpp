@@ -19,9 +19,9 @@ namespace cistern {
 struct bucket_statistics {
   std::size_t block_bytes = 0;  ///< Size of one block, in bytes.
   std::uint64_t hits = 0;       ///< Allocations served from a free list.
-  std::uint64_t misses = 0;    ///< Allocations that carved a chunk (new or rewound) or fetched from upstream.
-  std::uint64_t returned = 0;  ///< Deallocations that kept the block.
-  std::uint64_t discarded = 0;  ///< Deallocations that passed the block on to upstream.
+  std::uint64_t misses = 0;     ///< Allocations that took of a span, or that upstream had to be asked for.
+  std::uint64_t returned = 0;   ///< Deallocations that kept the block.
+  std::uint64_t discarded = 0;  ///< Deallocations that passed the block on to upstream: none, by now.
   std::size_t depth = 0;        ///< Free blocks now, in the pool and in its thread caches.
   std::size_t live_blocks = 0;  ///< Blocks in the hands of users now.
 
@@ -42,13 +42,22 @@ struct oversize_statistics {
 /// A snapshot of a pool's accounts. Exact at any quiet moment (no other thread inside the pool), where
 /// `in_use_bytes + idle_bytes + overhead_bytes == upstream_bytes`.
 struct pool_statistics {
-  std::size_t in_use_bytes = 0;            ///< Blocks in the hands of users, counted at their block size.
-  std::size_t idle_bytes = 0;              ///< Free blocks and not yet carved parts of chunks.
-  std::size_t overhead_bytes = 0;          ///< The pool's own records: chunk records, thread caches, padding.
-  std::size_t upstream_bytes = 0;          ///< All bytes held from upstream now.
-  std::size_t peak_upstream_bytes = 0;     ///< The most `upstream_bytes` ever was.
-  std::uint64_t upstream_allocations = 0;  ///< Successful calls of upstream's `allocate`.
+  std::size_t in_use_bytes = 0;          ///< Blocks in the hands of users, counted at their block size.
+  std::size_t idle_bytes = 0;            ///< Memory that needs no upstream to be handed out: the next five.
+  std::size_t idle_in_lists_bytes = 0;   ///< Free blocks that are at hand.
+  std::size_t idle_in_caches_bytes = 0;  ///< Free blocks in the caches of threads.
+  std::size_t idle_in_spans_bytes = 0;   ///< Beside blocks that are out, in memory that serves one size.
+  std::size_t idle_in_pages_bytes = 0;   ///< Pages for any size, in regions in which others are in use.
+  std::size_t idle_in_regions_bytes =
+      0;                                ///< Regions without a page in use: all that can go back to upstream.
+  std::size_t overhead_bytes = 0;       ///< The pool's own records: chunk records, thread caches, padding.
+  std::size_t upstream_bytes = 0;       ///< All bytes held from upstream now.
+  std::size_t peak_upstream_bytes = 0;  ///< The most `upstream_bytes` ever was.
+  std::uint64_t upstream_allocations = 0;    ///< Successful calls of upstream's `allocate`.
   std::uint64_t upstream_deallocations = 0;  ///< Calls of upstream's `deallocate`.
+  std::uint64_t given_back_idle_bytes = 0;   ///< Of regions given back as more was idle than may be, ever.
+  std::uint64_t given_back_trim_bytes = 0;   ///< Of those that `trim` gave back, ever.
+  std::uint64_t given_back_need_bytes = 0;   ///< Of those given back lest a request be refused, ever.
   std::vector<bucket_statistics> buckets;    ///< Every bucket ever used, in order of block size.
   oversize_statistics oversize;
 

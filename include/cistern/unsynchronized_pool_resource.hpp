@@ -131,6 +131,8 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     }
   }
 
+  [[gnu::noinline]] void* allocate_not_small(std::size_t bytes, std::size_t alignment);
+  [[gnu::noinline]] void deallocate_not_small(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
 

@@ -273,6 +273,8 @@ void bucket_set::add_to(pool_statistics& statistics) const {
     const bucket& b = buckets_[index];
     if (b.misses != 0) {
       const std::size_t in_use = in_use_blocks(index);
+      statistics.idle_in_lists_bytes += listed_blocks_of(index) * class_block_bytes(index);
+      statistics.idle_in_spans_bytes += b.spans.bytes() - b.spans.out_blocks() * class_block_bytes(index);
       add(index, {.hits = hot_[index].popped,
                   .misses = b.misses,
                   .returned = hot_[index].pushed(),
@@ -289,7 +291,7 @@ void bucket_set::add_to(pool_statistics& statistics) const {
   const std::size_t in_use = in_use_bytes();
   statistics.in_use_bytes += in_use;
   statistics.idle_bytes += supply_.pages_bytes() - in_use;
-  statistics.overhead_bytes += supply_.overhead_bytes();
+  supply_.add_to(statistics);
 }
 
 void bucket_set::check_invariants() const noexcept {

@@ -433,6 +433,10 @@ void depot::add_to(pool_statistics& statistics,
   const auto row_of = [&](unsigned index) -> bucket_statistics {
     const shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
+    const std::size_t block_bytes = class_block_bytes(index);
+    statistics.idle_in_lists_bytes += s.listed_blocks() * block_bytes;
+    statistics.idle_in_caches_bytes += in_caches[index].blocks * block_bytes;
+    statistics.idle_in_spans_bytes += s.spans.bytes() - s.spans.out_blocks() * block_bytes;
     // While other threads work, a block on its way between cache and depot may be seen in both, or in none.
     const std::size_t out = s.spans.out_blocks();
     const std::size_t in_use = out - std::min(out, s.listed_blocks() + in_caches[index].blocks);
@@ -455,7 +459,7 @@ void depot::add_to(pool_statistics& statistics,
   const std::size_t pages_bytes = supply_.pages_bytes();
   statistics.in_use_bytes += in_use_bytes;
   statistics.idle_bytes += pages_bytes - std::min(pages_bytes, in_use_bytes);
-  statistics.overhead_bytes += supply_.overhead_bytes();
+  supply_.add_to(statistics);
 }
 
 void depot::release(const std::array<cached, cached_class_count>& in_caches) noexcept {

@@ -16,18 +16,31 @@ using detail::text_table;
 using detail::with_thousands;
 
 [[nodiscard]] std::vector<figure> byte_gauges(const pool_statistics& s) {
-  return {{"in_use_bytes", "in use", "Blocks in the hands of users, at their block size.", s.in_use_bytes},
-          {"idle_bytes", "idle", "Free blocks and parts of chunks not yet carved.", s.idle_bytes},
-          {"overhead_bytes", "overhead", "The pool's own records.", s.overhead_bytes},
-          {"upstream_bytes", "held from upstream", "All bytes held from upstream.", s.upstream_bytes},
-          {"peak_upstream_bytes", "peak", "The most bytes ever held from upstream.", s.peak_upstream_bytes}};
+  return {
+      {"in_use_bytes", "in use", "Blocks in the hands of users, at their block size.", s.in_use_bytes},
+      {"idle_bytes", "idle", "Memory that could be handed out without asking upstream.", s.idle_bytes},
+      {"idle_in_lists_bytes", "  in lists", "Free blocks that are at hand.", s.idle_in_lists_bytes},
+      {"idle_in_caches_bytes", "  in caches", "Free blocks in the caches of threads.",
+       s.idle_in_caches_bytes},
+      {"idle_in_spans_bytes", "  in spans", "Beside blocks that are out, for one size.",
+       s.idle_in_spans_bytes},
+      {"idle_in_pages_bytes", "  in pages", "For any size, in regions in use.", s.idle_in_pages_bytes},
+      {"idle_in_regions_bytes", "  in regions", "Regions without a page in use.", s.idle_in_regions_bytes},
+      {"overhead_bytes", "overhead", "The pool's own records.", s.overhead_bytes},
+      {"upstream_bytes", "held from upstream", "All bytes held from upstream.", s.upstream_bytes},
+      {"peak_upstream_bytes", "peak", "The most bytes ever held from upstream.", s.peak_upstream_bytes}};
 }
 
 [[nodiscard]] std::vector<figure> upstream_counters(const pool_statistics& s) {
   return {{"upstream_allocations", "upstream allocations", "Successful allocations from upstream.",
            s.upstream_allocations},
           {"upstream_deallocations", "upstream deallocations", "Deallocations to upstream.",
-           s.upstream_deallocations}};
+           s.upstream_deallocations},
+          {"given_back_idle_bytes", "given back: idle", "Bytes given back as more was idle than may be.",
+           s.given_back_idle_bytes},
+          {"given_back_trim_bytes", "given back: trim", "Bytes given back by trim.", s.given_back_trim_bytes},
+          {"given_back_need_bytes", "given back: need", "Bytes given back lest a request be refused.",
+           s.given_back_need_bytes}};
 }
 
 [[nodiscard]] bool was_used(const oversize_statistics& oversize) {

@@ -29,14 +29,10 @@ void unsynchronized_pool_resource::release() noexcept {
 void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   const std::size_t last = last_byte(bytes, alignment);
-  void* block = nullptr;
-  if (last < small_limit_bytes) [[likely]] {
-    block = allocate_from(small_class_of(last), bytes, alignment);
-  } else if (last < medium_limit_bytes && alignment <= page_bytes) {
-    block = allocate_from(medium_class_of(last), bytes, alignment);
-  } else {
-    block = allocate_slow(bytes, alignment);
+  if (last >= small_limit_bytes) [[unlikely]] {
+    return allocate_not_small(bytes, alignment);
   }
+  void* const block = allocate_from(small_class_of(last), bytes, alignment);
   asan_unpoison(block, bytes);
   return block;
 }
@@ -44,9 +40,26 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
 void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   const std::size_t last = last_byte(bytes, alignment);
-  if (last < small_limit_bytes) [[likely]] {
-    deallocate_to(small_class_of(last), block, bytes, alignment);
-  } else if (last < medium_limit_bytes && alignment <= page_bytes) {
+  if (last >= small_limit_bytes) [[unlikely]] {
+    return deallocate_not_small(block, bytes, alignment);
+  }
+  deallocate_to(small_class_of(last), block, bytes, alignment);
+}
+
+// Apart, so that what these need costs the small ones nothing.
+void* unsynchronized_pool_resource::allocate_not_small(std::size_t bytes, std::size_t alignment) {
+  const std::size_t last = last_byte(bytes, alignment);
+  void* const block = last < medium_limit_bytes && alignment <= page_bytes
+                          ? allocate_from(medium_class_of(last), bytes, alignment)
+                          : allocate_slow(bytes, alignment);
+  asan_unpoison(block, bytes);
+  return block;
+}
+
+void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t bytes,
+                                                        std::size_t alignment) noexcept {
+  const std::size_t last = last_byte(bytes, alignment);
+  if (last < medium_limit_bytes && alignment <= page_bytes) {
     deallocate_to(medium_class_of(last), block, bytes, alignment);
   } else {
     deallocate_slow(block, bytes, alignment);
@@ -72,7 +85,7 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
   const unsigned index = class_of(last);
   void* block = buckets_.try_allocate(index);
   if (block == nullptr) {
-    account_.refuse(class_block_bytes(index));
+    account_.refuse(bytes, class_block_bytes(index));
   }
   return block;
 }

@@ -38,8 +38,8 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   deallocations_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void upstream_account::refuse(std::size_t bytes) const {
-  throw bad_allocation("max_bytes reached", bytes, max_bytes(), this->bytes());
+void upstream_account::refuse(std::size_t bytes, std::size_t needed_bytes) const {
+  throw bad_allocation("max_bytes reached", bytes, needed_bytes, max_bytes(), this->bytes());
 }
 
 void upstream_account::add_to(pool_statistics& statistics) const noexcept {

@@ -8,6 +8,7 @@
 #include <cistern/detail/pool/page_heap.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
+#include <cistern/pool_statistics.hpp>
 
 #include <algorithm>
 #include <array>
@@ -114,9 +115,16 @@ class span_supply {
     const scoped_lock guard(lock_);
     return heap_.held_bytes();
   }
-  [[nodiscard]] std::size_t overhead_bytes() const noexcept {
+  /// Adds what is known here: idle pages and regions, records, and what was given back.
+  void add_to(pool_statistics& statistics) const noexcept {
     const scoped_lock guard(lock_);
-    return heap_.overhead_bytes();
+    const std::size_t in_regions = heap_.idle_regions_bytes();
+    statistics.idle_in_pages_bytes += left_bytes() + heap_.free_bytes() - in_regions;
+    statistics.idle_in_regions_bytes += in_regions;
+    statistics.overhead_bytes += heap_.overhead_bytes();
+    statistics.given_back_idle_bytes += given_back_idle_bytes_;
+    statistics.given_back_trim_bytes += given_back_trim_bytes_;
+    statistics.given_back_need_bytes += given_back_need_bytes_;
   }
   void check_invariants() const noexcept {
     const scoped_lock guard(lock_);
@@ -174,6 +182,9 @@ class span_supply {
   page_heap heap_ CISTERN_GUARDED_BY(lock_);
   /// Spans that left their class whole, on their way to the heap.
   span_list left_ CISTERN_GUARDED_BY(lock_);
+  std::uint64_t given_back_idle_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t given_back_trim_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t given_back_need_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
   std::atomic<std::size_t> left_bytes_{0};         ///< Written under the lock.
   std::atomic<std::size_t> spare_bytes_{0};        ///< Of `left_` and of idle regions.
   std::atomic<std::size_t> free_bytes_{0};         ///< Of `left_` and of all free runs.
@@ -321,19 +332,24 @@ bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages) noexcept {
   if (heap_.has_run(pages)) {
     return true;
   }
-  bool given_back = false;
-  while (heap_.give_back_oldest() != 0) {
-    given_back = true;
+  const bool has_any = heap_.idle_regions_bytes() != 0;
+  while (const std::size_t bytes = heap_.give_back_oldest()) {
+    given_back_need_bytes_ += bytes;
   }
   note_spare();
-  return given_back;
+  return has_any;
 }
 
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
   sort_all();
   const scoped_lock guard(lock_);
-  while (heap_.pages_bytes() > most_bytes && heap_.give_back_oldest() != 0) {
+  while (heap_.pages_bytes() > most_bytes) {
+    const std::size_t bytes = heap_.give_back_oldest();
+    if (bytes == 0) {
+      break;
+    }
+    given_back_trim_bytes_ += bytes;
   }
   note_spare();
 }
@@ -356,7 +372,9 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
       const scoped_lock guard(lock_);
       const std::uint64_t idle_since = heap_.oldest_idle_since();
       if (idle_since < last_use && (young_too || listed_.is_old(idle_since))) {
-        given_back += heap_.give_back_oldest();
+        const std::size_t bytes = heap_.give_back_oldest();
+        given_back += bytes;
+        given_back_idle_bytes_ += bytes;
         note_spare();
         continue;
       }

@@ -70,7 +70,7 @@ class unpooled_blocks {
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
   [[nodiscard]] void* or_refuse(void* block, std::size_t bytes) const {
     if (block == nullptr) {
-      account_.refuse(bytes);
+      account_.refuse(bytes, oversize_list::granted_bytes(bytes));
     }
     return block;
   }

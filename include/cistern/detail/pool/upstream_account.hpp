@@ -41,8 +41,9 @@ class upstream_account {
   void deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                      std::size_t counted_bytes) noexcept;
 
-  /// Throws the `bad_allocation` that tells why there is no memory for `bytes`.
-  [[noreturn]] void refuse(std::size_t bytes) const;
+  /// Throws the `bad_allocation` that tells why there is no memory for `bytes`, which would take
+  /// `needed_bytes`.
+  [[noreturn]] void refuse(std::size_t bytes, std::size_t needed_bytes) const;
 
   /// Fills in the four figures of `statistics` that are known here.
   void add_to(pool_statistics& statistics) const noexcept;
