@@ -58,7 +58,9 @@ struct pool_statistics {
   std::uint64_t given_back_idle_bytes = 0;   ///< Of regions given back as more was idle than may be, ever.
   std::uint64_t given_back_trim_bytes = 0;   ///< Of those that `trim` gave back, ever.
   std::uint64_t given_back_need_bytes = 0;   ///< Of those given back lest a request be refused, ever.
-  std::vector<bucket_statistics> buckets;    ///< Every bucket ever used, in order of block size.
+  std::uint64_t discarded_bytes =
+      0;  ///< Of free pages whose memory the system got back, not their addresses.
+  std::vector<bucket_statistics> buckets;  ///< Every bucket ever used, in order of block size.
   oversize_statistics oversize;
 
   friend bool operator==(const pool_statistics&, const pool_statistics&) = default;

@@ -72,6 +72,11 @@ void unmap_pages(void* pages, std::size_t bytes) noexcept {
   }
 }
 
+bool discard_pages(void* pages, std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  return ::madvise(pages, bytes, MADV_DONTNEED) == 0;
+}
+
 void advise_huge_pages(void* pages, std::size_t bytes) noexcept {
 #ifdef MADV_HUGEPAGE
   const errno_keeper keeper;

@@ -2,6 +2,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
+#include <cistern/page_resource.hpp>
 
 #include <algorithm>
 #include <stdexcept>
@@ -52,6 +53,10 @@ pool_options effective_options(const pool_options& asked) {
   // Read at each construction, so that a program can be switched without recompiling it.
   options.pass_through = options.pass_through || environment_says_pass_through();
   return options;
+}
+
+bool gives_pages(const std::pmr::memory_resource* upstream) noexcept {
+  return dynamic_cast<const page_resource*>(upstream) != nullptr;
 }
 
 pool_options from_standard(const std::pmr::pool_options& asked) noexcept {

@@ -1,4 +1,5 @@
 #include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/page_heap.hpp>
 
 #include <algorithm>
@@ -149,6 +150,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     return bytes;
   }
   home->free_pages += run->pages;
+  home->changed_at = now;
   span* const spans = home->spans();
   if (run != spans) {
     span* const before = run - 1 - (run - 1)->back;
@@ -168,7 +170,6 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   mark(run);
   link(run);
   if (home->is_idle()) {
-    home->idle_since = now;
     link_idle(home);
   }
   return 0;
@@ -204,7 +205,7 @@ region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool
                 .right = nullptr,
                 .older = nullptr,
                 .newer = nullptr,
-                .idle_since = 0,
+                .changed_at = 0,
                 .free_pages = 0,
                 .alignment = static_cast<std::uint16_t>(alignment),
                 .is_one_run = is_one_run};
@@ -277,6 +278,36 @@ void page_heap::give_back(region* gone) noexcept {
   const std::size_t alignment = gone->alignment;
   asan_unpoison(base, bytes);
   account_.deallocate(base, bytes, alignment);
+}
+
+std::size_t page_heap::discard(region& in, std::size_t least_bytes) noexcept {
+  std::size_t discarded_bytes = 0;
+  span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
+  for (span* run = in.spans(); run < end; run += run->pages) {
+    if (run->use == span_use::free && !run->is_new && run->bytes() >= least_bytes) {
+      asan_unpoison(run->base(), run->bytes());
+      run->is_new = discard_pages(run->base(), run->bytes());
+      asan_poison(run->base(), run->bytes());
+      discarded_bytes += run->is_new ? run->bytes() : 0;
+    }
+  }
+  return discarded_bytes;
+}
+
+std::size_t page_heap::discard_next(std::uint64_t now, std::uint64_t age) noexcept {
+  region* const next = regions_.next(discarded_up_to_);
+  discarded_up_to_ = next != nullptr ? next->base : nullptr;
+  return next != nullptr && next->changed_at + age < now ? discard(*next, least_discarded_bytes) : 0;
+}
+
+std::size_t page_heap::discard_all() noexcept {
+  std::size_t bytes = 0;
+  const std::byte* at = nullptr;
+  while (region* const next = regions_.next(at)) {
+    bytes += discard(*next, page_bytes);
+    at = next->base;
+  }
+  return bytes;
 }
 
 std::size_t page_heap::give_back_oldest() noexcept {

@@ -40,7 +40,9 @@ using detail::with_thousands;
            s.given_back_idle_bytes},
           {"given_back_trim_bytes", "given back: trim", "Bytes given back by trim.", s.given_back_trim_bytes},
           {"given_back_need_bytes", "given back: need", "Bytes given back lest a request be refused.",
-           s.given_back_need_bytes}};
+           s.given_back_need_bytes},
+          {"discarded_bytes", "discarded", "Bytes of free pages whose memory the system got back.",
+           s.discarded_bytes}};
 }
 
 [[nodiscard]] bool was_used(const oversize_statistics& oversize) {

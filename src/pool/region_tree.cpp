@@ -68,6 +68,20 @@ void region_tree::remove(region* removed) noexcept {
   last_ = nullptr;
 }
 
+region* region_tree::next(const void* address) const noexcept {
+  const std::less<const void*> before;
+  region* found = nullptr;
+  for (region* at = root_; at != nullptr;) {
+    if (before(address, at->base)) {
+      found = at;
+      at = at->left;
+    } else {
+      at = at->right;
+    }
+  }
+  return found;
+}
+
 region* region_tree::find_from_root(const void* address) const noexcept {
   const std::less<const void*> before;
   region* found = nullptr;

@@ -11,7 +11,7 @@ using namespace detail;  // NOLINT(google-build-using-namespace): the pool is ma
 synchronized_pool_resource::synchronized_pool_resource(const pool_options& options,
                                                        std::pmr::memory_resource* upstream)
     : options_(effective_options(options)),
-      account_(resource_or_new_delete(upstream), options_.max_bytes),
+      account_(resource_or_new_delete(upstream), options_.max_bytes, gives_pages(upstream)),
       unpooled_(options_, account_),
       engine_(options_, account_, &unpooled_) {}
 

@@ -25,6 +25,10 @@ inline constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// Gives back pages of one or more mappings. Leaves `errno` as it was.
 void unmap_pages(void* pages, std::size_t bytes) noexcept;
 
+/// The pages read as zero from now on, and take no memory until they are touched again. Both ends are whole
+/// pages. False where the system can't; then nothing has changed. Leaves `errno` as it was.
+bool discard_pages(void* pages, std::size_t bytes) noexcept;
+
 /// Tells the system that huge pages would do these pages good. A hint: nothing else changes.
 void advise_huge_pages(void* pages, std::size_t bytes) noexcept;
 

@@ -15,6 +15,9 @@ namespace cistern::detail {
 /// The same for the standard's options, which are never refused.
 [[nodiscard]] pool_options from_standard(const std::pmr::pool_options& asked) noexcept;
 
+/// Whether what comes from `upstream` is pages of the system.
+[[nodiscard]] bool gives_pages(const std::pmr::memory_resource* upstream) noexcept;
+
 /// Whether a bucket of a pool with these (effective) options serves a request; `last`: see `last_byte`.
 [[nodiscard]] inline bool served_by_bucket(std::size_t last, std::size_t alignment,
                                            const pool_options& options) noexcept {

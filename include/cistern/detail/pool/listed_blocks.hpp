@@ -45,11 +45,10 @@ class listed_blocks {
   }
   /// Ticks so far: the clock of `last_use`.
   [[nodiscard]] std::uint64_t now() const noexcept { return clock_.load(std::memory_order_relaxed); }
+  /// Ticks after which what isn't used counts as no longer in use.
+  static constexpr std::uint64_t a_while = 1024;
   /// Whether a moment was more than a while ago.
-  [[nodiscard]] bool is_old(std::uint64_t moment) const noexcept {
-    constexpr std::uint64_t a_while = 1024;
-    return moment + a_while < now();
-  }
+  [[nodiscard]] bool is_old(std::uint64_t moment) const noexcept { return moment + a_while < now(); }
   [[nodiscard]] std::uint64_t last_use(unsigned index) const noexcept {
     return last_use_[index].load(std::memory_order_relaxed);
   }

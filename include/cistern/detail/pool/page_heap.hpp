@@ -57,12 +57,17 @@ class page_heap {
 
   /// Gives back the region that has been idle for longest. Returns its pages' bytes; 0: none is idle.
   std::size_t give_back_oldest() noexcept;
+  /// Where upstream's memory is pages of the system: takes the memory of free runs away, and leaves their
+  /// addresses. For the next region in turn, if no run has come back to it for `age`, and runs worth a call
+  /// of the system; or for all of them. Returns the bytes. O(pages of a region), and O(pages).
+  std::size_t discard_next(std::uint64_t now, std::uint64_t age) noexcept;
+  std::size_t discard_all() noexcept;
   /// Gives back every region, whatever is in use. O(regions).
   void release() noexcept;
 
   /// When the region that has been idle for longest became so; the end of time where there is none.
   [[nodiscard]] std::uint64_t oldest_idle_since() const noexcept {
-    return oldest_idle_ != nullptr ? oldest_idle_->idle_since : UINT64_MAX;
+    return oldest_idle_ != nullptr ? oldest_idle_->changed_at : UINT64_MAX;
   }
   [[nodiscard]] std::size_t idle_regions_bytes() const noexcept { return idle_regions_bytes_; }
   /// Bytes of free runs, those of idle regions included.
@@ -86,6 +91,8 @@ class page_heap {
   void cut_behind(span* run, std::uint32_t pages) noexcept;
   void unlink(span* run) noexcept;
   static void mark(span* run) noexcept;
+  static constexpr std::size_t least_discarded_bytes = std::size_t{64} << 10;
+  [[nodiscard]] static std::size_t discard(region& in, std::size_t least_bytes) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
   [[nodiscard]] region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
   void link_idle(region* idle) noexcept;
@@ -100,6 +107,7 @@ class page_heap {
   std::size_t overhead_bytes_ = 0;
   region* oldest_idle_ = nullptr;
   region* newest_idle_ = nullptr;
+  const std::byte* discarded_up_to_ = nullptr;  ///< Where `discard_next` goes on.
   std::array<std::uint64_t, (bin_count + 63) / 64> filled_bins_{};
   std::array<span_list, bin_count> bins_{};
 };

@@ -24,6 +24,9 @@ class region_tree {
     return last_;
   }
 
+  /// The first region that begins behind `address`, or null.
+  [[nodiscard]] region* next(const void* address) const noexcept;
+
   [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
   /// One of them, where there is any.
   [[nodiscard]] region* any() const noexcept { return root_; }

@@ -33,7 +33,7 @@ struct alignas(64) span {
   std::uint32_t out;       ///< Blocks that are not here now.
   std::uint8_t index;      ///< Size class.
   span_use use;
-  bool is_new;  ///< Nobody has had it since it came from upstream.
+  bool is_new;  ///< Nobody has had it since it came from upstream, or since its pages were discarded.
 
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
   [[nodiscard]] std::size_t bytes() const noexcept;
@@ -49,7 +49,7 @@ struct alignas(64) region {
   region* right;
   region* older;  ///< Among the regions without a run in use, by when that began.
   region* newer;
-  std::uint64_t idle_since;  ///< On the clock of the heap's owner.
+  std::uint64_t changed_at;  ///< On the clock of the heap's owner: when a run last came back.
   std::uint32_t free_pages;
   std::uint16_t alignment;  ///< As asked of upstream.
   bool is_one_run;          ///< Never cut: there is one span for all of it.

@@ -36,7 +36,7 @@ template <class Sorter, class Lock>
 class span_supply {
  public:
   span_supply(const pool_options& options, upstream_account& account, Sorter& sorter) noexcept
-      : options_(options), sorter_(sorter), heap_(account) {}
+      : options_(options), sorter_(sorter), gives_pages_(account.gives_pages()), heap_(account) {}
   span_supply(const span_supply&) = delete;
   span_supply& operator=(const span_supply&) = delete;
   ~span_supply() = default;
@@ -125,6 +125,7 @@ class span_supply {
     statistics.given_back_idle_bytes += given_back_idle_bytes_;
     statistics.given_back_trim_bytes += given_back_trim_bytes_;
     statistics.given_back_need_bytes += given_back_need_bytes_;
+    statistics.discarded_bytes += discarded_bytes_;
   }
   void check_invariants() const noexcept {
     const scoped_lock guard(lock_);
@@ -155,6 +156,7 @@ class span_supply {
   [[nodiscard]] bool sort_for(std::uint32_t pages, HasBlock has_block) noexcept;
   void sort_all() noexcept;
   void sort_stays(std::size_t effort) noexcept;
+  void discard_step() noexcept;
   void join_left(std::size_t most_spans) noexcept CISTERN_REQUIRES(lock_);
   void note_spare() noexcept CISTERN_REQUIRES(lock_) {
     // Relaxed: who reads it without the lock wants to know whether to look.
@@ -178,6 +180,7 @@ class span_supply {
 
   const pool_options& options_;
   Sorter& sorter_;
+  const bool gives_pages_;
   mutable Lock lock_;
   page_heap heap_ CISTERN_GUARDED_BY(lock_);
   /// Spans that left their class whole, on their way to the heap.
@@ -185,6 +188,7 @@ class span_supply {
   std::uint64_t given_back_idle_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
   std::uint64_t given_back_trim_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
   std::uint64_t given_back_need_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t discarded_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
   std::atomic<std::size_t> left_bytes_{0};         ///< Written under the lock.
   std::atomic<std::size_t> spare_bytes_{0};        ///< Of `left_` and of idle regions.
   std::atomic<std::size_t> free_bytes_{0};         ///< Of `left_` and of all free runs.
@@ -351,6 +355,9 @@ void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
     }
     given_back_trim_bytes_ += bytes;
   }
+  if (gives_pages_ && heap_.pages_bytes() > most_bytes) {
+    discarded_bytes_ += heap_.discard_all();
+  }
   note_spare();
 }
 
@@ -386,6 +393,25 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
     effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
   }
   sort_stays(effort);
+  if (gives_pages_) {
+    discard_step();
+  }
+}
+
+// Pages that lie free between those in use can't go back to upstream; to the system they can. A region every
+// few steps, once much lies free in them.
+template <class Sorter, class Lock>
+void span_supply<Sorter, Lock>::discard_step() noexcept {
+  constexpr std::uint64_t ticks_between = 64;
+  constexpr std::size_t worth_looking_bytes = std::size_t{1} << 20;
+  const std::size_t scattered_bytes =
+      free_bytes_.load(std::memory_order_relaxed) - spare_bytes_.load(std::memory_order_relaxed);
+  if (listed_.now() % ticks_between != 0 || scattered_bytes < worth_looking_bytes ||
+      scattered_bytes / 4 < options_.max_idle_bytes / 16) {
+    return;
+  }
+  const scoped_lock guard(lock_);
+  discarded_bytes_ += heap_.discard_next(listed_.now(), listed_blocks::a_while);
 }
 
 // The blocks of a least stay may hold a hundred times their size: a span each, and through the spans whole

@@ -20,16 +20,20 @@ namespace cistern::detail {
 class upstream_account {
  public:
   /// `upstream` must not be null.
-  upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes) noexcept
-      : upstream_(upstream), max_bytes_(max_bytes) {}
+  /// `gives_pages`: what comes from upstream is pages of the system, as from `page_resource`.
+  upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes,
+                   bool gives_pages = false) noexcept
+      : upstream_(upstream), max_bytes_(max_bytes), gives_pages_(gives_pages) {}
   /// Without upstream and without limit: memory comes from `source`.
-  explicit upstream_account(chunk_source& source) noexcept : source_(&source) {}
+  explicit upstream_account(chunk_source& source) noexcept : source_(&source), gives_pages_(true) {}
 
   upstream_account(const upstream_account&) = delete;
   upstream_account& operator=(const upstream_account&) = delete;
   ~upstream_account() = default;
 
   [[nodiscard]] chunk_source* source() const noexcept { return source_; }
+  /// Whether memory can be taken away from addresses that stay.
+  [[nodiscard]] bool gives_pages() const noexcept { return gives_pages_; }
 
   /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
   /// on what upstream throws; nothing is changed then.
@@ -61,6 +65,7 @@ class upstream_account {
   std::pmr::memory_resource* upstream_ = nullptr;
   chunk_source* source_ = nullptr;
   std::size_t max_bytes_ = SIZE_MAX;
+  bool gives_pages_ = false;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> peak_bytes_{0};
   std::atomic<std::uint64_t> allocations_{0};
