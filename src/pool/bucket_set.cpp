@@ -12,9 +12,14 @@
 namespace cistern::detail {
 namespace {
 
-/// Frees of a class between two looks at what it keeps.
-constexpr std::int64_t look_every_frees = 512;
-/// A class with less than this out isn't worth giving up whole: it lies in the processor's cache.
+/// Frees of a class between two looks at what it keeps; of large blocks fewer, as so many may lie unseen.
+constexpr std::size_t most_unseen_frees = 512;
+constexpr std::size_t most_unseen_bytes = std::size_t{1} << 20;
+/// The same while more is idle than may be, and the last look didn't get through with it.
+constexpr std::int64_t late_look_frees = 32;
+/// Slow paths from one time that least stays are sorted to the next.
+constexpr std::uint64_t stays_sorted_every = 64;
+/// A class with less memory than this isn't worth giving up whole: it lies in the processor's cache.
 constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
 /// What a hot list may keep whatever `max_idle_bytes` says: a class that is in use must not pay for others.
 constexpr std::size_t least_stay_bytes = std::size_t{64} << 10;
@@ -26,6 +31,10 @@ constexpr std::size_t joined_at_once = 64;
 
 constexpr std::size_t stay_blocks(unsigned index) noexcept {
   return std::max<std::size_t>(least_stay_bytes / class_block_bytes(index), 2);
+}
+
+constexpr std::int64_t frees_between_looks(unsigned index) noexcept {
+  return static_cast<std::int64_t>(std::min(most_unseen_frees, most_unseen_bytes / class_block_bytes(index)));
 }
 
 [[noreturn]] void broken(const char* what, unsigned index) noexcept {
@@ -81,11 +90,11 @@ bool bucket_set::try_add_span(unsigned index) {
     }
     return b.spans.has_block();
   };
-  const auto add_alone = [&](std::size_t blocks = 1) {
-    return add(heap_.try_take_alone(blocks * class_block_bytes(index), class_alignment(index)));
+  const auto add_alone = [&] {
+    return add(heap_.try_take_alone(class_block_bytes(index), class_alignment(index)));
   };
   if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-    return add_alone(std::min(options_.max_blocks_per_chunk, pages * page_bytes / class_block_bytes(index)));
+    return try_add_small_span(index, pages * page_bytes / class_block_bytes(index));
   }
   if (add(try_take_idle(pages, least_pages))) {
     return true;
@@ -98,6 +107,29 @@ bool bucket_set::try_add_span(unsigned index) {
   } catch (const std::bad_alloc&) {
     return b.spans.has_block() || add_alone();
   }
+}
+
+// A span alone, of as many blocks as a chunk may have, or of one where upstream or `max_bytes` refuses more.
+bool bucket_set::try_add_small_span(unsigned index, std::size_t usual_blocks) {
+  class_spans& spans = buckets_[index].spans;
+  const auto add = [&](std::size_t blocks) {
+    span* const run = heap_.try_take_alone(blocks * class_block_bytes(index), class_alignment(index));
+    if (run != nullptr) {
+      spans.add(run, index, options_.max_blocks_per_chunk);
+    }
+    return run != nullptr;
+  };
+  for (const std::size_t blocks : {std::min(options_.max_blocks_per_chunk, usual_blocks), std::size_t{1}}) {
+    try {
+      if (add(blocks)) {
+        return true;
+      }
+    } catch (const std::bad_alloc&) {  // what lies idle may be what upstream misses
+    }
+  }
+  sort_all();
+  give_back_idle();
+  return spans.has_block() || add(1);
 }
 
 void* bucket_set::try_allocate_run(unsigned index) {
@@ -153,11 +185,14 @@ bool bucket_set::make_room(std::uint32_t pages) noexcept {
     heap_.give(run, now_);
     return true;
   }
-  bool given_back = false;
+  return give_back_idle();
+}
+
+bool bucket_set::give_back_idle() noexcept {
+  const bool has_any = heap_.idle_regions_bytes() != 0;
   while (heap_.give_back_oldest() != 0) {
-    given_back = true;
   }
-  return given_back;
+  return has_any;
 }
 
 // ---- deallocation ----
@@ -176,6 +211,9 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
   if (!left_.empty()) {
     join_left(joined_at_once);
   }
+  if (next_stay_ != 0 || now_ - stays_sorted_at_ >= stays_sorted_every) {
+    sort_stays();
+  }
   if (is_over_budget()) {
     settle();
   }
@@ -189,7 +227,7 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
   b.last_use = now_;
-  if (in_use_blocks(index) == 0 && b.spans.out_blocks() * block_bytes >= least_leaving_bytes) {
+  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes) {
     leave_whole(index);
   }
   note(index);
@@ -220,8 +258,11 @@ void bucket_set::note(unsigned index) noexcept {
 // large enough to be given up whole, and to the bound of what it may keep.
 void bucket_set::set_room(unsigned index) noexcept {
   const bucket& b = buckets_[index];
-  std::int64_t room = look_every_frees;
-  if (b.spans.out_blocks() * class_block_bytes(index) >= least_leaving_bytes) {
+  std::int64_t room = frees_between_looks(index);
+  if (is_late() || next_stay_ != 0) {
+    room = std::min(room, late_look_frees);
+  }
+  if (b.spans.bytes() >= least_leaving_bytes) {
     const auto in_use = static_cast<std::int64_t>(in_use_blocks(index));
     room = std::min(room, std::max<std::int64_t>(in_use - 1, 0));
   }
@@ -344,6 +385,26 @@ void bucket_set::settle() noexcept {
     } else {
       return;
     }
+  }
+}
+
+// The blocks of a least stay may hold a hundred times their size: a span each, and through the spans whole
+// regions. It shows in what is idle altogether. So now and then, while that is too much, all of them are
+// sorted, which costs a class in use no more than that it takes its next blocks from spans.
+void bucket_set::sort_stays() noexcept {
+  const std::size_t idle_bytes = heap_.pages_bytes() - in_use_bytes();
+  std::size_t effort = most_sorted_at_once;
+  if (idle_bytes - idle_bytes / 8 <= options_.max_idle_bytes || idle_bytes <= least_leaving_bytes) {
+    next_stay_ = cut_class_count;
+  }
+  while (next_stay_ < cut_class_count && effort > 0) {
+    effort -= sort(next_stay_, 0, effort);
+    set_room(next_stay_);
+    next_stay_ += hot_[next_stay_].head == nullptr ? 1 : 0;
+  }
+  if (next_stay_ == cut_class_count) {
+    next_stay_ = 0;
+    stays_sorted_at_ = now_;
   }
 }
 

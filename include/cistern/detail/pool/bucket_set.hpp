@@ -88,9 +88,11 @@ class bucket_set {
   void deallocate_run(unsigned index, void* block) noexcept;
 
   [[nodiscard]] bool try_add_span(unsigned index);
+  [[nodiscard]] bool try_add_small_span(unsigned index, std::size_t usual_blocks);
   [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept;
   [[nodiscard]] span* try_take_grown(std::uint32_t pages, std::uint32_t least_pages);
   bool make_room(std::uint32_t pages) noexcept;
+  bool give_back_idle() noexcept;
 
   void note(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
@@ -104,6 +106,11 @@ class bucket_set {
     return listed_bytes_ + left_bytes_ + heap_.idle_regions_bytes();
   }
   void settle() noexcept;
+  /// More is idle than may be, and there is something that `settle` would do about it.
+  [[nodiscard]] bool is_late() const noexcept {
+    return is_over_budget() && (heap_.idle_regions_bytes() != 0 || listing_ != 0 || !left_.empty());
+  }
+  void sort_stays() noexcept;
   template <class Less>
   [[nodiscard]] unsigned first_listing(Less less) const noexcept;
 
@@ -111,9 +118,11 @@ class bucket_set {
   page_heap heap_;
   span_list left_;  ///< Spans that left their class whole, on their way to the heap.
   std::size_t left_bytes_ = 0;
-  std::size_t listed_bytes_ = 0;  ///< Sum of what was noted.
-  std::uint64_t now_ = 0;         ///< Slow paths so far.
-  std::uint64_t listing_ = 0;     ///< A bit for each class with more in its hot list than its least stay.
+  std::size_t listed_bytes_ = 0;       ///< Sum of what was noted.
+  std::uint64_t now_ = 0;              ///< Slow paths so far.
+  std::uint64_t stays_sorted_at_ = 0;  ///< When `sort_stays` last was through.
+  unsigned next_stay_ = 0;             ///< Where it goes on.
+  std::uint64_t listing_ = 0;  ///< A bit for each class with more in its hot list than its least stay.
   std::array<hot_list, cut_class_count> hot_{};
   std::array<bucket, cut_class_count> buckets_{};
   std::array<run_counts, class_count - cut_class_count> runs_{};
