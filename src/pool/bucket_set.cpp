@@ -259,7 +259,7 @@ void bucket_set::note(unsigned index) noexcept {
 void bucket_set::set_room(unsigned index) noexcept {
   const bucket& b = buckets_[index];
   std::int64_t room = frees_between_looks(index);
-  if (is_late() || next_stay_ != 0) {
+  if (is_late()) {
     room = std::min(room, late_look_frees);
   }
   if (b.spans.bytes() >= least_leaving_bytes) {

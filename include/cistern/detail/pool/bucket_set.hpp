@@ -106,9 +106,10 @@ class bucket_set {
     return listed_bytes_ + left_bytes_ + heap_.idle_regions_bytes();
   }
   void settle() noexcept;
-  /// More is idle than may be, and there is something that `settle` would do about it.
+  /// A step is left over: spans that are on their way keep regions from being idle, so that they count too.
   [[nodiscard]] bool is_late() const noexcept {
-    return is_over_budget() && (heap_.idle_regions_bytes() != 0 || listing_ != 0 || !left_.empty());
+    return !left_.empty() || next_stay_ != 0 ||
+           (is_over_budget() && (heap_.idle_regions_bytes() != 0 || listing_ != 0));
   }
   void sort_stays() noexcept;
   template <class Less>
