@@ -32,7 +32,7 @@ struct pool_options {
   /// size.
   std::size_t max_idle_bytes = std::size_t{64} << 20;
   /// Free blocks that the list of one bucket may keep; more are sorted away, and serve any size. 0: keep
-  /// none. Thread caches and scattered blocks come on top, as above.
+  /// none, and `max_idle_bytes` is 0 as well. Thread caches and scattered blocks come on top, as above.
   std::size_t max_idle_blocks_per_bucket = no_limit;
   /// Bytes that the cache of one thread may grow to (synchronized pools only): it begins small, and grows
   /// where it misses. 0: no thread caches. Lowered to `max_idle_bytes`. Values from 2^40 up are refused.

@@ -462,20 +462,21 @@ void depot::add_to(pool_statistics& statistics,
   supply_.add_to(statistics);
 }
 
+// No other thread is inside, so no lock is taken: for a pool of short life they would be most of it.
 void depot::release(const std::array<cached, cached_class_count>& in_caches) noexcept {
   for (unsigned index = 0; index < cached_class_count; ++index) {
     shelf& s = shelves_[index];
-    const scoped_lock guard(s.lock);
-    s.hits += in_caches[index].hits;
-    s.released += s.spans.out_blocks() - s.listed_blocks() - in_caches[index].blocks;
-    s.spans = {};
-    s.magazines = {};
-    s.loose = nullptr;
-    s.loose_blocks = 0;
-    note(s, index);
+    if (s.visits != 0) {
+      s.hits += in_caches[index].hits;
+      s.released += s.spans.out_blocks() - s.listed_blocks() - in_caches[index].blocks;
+      s.spans = {};
+      s.magazines = {};
+      s.loose = nullptr;
+      s.loose_blocks = 0;
+      note(s, index);
+    }
   }
   for (run_shelf& s : runs_) {
-    const scoped_lock guard(s.lock);
     s.counts.released += s.counts.in_use();
   }
   supply_.release();

@@ -47,6 +47,9 @@ pool_options effective_options(const pool_options& asked) {
     options.max_blocks_per_chunk = most_blocks_per_chunk;
   }
   options.largest_required_pool_block = largest_block(asked.largest_required_pool_block);
+  if (options.max_idle_blocks_per_bucket == 0) {
+    options.max_idle_bytes = 0;  // what no bucket keeps shall not lie idle for all of them either
+  }
   // A thread's cache is idle memory too.
   options.thread_cache_bytes =
       std::min({options.thread_cache_bytes, options.thread_caches_total_bytes, options.max_idle_bytes});

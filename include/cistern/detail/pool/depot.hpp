@@ -109,7 +109,8 @@ class depot {
 
   /// Gives everything back to upstream. No other thread may be inside. `in_caches`: what caches hold, which
   /// are forgotten next.
-  void release(const std::array<cached, cached_class_count>& in_caches) noexcept;
+  void release(const std::array<cached, cached_class_count>& in_caches) noexcept
+      CISTERN_NO_THREAD_SAFETY_ANALYSIS;
   void check_invariants() const noexcept;
 
   /// For fork: with every lock held, no other thread is inside. See `fork_participant`.
