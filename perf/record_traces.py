@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True  # nothing is left in the sources' folder
 from compare_mallocs import CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, pseudo_random_lines
 
 AWK_PROGRAM = """
@@ -20,13 +21,28 @@ AWK_PROGRAM = """
 END { for (word in count) if (count[word] > 3) { n = split(lines[word], part, " "); sum += n length(part[1]) }; print sum }
 """
 
-TCL_PROGRAM = """
-for {set i 0} {$i < 60000} {incr i} {
-  set word [format %x [expr {($i * 7919) % 10007}]]
-  lappend index($word) "$i-$word"
-}
-foreach word [lsort [array names index]] { append text [join $index($word) ,] " " }
-puts [string length [regsub -all {[aeiou]} $text <&>]]
+BASH_PROGRAM = """
+declare -A index
+for ((i = 0; i < $1; i++)); do
+  word=$((i * 7919 % 1009))
+  index[$word]="${index[$word]:0:400} $i-$word"
+  list+=("${word//1/one}")
+  ((i % 200)) || list=("${list[@]:0:50}")
+done
+for word in "${!index[@]}"; do sum=$((sum + ${#index[$word]})); done
+echo $sum
+"""
+
+CMAKE_PROGRAM = """
+foreach(i RANGE 1 ${COUNT})
+  math(EXPR word "${i} * 7919 % 1009")
+  string(REGEX REPLACE "([13579])" "<\\\\1>" text_${word} "${text_${word}} ${i}-${word}")
+  string(LENGTH "${text_${word}}" length)
+  list(APPEND lengths ${length})
+endforeach()
+list(SORT lengths COMPARE NATURAL)
+list(LENGTH lengths sum)
+message(STATUS ${sum})
 """
 
 VIM_PROGRAM = """
@@ -57,7 +73,8 @@ def make_inputs(folder, work):
     (folder / "work.py").write_text(PYTHON_PROGRAM)
     (folder / "work.pl").write_text(PERL_PROGRAM)
     (folder / "work.awk").write_text(AWK_PROGRAM)
-    (folder / "work.tcl").write_text(TCL_PROGRAM)
+    (folder / "work.bash").write_text(BASH_PROGRAM)
+    (folder / "work.cmake").write_text(CMAKE_PROGRAM)
     (folder / "work.vim").write_text(VIM_PROGRAM)
     (folder / "work.sql").write_text(SQL_PROGRAM.format(rows=3_000 * work))
     (folder / "unit.cpp").write_text(CXX_PROGRAM)
@@ -94,23 +111,23 @@ def programs(work):
     python = sys.executable
     return {
         "awk": ("awk", ("-f", "work.awk", "lines"), {}),
+        "bash": ("bash", ("work.bash", str(400 * work)), {}),
         "bc": ("bc", ("-q", "sums.bc"), {}),
-        "cc1plus": (compiler_proper(), ("-quiet", "-std=c++17", "-O1", "-D_GNU_SOURCE", "unit.cpp", "-o", "unit.s"), {}),
-        "git-blame": ("git", (*git, "blame", "folder9/file59"), {}),
+        "cc1plus": (compiler_proper(), ("-fpreprocessed", "-quiet", "-std=c++17", "-O1", "unit.ii", "-o", "unit.s"), {}),
+        "cmake": ("cmake", (f"-DCOUNT={200 * work}", "-P", "work.cmake"), {}),
+        "git-fsck": ("git", (*git, "fsck", "--full", "--no-progress"), {}),
         "git-log": ("git", (*git, "log", "--stat", "-p"), {}),
         "jq": ("jq", ("group_by(.tags[0]) | map({key: (.[0].name), value: length}) | from_entries", "rows.json"), {}),
         "perl": ("perl", ("work.pl", str(max(1, work // 3))), {}),
         "python3": (python, ("work.py", str(max(1, work // 5))), {}),
         "python3-malloc": (python, ("work.py", str(max(1, work // 5))), {"PYTHONMALLOC": "malloc"}),
-        "sort": ("sort", ("--parallel=2", "-o", "sorted", "lines"), {}),
         "sqlite3": ("sqlite3", ("-batch", ":memory:", ".read work.sql"), {}),
-        "tclsh": ("tclsh", ("work.tcl",), {}),
         "vim": ("vim", ("-u", "NONE", "-i", "NONE", "-n", "-es", "-S", "work.vim", "lines"), {"TERM": "dumb"}),
-        "xz": ("xz", ("--keep", "--force", "-T2", "--block-size=262144", "lines"), {}),
     }
 
 
-def record(recorder, program, arguments, environment, folder, trace):
+def record(recorder, program, arguments, environment, folder, finished):
+    trace = folder / "trace"  # what isn't whole never stands among the traces
     full = {**environment, "LD_PRELOAD": str(recorder), "CISTERN_RECORD_TO": str(trace)}
     done = subprocess.run([program, *arguments], cwd=folder, env=full, stdin=subprocess.DEVNULL, capture_output=True,
                           check=False, timeout=LIMIT_SECONDS)
@@ -119,6 +136,7 @@ def record(recorder, program, arguments, environment, folder, trace):
         raise Failure(f"{program} ended with status {done.returncode}:\n{errors}")
     if not trace.is_file() or "malloc_recorder" in errors:
         raise Failure(f"{program} made no trace:\n{errors}")
+    shutil.move(trace, finished)
 
 
 def environment_in(folder):
@@ -130,6 +148,8 @@ def record_all(arguments, chosen, inputs):
     environment = environment_in(inputs)
     work = 1 if arguments.quick else 10
     make_inputs(inputs, work)
+    if compiler_proper():  # alone, it doesn't know where the headers are
+        subprocess.run(["g++", "-std=c++17", "-E", "-o", "unit.ii", "unit.cpp"], cwd=inputs, env=environment, check=True)
     if any(name.startswith("git") for name in chosen) and shutil.which("git"):
         make_repository(inputs, environment)
     for name, (program, given, more) in chosen.items():

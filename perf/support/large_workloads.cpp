@@ -72,7 +72,7 @@ workload fall_at_random(std::string name, std::size_t count, size_range sizes) {
 }  // namespace
 
 std::vector<workload> large_workloads(effort how_much) {
-  const std::size_t fallen = how_much == effort::full ? 8000 : 1000;
+  const std::size_t fallen = how_much == effort::full ? 8000 : 300;
   return {tide("tide/100x1MiB", 100, mib), tide("tide/17000x4KiB", 17'000, 4 * kib),
           replace("large/32x64KiB-1MiB", 32, {64 * kib, mib}),
           replace("large/3000x33KiB-1MiB", 3000, {33 * kib, mib}),
