@@ -62,7 +62,10 @@ void run_rounds(comparison& outcome, const plan& how, const reporter& progress) 
 /// Sets the time of `one`: net, where `last` is what the work itself costs.
 void take_median(result& one, const result& last) {
   if (last.who == &nothing() && one.who != &nothing()) {
-    for (const measurement& each : last.rounds) one.own_cost.push_back(each.nanoseconds_per_operation());
+    // The median: a disturbed round of this would be missing from everyone's time.
+    std::vector<double> own;
+    for (const measurement& each : last.rounds) own.push_back(each.nanoseconds_per_operation());
+    one.own_nanoseconds = median(std::move(own));
   }
   std::vector<double> times;
   for (std::size_t round = 0; round < one.rounds.size(); ++round) times.push_back(one.nanoseconds_in(round));
@@ -86,9 +89,8 @@ void measure_memory(comparison& outcome, const plan& how, const reporter& progre
 
 double result::nanoseconds_in(std::size_t round) const {
   const double gross = rounds[round].nanoseconds_per_operation();
-  // Where a disturbed round says that the work took no time at all, it took a thousandth of what was
-  // measured.
-  return own_cost.empty() ? gross : std::max(gross - own_cost[round], gross / 1000);
+  // Where noise leaves less than nothing, it is a tenth of a nanosecond.
+  return own_nanoseconds == 0 ? gross : std::max(gross - own_nanoseconds, 0.1);
 }
 
 double median(std::vector<double> values) {

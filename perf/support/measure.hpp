@@ -24,8 +24,8 @@ struct plan {
 struct result {
   const contestant* who = nullptr;
   std::vector<measurement> rounds = {};  ///< In order of rounds, as the clock had them.
-  std::vector<double> own_cost = {};     ///< Of the work itself in each round, to be taken off; or empty.
-  double nanoseconds = 0;                ///< Per operation; the median of the rounds.
+  double own_nanoseconds = 0;    ///< Of the work itself in an operation, to be taken off; 0: nothing is.
+  double nanoseconds = 0;        ///< Per operation; the median of the rounds.
   std::size_t peak_bytes = 0;    ///< Peak resident set of a process that does only this; 0: not measured.
   std::size_t growth_bytes = 0;  ///< How much of it the work added.
   std::size_t held_bytes = 0;  ///< What was still held when only what had to stay was live; 0: no such time.
