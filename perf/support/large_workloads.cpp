@@ -1,4 +1,3 @@
-#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
