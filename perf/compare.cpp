@@ -14,6 +14,7 @@
 #include "support/peak_memory.hpp"
 #include "support/progress.hpp"
 #include "support/report.hpp"
+#include "support/trace_workloads.hpp"
 #include "support/workload.hpp"
 
 namespace {
@@ -27,7 +28,8 @@ operation (the median of the rounds), in brackets the time relative to mimalloc'
   --filter A,B,...       only workloads whose name contains A or B or ...
   --contestants A,B,...  only these memory resources, by their full names
   --rounds N             rounds per workload (default 9)
-  --quick                3 short rounds and one memory run: a rough picture in less than a minute
+  --traces FOLDER        replay the traces NAME.trace that stand there as well
+  --quick                3 short rounds and one memory run, less work: a rough picture in a minute
   --no-memory            don't measure peak memory
   --csv FILE             write every round of every contestant
   --markdown FILE        write the report as Markdown
@@ -35,13 +37,15 @@ operation (the median of the rounds), in brackets the time relative to mimalloc'
   --help                 print this
 
 The program starts itself with "--peak-memory-of WORKLOAD CONTESTANT" to measure peak memory; it then prints
-the peak resident set, and how much of it the work added, in bytes.
+the peak resident set, how much of it the work added, and how much of that was held in the end, in bytes.
 docs/benchmarking.md explains the workloads and the method.
 )";
 
 struct options {
   std::vector<std::string> filters;
   std::vector<std::string> contestants;
+  perf::effort how_much = perf::effort::full;
+  std::string traces;  // A folder; empty: none.
   std::string csv_file;
   std::string markdown_file;
   std::optional<std::pair<std::string, std::string>> peak_memory_of;
@@ -64,6 +68,9 @@ options parse(perf::arguments given) {
       rounds = given.number(1000);
     } else if (option == "--quick") {
       result.how = {.rounds = 3, .run_time = std::chrono::milliseconds(5), .memory_runs = 1};
+      result.how_much = perf::effort::quick;
+    } else if (option == "--traces") {
+      result.traces = given.value();
     } else if (option == "--no-memory") {
       memory = false;
     } else if (option == "--csv") {
@@ -83,6 +90,10 @@ options parse(perf::arguments given) {
   }
   if (rounds) result.how.rounds = *rounds;
   if (!memory) result.how.memory_runs = 0;
+  if (result.how_much == perf::effort::quick) result.how.child_arguments.emplace_back("--quick");
+  if (!result.traces.empty()) {
+    result.how.child_arguments.insert(result.how.child_arguments.end(), {"--traces", result.traces});
+  }
   return result;
 }
 
@@ -98,14 +109,22 @@ std::vector<const perf::contestant*> chosen_contestants(const options& asked) {
   for (const std::string& name : asked.contestants) chosen.push_back(&contestant_named(name));
   if (!chosen.empty()) return chosen;
   for (const perf::contestant& each : perf::contestants()) {
-    if (each.by_default) chosen.push_back(&each);
+    if (perf::takes_part(each)) chosen.push_back(&each);
   }
   return chosen;
 }
 
+std::vector<perf::workload> known_workloads(const options& asked) {
+  auto known = perf::all_workloads(asked.how_much);
+  if (!asked.traces.empty()) {
+    for (auto&& replay : perf::trace_workloads(asked.traces)) known.push_back(std::move(replay));
+  }
+  return known;
+}
+
 std::vector<perf::workload> chosen_workloads(const options& asked,
                                              const std::vector<const perf::contestant*>& who) {
-  auto chosen = perf::all_workloads();
+  auto chosen = known_workloads(asked);
   std::erase_if(chosen, [&](const perf::workload& each) {
     const bool matches = asked.filters.empty() ||
                          std::any_of(asked.filters.begin(), asked.filters.end(), [&](const auto& part) {
@@ -119,24 +138,30 @@ std::vector<perf::workload> chosen_workloads(const options& asked,
   return chosen;
 }
 
-void list() {
+const char* condition_of(const perf::contestant& who) {
+  if (who.there != nullptr && !who.there()) return " (not there, see docs/benchmarking.md)";
+  return who.by_default ? "" : " (only when named)";
+}
+
+void list(const options& asked) {
   std::cout << "workloads:\n";
-  for (const perf::workload& each : perf::all_workloads()) {
+  for (const perf::workload& each : known_workloads(asked)) {
     std::cout << "  " << each.name << " (" << each.operation << ")\n";
   }
   std::cout << "contestants:\n";
   for (const perf::contestant& each : perf::contestants()) {
-    std::cout << "  " << each.name << (each.by_default ? "" : " (only when named)") << '\n';
+    std::cout << "  " << each.name << condition_of(each) << '\n';
   }
 }
 
-void print_peak_memory(const std::string& workload, const std::string& contestant) {
-  for (const perf::workload& each : perf::all_workloads()) {
+void print_peak_memory(const options& asked) {
+  const auto& [workload, contestant] = *asked.peak_memory_of;
+  for (const perf::workload& each : known_workloads(asked)) {
     if (each.name != workload) continue;
     const perf::contestant& who = contestant_named(contestant);
     if (!perf::eligible(who, each)) throw perf::usage_error(contestant + " doesn't run " + workload);
     const auto peak = perf::peak_memory_here(each, who);
-    std::cout << peak.peak_bytes << ' ' << peak.growth_bytes << '\n';
+    std::cout << peak.peak_bytes << ' ' << peak.growth_bytes << ' ' << peak.held_bytes << '\n';
     return;
   }
   throw perf::usage_error("no workload is called " + workload + " (see --list)");
@@ -198,9 +223,9 @@ int main(int argc, char** argv) {
     if (asked.help) {
       std::cout << usage;
     } else if (asked.list) {
-      list();
+      list(asked);
     } else if (asked.peak_memory_of) {
-      print_peak_memory(asked.peak_memory_of->first, asked.peak_memory_of->second);
+      print_peak_memory(asked);
     } else {
       run(asked, command);
     }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Counts the instructions of the pools' fast paths with callgrind, and compares them with the recorded counts.
+"""Counts the instructions of the pools' paths with callgrind, and compares them with the recorded counts.
 
 A count is what one call through std::pmr::memory_resource* executes from the first instruction of
 do_allocate or do_deallocate to its return, everything it calls included, averaged over 800 calls
-that all take the fast path. The counts are exact and repeatable for one compiler.
+that all take the fast path; or, where it is called a rise, over 10,000 allocations after as many blocks were
+freed in random order, slow paths included. The counts are exact and repeatable for one compiler.
 
 Exit status: 0 no count grew; 1 one did, or something failed; 2 wrong usage; 77 can't count here.
 """
@@ -19,8 +20,11 @@ import sys
 import tempfile
 
 RESOURCES = ("floor", "unsynchronized", "synchronized")
-OPERATIONS = ("allocate", "deallocate")
+# What the program is told after the resource's name → the functions whose calls are counted, how many each makes.
+SCENES = {"": (("allocate", "deallocate"), 800), "-rise": (("rise",), 10_000)}
 SKIPPED = 77
+# A rise has the upstream's instructions in it, of which another C library takes some more or fewer.
+RISE_TOLERANCE = 1.02
 
 
 def parse_arguments():
@@ -32,13 +36,13 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def run_callgrind(valgrind, program, resource):
+def run_callgrind(valgrind, program, scene):
     """Returns callgrind's output for one run of the program."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CISTERN_")}
     with tempfile.TemporaryDirectory() as folder:
         output = pathlib.Path(folder, "callgrind.out")
         command = [valgrind, "--tool=callgrind", "--compress-strings=no", "--compress-pos=no",
-                   f"--callgrind-out-file={output}", str(program), resource]
+                   f"--callgrind-out-file={output}", str(program), scene]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -64,13 +68,14 @@ def cost_of_calls(profile, function):
 def count_all(valgrind, program):
     counts = {}
     for resource in RESOURCES:
-        profile = run_callgrind(valgrind, program, resource)
-        for operation in OPERATIONS:
-            calls, instructions = cost_of_calls(profile, "measured_" + operation)
-            if calls != 800:
-                raise RuntimeError(f"callgrind saw {calls} calls of {resource} {operation} instead of 800")
-            average = instructions / calls
-            counts[f"{resource} {operation}"] = int(average) if average == int(average) else average
+        for suffix, (operations, expected_calls) in SCENES.items():
+            profile = run_callgrind(valgrind, program, resource + suffix)
+            for operation in operations:
+                calls, instructions = cost_of_calls(profile, "measured_" + operation)
+                if calls != expected_calls:
+                    raise RuntimeError(f"callgrind saw {calls} calls of {resource} {operation} instead of {expected_calls}")
+                average = round(instructions / calls, 2)
+                counts[f"{resource} {operation}"] = int(average) if average == int(average) else average
     return counts
 
 
@@ -79,10 +84,11 @@ def compare(counts, recorded):
     good = True
     for path, count in counts.items():
         before = recorded.get(path)
+        most = None if before is None else before * (RISE_TOLERANCE if path.endswith(" rise") else 1)
         verdict = "as recorded" if count == before else "not recorded"
         if before is not None and count != before:
-            verdict = f"{'GREW' if count > before else 'fell'}, recorded {before}"
-        good = good and before is not None and count <= before
+            verdict = f"{'GREW' if count > most else 'within bounds' if count > before else 'fell'}, recorded {before}"
+        good = good and before is not None and count <= most
         print(f"{path:26} {count:6} instructions  {verdict}")
     return good
 

@@ -1,7 +1,7 @@
-// instruction_count: takes one fast path often, in functions that callgrind can tell apart by name.
+// instruction_count: takes one path often, in functions that callgrind can tell apart by name.
 //
-// count_instructions.py runs this program under callgrind, once per resource, and reads from its output what
-// the calls made by measured_allocate and measured_deallocate cost.
+// count_instructions.py runs this program under callgrind, once per scene, and reads from its output what the
+// calls made by measured_allocate and measured_deallocate, or measured_rise, cost.
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
@@ -19,12 +19,19 @@ namespace {
 
 constexpr std::size_t block_bytes = 64;
 using block_array = std::array<void*, 8>;  // few enough to stay within one magazine of a thread cache
+using tide_array = std::array<void*, 10'000>;
+constexpr std::size_t stride = 3'571;  // prime to the number of blocks: visits each once
 
 std::unique_ptr<std::pmr::memory_resource> make(std::string_view name) {
   if (name == "floor") return std::make_unique<perf::floor_resource>(block_bytes);
   if (name == "synchronized") return std::make_unique<cistern::synchronized_pool_resource>();
   if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>();
   return nullptr;
+}
+
+/// What stands before the dash; all of it where there is none.
+std::string_view resource_of(std::string_view scene) {
+  return scene.substr(0, scene.find('-'));
 }
 
 }  // namespace
@@ -42,6 +49,24 @@ extern "C" {
   perf::keep(&blocks);
 }
 
+/// With the slow paths that it takes.
+[[gnu::noinline]] void measured_rise(std::pmr::memory_resource* resource, tide_array& blocks) {
+  for (void*& block : blocks) block = resource->allocate(block_bytes);
+  perf::keep(&blocks);
+}
+
+/// As a rise, under a name that isn't counted.
+[[gnu::noinline]] void unmeasured_rise(std::pmr::memory_resource* resource, tide_array& blocks) {
+  for (void*& block : blocks) block = resource->allocate(block_bytes);
+}
+
+/// Frees all, in an order that has nothing to do with that of the allocations.
+[[gnu::noinline]] void unmeasured_fall(std::pmr::memory_resource* resource, tide_array& blocks) {
+  for (std::size_t i = 0, place = 0; i < blocks.size(); ++i, place = (place + stride) % blocks.size()) {
+    resource->deallocate(blocks[place], block_bytes);
+  }
+}
+
 [[gnu::noinline]] void unmeasured_warm_up(std::pmr::memory_resource* resource) {
   std::array<block_array, 4> many{};
   for (block_array& blocks : many) {
@@ -53,18 +78,40 @@ extern "C" {
 }
 }
 
-int main(int argc, char** argv) {
-  const auto owner = make(argc == 2 ? argv[1] : "");
-  if (!owner) {
-    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized\n";
-    return 2;
-  }
-  std::pmr::memory_resource* resource = perf::hide(owner.get());
+namespace {
+
+void take_fast_paths(std::pmr::memory_resource* resource) {
   unmeasured_warm_up(resource);
   block_array blocks{};
   for (int round = 0; round < 100; ++round) {
     measured_allocate(resource, blocks);
     measured_deallocate(resource, blocks);
+  }
+}
+
+/// A rise after a fall: whatever the resource makes of free blocks in disorder is in its figure.
+void rise_after_falls(std::pmr::memory_resource* resource) {
+  tide_array blocks{};
+  unmeasured_rise(resource, blocks);
+  unmeasured_fall(resource, blocks);
+  measured_rise(resource, blocks);
+  unmeasured_fall(resource, blocks);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view scene = argc == 2 ? argv[1] : "";
+  const auto owner = make(resource_of(scene));
+  if (!owner || (scene != resource_of(scene) && !scene.ends_with("-rise"))) {
+    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized[-rise]\n";
+    return 2;
+  }
+  std::pmr::memory_resource* const resource = perf::hide(owner.get());
+  if (scene.ends_with("-rise")) {
+    rise_after_falls(resource);
+  } else {
+    take_fast_paths(resource);
   }
   return 0;
 }

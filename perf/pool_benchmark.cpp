@@ -27,7 +27,9 @@ void run_workload(benchmark::State& state, const perf::workload& what, const per
   std::uint64_t operations = 0;
   const auto resource = who.make(what.one_block_bytes);
   for (auto _ : state) {
-    const perf::measurement one = what.run(perf::hide(resource.get()), what.memory_repetitions);
+    const perf::measurement one = what.run != nullptr
+                                      ? what.run(perf::hide(resource.get()), what.memory_repetitions)
+                                      : perf::run_once(what, who, what.memory_repetitions);
     state.SetIterationTime(std::chrono::duration<double>(one.elapsed).count());
     operations += one.operations;
   }
@@ -38,10 +40,10 @@ void run_workload(benchmark::State& state, const perf::workload& what, const per
 }
 
 void register_workloads() {
-  static const std::vector<perf::workload> all = perf::all_workloads();
+  static const std::vector<perf::workload> all = perf::all_workloads(perf::effort::full);
   for (const perf::workload& what : all) {
     for (const perf::contestant& who : perf::contestants()) {
-      if (!perf::eligible(who, what)) continue;
+      if (!perf::eligible(who, what) || (who.there != nullptr && !who.there())) continue;
       const std::string name = what.name + '/' + std::string(who.name);
       benchmark::RegisterBenchmark(name.c_str(),
                                    [&what, &who](benchmark::State& state) { run_workload(state, what, who); })

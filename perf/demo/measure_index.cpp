@@ -30,7 +30,7 @@ std::vector<index_result> takers(std::size_t threads) {
   std::vector<index_result> results;
   for (const perf::contestant& each : perf::contestants()) {
     const bool able = !each.one_size_only && (threads == 1 || each.thread_safe);
-    if (able && each.by_default) results.push_back({.who = &each, .resource = each.make(0)});
+    if (able && perf::takes_part(each)) results.push_back({.who = &each, .resource = each.make(0)});
   }
   return results;
 }

@@ -7,6 +7,8 @@
 
 #include "support/floor_resource.hpp"
 #include "support/mimalloc_resource.hpp"
+#include "support/nothing_resource.hpp"
+#include "support/snmalloc_resource.hpp"
 #include <malloc.h>
 
 namespace perf {
@@ -21,6 +23,10 @@ resource_pointer make_pool(std::size_t) {
 
 resource_pointer make_floor(std::size_t one_block_bytes) {
   return std::make_shared<floor_resource>(one_block_bytes);
+}
+
+resource_pointer make_nothing(std::size_t) {
+  return std::make_shared<nothing_resource>();
 }
 
 template <std::pmr::memory_resource* (*get)()>
@@ -62,19 +68,29 @@ constexpr contestant ours(std::string_view name, bool thread_safe) {
           .give_back = trim<Pool>};
 }
 
+constexpr contestant doing_nothing{.name = "nothing", .thread_safe = true, .make = make_nothing};
+
 constexpr contestant list[] = {
     {.name = "floor", .one_size_only = true, .make = make_floor, .give_back = trim_malloc},
     ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
     ours<cistern::synchronized_pool_resource>("cistern-sync", true),
     {.name = "mimalloc",
      .thread_safe = true,
+     .global = true,
      .make = use_global<mimalloc_resource>,
      .give_back = trim_mimalloc},
     {.name = "mimalloc-sized",
      .thread_safe = true,
+     .global = true,
      .by_default = false,
      .make = use_global<mimalloc_sized_resource>,
      .give_back = trim_mimalloc},
+    {.name = "snmalloc",
+     .thread_safe = true,
+     .global = true,
+     .there = snmalloc_named,
+     .make = use_global<snmalloc_resource>,
+     .give_back = trim_malloc},
     {.name = "std-unsync",
      .make = make_pool<std::pmr::unsynchronized_pool_resource>,
      .give_back = trim_malloc},
@@ -82,13 +98,25 @@ constexpr contestant list[] = {
      .thread_safe = true,
      .make = make_pool<std::pmr::synchronized_pool_resource>,
      .give_back = trim_malloc},
-    {.name = "new/delete", .thread_safe = true, .make = use_global<new_delete>, .give_back = trim_malloc},
+    {.name = "new/delete",
+     .thread_safe = true,
+     .global = true,
+     .make = use_global<new_delete>,
+     .give_back = trim_malloc},
 };
 
 }  // namespace
 
 std::span<const contestant> contestants() {
   return list;
+}
+
+const contestant& nothing() {
+  return doing_nothing;
+}
+
+bool takes_part(const contestant& who) {
+  return who.by_default && (who.there == nullptr || who.there());
 }
 
 }  // namespace perf

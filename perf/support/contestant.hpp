@@ -20,7 +20,10 @@ struct contestant {
   bool ours = false;           ///< A cistern pool: the summary compares it with all others.
   bool thread_safe = false;    ///< Takes part in workloads with threads.
   bool one_size_only = false;  ///< Takes part only in workloads of one block size.
+  bool global = false;         ///< There is one in the process: it doesn't come and go.
   bool by_default = true;      ///< Takes part unless contestants are named.
+  /// Whether it can take part here; null: always.
+  bool (*there)() = nullptr;
   factory make = nullptr;
   /// Prints the resource's own statistics; null where it keeps none.
   void (*print_statistics)(std::ostream&, std::pmr::memory_resource&) = nullptr;
@@ -30,6 +33,12 @@ struct contestant {
 
 /// All contestants, in the order of the report's columns.
 [[nodiscard]] std::span<const contestant> contestants();
+
+/// Gives blocks that are none. What a workload takes on it is the workload's own cost.
+[[nodiscard]] const contestant& nothing();
+
+/// Whether `who` takes part where nobody is named.
+[[nodiscard]] bool takes_part(const contestant& who);
 
 /// Times are given relative to this contestant.
 inline constexpr std::string_view reference_name = "mimalloc";

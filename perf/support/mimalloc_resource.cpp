@@ -3,11 +3,10 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
-#include <stdexcept>
 
 #include <mimalloc.h>
 
-#include <dlfcn.h>
+#include "support/loaded_library.hpp"
 
 namespace perf {
 namespace {
@@ -21,26 +20,22 @@ struct mimalloc_functions {
   decltype(&::mi_version) version;
 };
 
-void* open_library() {
-  const char* asked = std::getenv("CISTERN_PERF_MIMALLOC");
-  void* library = dlopen(asked != nullptr ? asked : CISTERN_PERF_MIMALLOC_FILE, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) throw std::runtime_error(std::string("can't load mimalloc: ") + dlerror());
-  return library;
-}
-
-template <class Function>
-void look_up(const char* name, Function& function) {
-  function = reinterpret_cast<Function>(mimalloc_function(name));
+const loaded_library& library() {
+  static const loaded_library loaded = [] {
+    const char* asked = std::getenv("CISTERN_PERF_MIMALLOC");
+    return loaded_library("mimalloc", asked != nullptr ? asked : CISTERN_PERF_MIMALLOC_FILE);
+  }();
+  return loaded;
 }
 
 mimalloc_functions load() {
   mimalloc_functions functions{};
-  look_up("mi_malloc", functions.allocate);
-  look_up("mi_malloc_aligned", functions.allocate_aligned);
-  look_up("mi_free", functions.free);
-  look_up("mi_free_size", functions.free_size);
-  look_up("mi_collect", functions.collect);
-  look_up("mi_version", functions.version);
+  library().look_up("mi_malloc", functions.allocate);
+  library().look_up("mi_malloc_aligned", functions.allocate_aligned);
+  library().look_up("mi_free", functions.free);
+  library().look_up("mi_free_size", functions.free_size);
+  library().look_up("mi_collect", functions.collect);
+  library().look_up("mi_version", functions.version);
   return functions;
 }
 
@@ -79,10 +74,7 @@ class resource final : public std::pmr::memory_resource {
 }  // namespace
 
 void* mimalloc_function(const char* name) {
-  static void* const library = open_library();
-  void* const function = dlsym(library, name);
-  if (function == nullptr) throw std::runtime_error(std::string("mimalloc lacks ") + name);
-  return function;
+  return library().address_of(name);
 }
 
 std::pmr::memory_resource* mimalloc_resource() {

@@ -8,8 +8,10 @@
 #include <system_error>
 #include <vector>
 
-#include "support/keep.hpp"
+#include "support/measure.hpp"
 #include "support/mimalloc_resource.hpp"
+#include "support/snmalloc_resource.hpp"
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +50,12 @@ std::size_t proc_bytes(const char* file, const std::string& key) {
   throw std::runtime_error(std::string(file) + " has no line " + key);
 }
 
+/// For everyone, so that their code is in everyone's figure.
+void load_peers() {
+  static_cast<void>(mimalloc_version());
+  if (snmalloc_named()) static_cast<void>(snmalloc_resource());
+}
+
 }  // namespace
 
 std::size_t resident_peak_bytes() {
@@ -81,30 +89,56 @@ std::string output_of_this_program(const std::vector<std::string>& arguments) {
   return answer;
 }
 
-peak_memory peak_memory_here(const workload& what, const contestant& who) {
-  static_cast<void>(mimalloc_version());  // loaded for everyone, so that its code is in everyone's figure
-  const std::size_t before = resident_peak_bytes();
-  {
-    const auto resource = who.make(what.one_block_bytes);
-    static_cast<void>(what.run(hide(resource.get()), what.memory_repetitions));
+void forget_resident_peak() {
+  std::ofstream("/proc/self/clear_refs") << "5" << std::flush;
+  // Where the write was refused, or did nothing, the mark is far above.
+  if (resident_peak_bytes() > resident_bytes() + (std::size_t{4} << 20)) {
+    throw std::runtime_error(
+        "the kernel doesn't forget the peak of the resident set (/proc/self/clear_refs)");
   }
-  const std::size_t after = resident_peak_bytes();
-  return {after, after - before};
 }
 
-peak_memory peak_memory_in_child(const workload& what, const contestant& who, std::size_t runs) {
+peak_memory peak_memory_here(const workload& what, const contestant& who) {
+  load_peers();
+  if (what.prepare != nullptr) {
+    what.prepare();
+    ::malloc_trim(0);
+    forget_resident_peak();  // what was read may have taken more for a moment
+  }
+  const std::size_t before = resident_peak_bytes();
+  const std::size_t resident_before = resident_bytes();
+  std::size_t held = 0;
+  if (what.hold != nullptr) {
+    what.hold([&] { return who.make(what.one_block_bytes); },
+              [&](std::pmr::memory_resource* resource) {
+                if (resource != nullptr) who.give_back(*resource);
+                held = resident_bytes();
+              });
+  } else {
+    static_cast<void>(run_once(what, who, what.memory_repetitions));
+  }
+  const std::size_t after = resident_peak_bytes();
+  return {after, after - before, held - std::min(held, resident_before)};
+}
+
+peak_memory peak_memory_in_child(const workload& what, const contestant& who, std::size_t runs,
+                                 std::vector<std::string> arguments) {
   std::vector<std::size_t> peaks;
   std::vector<std::size_t> growths;
+  std::vector<std::size_t> held;
+  arguments.insert(arguments.end(), {"--peak-memory-of", what.name, std::string(who.name)});
   for (std::size_t run = 0; run < runs; ++run) {
     peak_memory one;
-    const std::string answer = output_of_this_program({"--peak-memory-of", what.name, std::string(who.name)});
-    if (std::sscanf(answer.c_str(), "%zu %zu", &one.peak_bytes, &one.growth_bytes) != 2) {
+    const std::string answer = output_of_this_program(arguments);
+    if (std::sscanf(answer.c_str(), "%zu %zu %zu", &one.peak_bytes, &one.growth_bytes, &one.held_bytes) !=
+        3) {
       throw std::runtime_error("no peak memory in \"" + answer + '"');
     }
     peaks.push_back(one.peak_bytes);
     growths.push_back(one.growth_bytes);
+    held.push_back(one.held_bytes);
   }
-  return {middle(std::move(peaks)), middle(std::move(growths))};
+  return {middle(std::move(peaks)), middle(std::move(growths)), middle(std::move(held))};
 }
 
 }  // namespace perf

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <fstream>
 #include <iomanip>
+#include <iterator>
 #include <ostream>
 #include <set>
+#include <string>
 #include <thread>
 
 #include "support/mimalloc_resource.hpp"
+#include "support/snmalloc_resource.hpp"
 #include "support/table.hpp"
 #include <sys/utsname.h>
 
@@ -16,7 +19,7 @@ namespace {
 
 using contestant_list = std::vector<const contestant*>;
 
-constexpr int name_width = 23;
+constexpr int name_width = 30;
 constexpr int cell_width = 15;
 
 const result* find(const comparison& one, std::string_view name) {
@@ -34,7 +37,7 @@ std::string reference_among(const contestant_list& who) {
 
 /// Likewise, among those who ran one workload.
 const result& reference(const comparison& one) {
-  const result* found = find(one, reference_name);
+  const result* found = find(one, one.what->reference.empty() ? reference_name : one.what->reference);
   return found != nullptr ? *found : one.results.front();
 }
 
@@ -62,6 +65,19 @@ std::string growth_cell(const comparison& one, const contestant& who) {
   return memory_cell(one, who, &result::growth_bytes);
 }
 
+std::string held_cell(const comparison& one, const contestant& who) {
+  return one.what->hold == nullptr ? "-" : memory_cell(one, who, &result::held_bytes);
+}
+
+double growth_over_asked(const comparison& one, const result& each) {
+  return static_cast<double>(each.growth_bytes) / static_cast<double>(one.asked_bytes);
+}
+
+std::string asked_cell(const comparison& one, const contestant& who) {
+  const result* each = find(one, who.name);
+  return each == nullptr || each->peak_bytes == 0 ? "-" : two_decimals(growth_over_asked(one, *each));
+}
+
 /// Workloads whose figures are averaged together.
 struct group {
   std::string name;
@@ -72,7 +88,13 @@ std::vector<group> groups(const std::vector<comparison>& all) {
   group single{"single thread", {}};
   group threaded{"threads, all", {}};
   std::set<unsigned> counts;
+  std::vector<group> named;
   for (const comparison& one : all) {
+    if (const std::string_view name = one.what->group; !name.empty()) {
+      if (named.empty() || named.back().name != name) named.push_back({std::string(name), {}});
+      named.back().members.push_back(&one);
+      continue;
+    }
     (one.what->threads == 0 ? single : threaded).members.push_back(&one);
     if (one.what->threads != 0) counts.insert(one.what->threads);
   }
@@ -84,6 +106,7 @@ std::vector<group> groups(const std::vector<comparison>& all) {
     result.push_back(std::move(some));
   }
   result.push_back(std::move(threaded));
+  std::move(named.begin(), named.end(), std::back_inserter(result));
   std::erase_if(result, [](const group& each) { return each.members.empty(); });
   return result;
 }
@@ -156,6 +179,50 @@ table gains(const std::vector<comparison>& all, const contestant_list& who) {
   return result;
 }
 
+std::vector<comparison> some_of(const std::vector<comparison>& all, bool (*which)(const comparison&)) {
+  std::vector<comparison> some;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(some), which);
+  return some;
+}
+
+/// What the work added to the resident set / what it had live at once, with the geometric means.
+table asked(const std::vector<comparison>& all, const contestant_list& who) {
+  table result = per_workload(all, who, asked_cell);
+  for (const group& some : groups(all)) {
+    if (some.members.size() < 2) continue;
+    std::vector<std::string> row{some.name + ", mean"};
+    for (const contestant* each : who) {
+      std::vector<double> ratios;
+      for (const comparison* one : some.members) {
+        if (const auto* mine = find(*one, each->name)) ratios.push_back(growth_over_asked(*one, *mine));
+      }
+      row.push_back(ratios.empty() ? "-" : two_decimals(geometric_mean(ratios)));
+    }
+    result.add(std::move(row));
+  }
+  return result;
+}
+
+/// The tables about memory, each under its title.
+std::vector<std::pair<std::string, table>> memory_tables(const std::vector<comparison>& all,
+                                                         const contestant_list& who) {
+  const std::string relative = " (/ " + reference_among(who) + "'s)";
+  std::vector<std::pair<std::string, table>> tables;
+  tables.emplace_back("Peak resident set of a process that does only this" + relative,
+                      per_workload(all, who, peak_cell));
+  tables.emplace_back("How much of that the work added" + relative, per_workload(all, who, growth_cell));
+  const auto known = some_of(all, [](const comparison& one) { return one.asked_bytes != 0; });
+  if (!known.empty()) {
+    tables.emplace_back("How much the work added / the most it had asked for at once", asked(known, who));
+  }
+  const auto settled = some_of(all, [](const comparison& one) { return one.what->hold != nullptr; });
+  if (!settled.empty()) {
+    tables.emplace_back("Held when only what stays was live, and all had given back what they can" + relative,
+                        per_workload(settled, who, held_cell));
+  }
+  return tables;
+}
+
 bool memory_measured(const std::vector<comparison>& all) {
   return !all.empty() && !all.front().results.empty() && all.front().results.front().peak_bytes != 0;
 }
@@ -185,7 +252,8 @@ std::vector<std::string> environment() {
             "gcc " __VERSION__
 #endif
             + ", flags " + CISTERN_PERF_BUILD,
-        "mimalloc: " + mimalloc_version()
+        "mimalloc: " + mimalloc_version() +
+            ", snmalloc: " + (snmalloc_named() ? snmalloc_file() : "none named")
   };
 }
 
@@ -218,11 +286,10 @@ void print_summary(std::ostream& out, const std::vector<comparison>& all, const 
     out << '\n';
     rows.print(out);
   }
-  if (memory_measured(all)) {
-    out << "\nPeak resident set of a process that does only this (/ " << reference_among(who) << "'s)\n\n";
-    per_workload(all, who, peak_cell).print(out);
-    out << "\nHow much of that the work added (/ " << reference_among(who) << "'s)\n\n";
-    per_workload(all, who, growth_cell).print(out);
+  if (!memory_measured(all)) return;
+  for (const auto& [title, rows] : memory_tables(all, who)) {
+    out << '\n' << title << "\n\n";
+    rows.print(out);
   }
 }
 
@@ -239,17 +306,16 @@ void write_markdown(std::ostream& out, const std::vector<comparison>& all, const
     out << '\n';
     rows.print_markdown(out);
   }
-  if (memory_measured(all)) {
-    out << "\nPeak resident set of a process that does only this; in brackets relative to "
-        << reference_among(who) << "'s.\n\n";
-    per_workload(all, who, peak_cell).print_markdown(out);
-    out << "\nHow much of that the work added:\n\n";
-    per_workload(all, who, growth_cell).print_markdown(out);
+  if (!memory_measured(all)) return;
+  for (const auto& [title, rows] : memory_tables(all, who)) {
+    out << '\n' << title << ":\n\n";
+    rows.print_markdown(out);
   }
 }
 
 void write_csv(std::ostream& out, const std::vector<comparison>& all) {
-  out << "kind,workload,threads,contestant,round,operations,nanoseconds,peak_bytes,growth_bytes\n";
+  out << "kind,workload,threads,contestant,round,operations,nanoseconds,peak_bytes,growth_bytes,held_bytes,"
+         "asked_bytes\n";
   for (const comparison& one : all) {
     for (const result& each : one.results) {
       const std::string key =
@@ -257,10 +323,11 @@ void write_csv(std::ostream& out, const std::vector<comparison>& all) {
       for (std::size_t round = 0; round < each.rounds.size(); ++round) {
         const measurement& run = each.rounds[round];
         out << "time," << key << ',' << round + 1 << ',' << run.operations << ',' << run.elapsed.count()
-            << ",,\n";
+            << ",,,,\n";
       }
       if (each.peak_bytes != 0) {
-        out << "memory," << key << ",,,," << each.peak_bytes << ',' << each.growth_bytes << '\n';
+        out << "memory," << key << ",,,," << each.peak_bytes << ',' << each.growth_bytes << ','
+            << each.held_bytes << ',' << one.asked_bytes << '\n';
       }
     }
   }

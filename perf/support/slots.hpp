@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
+#include <utility>
 #include <vector>
 
 #include "support/keep.hpp"
@@ -41,22 +42,48 @@ inline void fill(std::pmr::memory_resource* resource, slot& place, std::size_t b
   touch(place.block);
 }
 
-/// Blocks of 8 to `max_bytes` bytes, uniformly. Two halves of one random number choose place and size.
+/// Sizes from the first to the second, uniformly.
+struct size_range {
+  std::size_t least_bytes;
+  std::size_t most_bytes;
+
+  /// `bits`: 32 random ones.
+  [[nodiscard]] std::size_t pick(std::uint64_t bits) const noexcept {
+    return least_bytes + random_source::scale(bits, most_bytes - least_bytes + 1);
+  }
+};
+
+/// Two halves of one random number choose place and size.
 inline void replace_one(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
-                        std::size_t max_bytes) {
+                        size_range sizes) {
   const std::uint64_t bits = random.next();
   slot& place = slots[random_source::scale(bits >> 32U, slots.size())];
   resource->deallocate(place.block, place.bytes);
-  fill(resource, place, 8 + random_source::scale(bits, max_bytes - 7));
+  fill(resource, place, sizes.pick(bits));
+}
+
+inline void fill_all(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
+                     size_range sizes) {
+  for (slot& place : slots) fill(resource, place, sizes.pick(random.next() >> 32U));
+}
+
+/// Blocks of 8 to `max_bytes` bytes.
+inline void replace_one(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
+                        std::size_t max_bytes) {
+  replace_one(resource, slots, random, size_range{8, max_bytes});
 }
 
 inline void fill_all(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
                      std::size_t max_bytes) {
-  for (slot& place : slots) fill(resource, place, 8 + random.below(max_bytes - 7));
+  fill_all(resource, slots, random, size_range{8, max_bytes});
 }
 
 inline void empty_all(std::pmr::memory_resource* resource, std::vector<slot>& slots) {
   for (slot& place : slots) resource->deallocate(place.block, place.bytes);
+}
+
+inline void shuffle(std::vector<slot>& slots, random_source& random) {
+  for (std::size_t i = slots.size(); i > 1; --i) std::swap(slots[i - 1], slots[random.below(i)]);
 }
 
 }  // namespace perf

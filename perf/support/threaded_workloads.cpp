@@ -19,6 +19,8 @@
 namespace perf {
 namespace {
 
+constexpr std::size_t kib = 1024;
+
 std::string with_threads(std::string name, unsigned threads) {
   return std::move(name) + '/' + std::to_string(threads);
 }
@@ -79,6 +81,32 @@ workload larson(unsigned threads) {
               empty_all(resource, tables[threads + index]);
             };
             return measurement{time_together(threads, prepare, work, finish), repetitions * 1000};
+          }};
+}
+
+/// Each thread replaces random ones of its own `live` blocks.
+workload thread_replace(std::string name, unsigned threads, std::size_t live, size_range sizes) {
+  return {.name = with_threads("thread-replace/" + std::move(name), threads),
+          .operation = "deallocate + allocate, each thread",
+          .threads = threads,
+          .memory_repetitions = 100,
+          .group = "replacing in threads",
+          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            std::vector<std::vector<slot>> tables(threads, std::vector<slot>(live));
+            const auto replace = [&](unsigned index, std::size_t times) {
+              random_source random(35 + index);
+              for (std::size_t i = 0; i < times; ++i) replace_one(resource, tables[index], random, sizes);
+            };
+            const auto prepare = [&](unsigned index) {
+              random_source random(36 + index);
+              fill_all(resource, tables[index], random, sizes);
+              replace(index, 4 * live);
+            };
+            const std::size_t times = repetitions * 1000;
+            const auto elapsed = time_together(
+                threads, prepare, [&](unsigned index) { replace(index, times); },
+                [&](unsigned index) { empty_all(resource, tables[index]); });
+            return measurement{elapsed, times};
           }};
 }
 
@@ -182,17 +210,12 @@ std::vector<workload> threaded_workloads() {
     all.push_back(pairs(threads));
     all.push_back(larson(threads));
     all.push_back(come_and_go(threads));
+    all.push_back(thread_replace("1000x8B-4KiB", threads, 1000, {8, 4 * kib}));
+    all.push_back(thread_replace("500x16B-32KiB", threads, 500, {16, 32 * kib}));
+    all.push_back(thread_replace("100x1-256KiB", threads, 100, {kib, 256 * kib}));
     if (threads == 1) continue;  // the others need a partner
     all.push_back(producer_consumer(threads / 2 * 2));
     all.push_back(handed_over(threads / 2 * 2));
-  }
-  return all;
-}
-
-std::vector<workload> all_workloads() {
-  auto all = block_workloads();
-  for (auto&& more : {container_workloads(), threaded_workloads()}) {
-    all.insert(all.end(), more.begin(), more.end());
   }
   return all;
 }

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Records what real programs ask of malloc, for compare --traces: FOLDER/NAME.trace for each program.
+
+Each runs once, on input made here, with libcistern-malloc-recorder.so preloaded. Programs that aren't installed are left
+out, with a message. Exit status: 0; 1 when a program failed or made no trace; 2 wrong usage.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True  # nothing is left in the sources' folder
+from compare_mallocs import CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, pseudo_random_lines
+
+AWK_PROGRAM = """
+{ word = substr($1, 1, 4); count[word]++; lines[word] = lines[word] " " NR; last[NR % 5000] = $1 $1 }
+END { for (word in count) if (count[word] > 3) { n = split(lines[word], part, " "); sum += n length(part[1]) }; print sum }
+"""
+
+BASH_PROGRAM = """
+declare -A index
+for ((i = 0; i < $1; i++)); do
+  word=$((i * 7919 % 1009))
+  index[$word]="${index[$word]:0:400} $i-$word"
+  list+=("${word//1/one}")
+  ((i % 200)) || list=("${list[@]:0:50}")
+done
+for word in "${!index[@]}"; do sum=$((sum + ${#index[$word]})); done
+echo $sum
+"""
+
+CMAKE_PROGRAM = """
+foreach(i RANGE 1 ${COUNT})
+  math(EXPR word "${i} * 7919 % 1009")
+  string(REGEX REPLACE "([13579])" "<\\\\1>" text_${word} "${text_${word}} ${i}-${word}")
+  string(LENGTH "${text_${word}}" length)
+  list(APPEND lengths ${length})
+endforeach()
+list(SORT lengths COMPARE NATURAL)
+list(LENGTH lengths sum)
+message(STATUS ${sum})
+"""
+
+VIM_PROGRAM = """
+%s/\\([a-f]\\)\\([0-9]\\)/\\2-\\1/g
+g/^1/m0
+sort
+%s/-/--/ge
+write! edited
+quit
+"""
+
+GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=none", "-c", "core.pager=cat")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recorder", required=True, type=pathlib.Path, help="the built libcistern-malloc-recorder.so")
+    parser.add_argument("--programs", default="", help="A,B,...: only these (see --list)")
+    parser.add_argument("--list", action="store_true", help="print the names of the programs")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
+    parser.add_argument("folder", type=pathlib.Path, help="where the traces go; made if it isn't there")
+    return parser.parse_args()
+
+
+def make_inputs(folder, work):
+    """`work`: 1 to 10."""
+    (folder / "lines").write_text(pseudo_random_lines(10_000 * work))
+    (folder / "work.py").write_text(PYTHON_PROGRAM)
+    (folder / "work.pl").write_text(PERL_PROGRAM)
+    (folder / "work.awk").write_text(AWK_PROGRAM)
+    (folder / "work.bash").write_text(BASH_PROGRAM)
+    (folder / "work.cmake").write_text(CMAKE_PROGRAM)
+    (folder / "work.vim").write_text(VIM_PROGRAM)
+    (folder / "work.sql").write_text(SQL_PROGRAM.format(rows=3_000 * work))
+    (folder / "unit.cpp").write_text(CXX_PROGRAM)
+    (folder / "sums.bc").write_text(f"scale = 300\nfor (i = 1; i < {60 * work}; i++) sum += sqrt(i) / i\nsum\nhalt\n")
+    rows = ",".join(f'{{"id": {i}, "name": "{i * 7919 % 10007:x}", "tags": [{i % 7}, {i % 11}]}}' for i in range(2_000 * work))
+    (folder / "rows.json").write_text(f"[{rows}]")
+
+
+def make_repository(folder, environment):
+    repository = folder / "repository"
+    repository.mkdir()
+    for commit in range(8):
+        for number in range(60):
+            path = repository / f"folder{number % 10}" / f"file{number}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(pseudo_random_lines(50 + number * (commit + 1) // 2))
+        commands = [*([["init", "--quiet"]] if commit == 0 else []), ["add", "."], ["commit", "--quiet", "-m", str(commit)]]
+        for command in commands:
+            subprocess.run(["git", *GIT_CONFIG, *command], cwd=repository, env=environment, check=True)
+    subprocess.run(["git", *GIT_CONFIG, "gc", "--quiet"], cwd=repository, env=environment, check=True)
+
+
+def compiler_proper():
+    """The program behind g++ that compiles, or None."""
+    if shutil.which("g++") is None:
+        return None
+    path = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=True).stdout.strip()
+    return shutil.which(path)
+
+
+def programs(work):
+    """Name → (program, arguments, what its environment has more). Each is the process that is recorded itself."""
+    git = ("-C", "repository", *GIT_CONFIG)
+    python = sys.executable
+    return {
+        "awk": ("awk", ("-f", "work.awk", "lines"), {}),
+        "bash": ("bash", ("work.bash", str(400 * work)), {}),
+        "bc": ("bc", ("-q", "sums.bc"), {}),
+        "cc1plus": (compiler_proper(), ("-fpreprocessed", "-quiet", "-std=c++17", "-O1", "unit.ii", "-o", "unit.s"), {}),
+        "cmake": ("cmake", (f"-DCOUNT={200 * work}", "-P", "work.cmake"), {}),
+        "git-fsck": ("git", (*git, "fsck", "--full", "--no-progress"), {}),
+        "git-log": ("git", (*git, "log", "--stat", "-p"), {}),
+        "jq": ("jq", ("group_by(.tags[0]) | map({key: (.[0].name), value: length}) | from_entries", "rows.json"), {}),
+        "perl": ("perl", ("work.pl", str(max(1, work // 3))), {}),
+        "python3": (python, ("work.py", str(max(1, work // 5))), {}),
+        "python3-malloc": (python, ("work.py", str(max(1, work // 5))), {"PYTHONMALLOC": "malloc"}),
+        "sqlite3": ("sqlite3", ("-batch", ":memory:", ".read work.sql"), {}),
+        "vim": ("vim", ("-u", "NONE", "-i", "NONE", "-n", "-es", "-S", "work.vim", "lines"), {"TERM": "dumb"}),
+    }
+
+
+def record(recorder, program, arguments, environment, folder, finished):
+    trace = folder / "trace"  # what isn't whole never stands among the traces
+    full = {**environment, "LD_PRELOAD": str(recorder), "CISTERN_RECORD_TO": str(trace)}
+    done = subprocess.run([program, *arguments], cwd=folder, env=full, stdin=subprocess.DEVNULL, capture_output=True,
+                          check=False, timeout=LIMIT_SECONDS)
+    errors = done.stderr.decode(errors="replace")[:2000]
+    if done.returncode != 0:
+        raise Failure(f"{program} ended with status {done.returncode}:\n{errors}")
+    if not trace.is_file() or "malloc_recorder" in errors:
+        raise Failure(f"{program} made no trace:\n{errors}")
+    shutil.move(trace, finished)
+
+
+def environment_in(folder):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "GIT_", "PYTHON", "CISTERN_", "MALLOC_"))}
+    return {**kept, "LC_ALL": "C", "HOME": str(folder), "TMPDIR": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def record_all(arguments, chosen, inputs):
+    environment = environment_in(inputs)
+    work = 1 if arguments.quick else 10
+    make_inputs(inputs, work)
+    if compiler_proper():  # alone, it doesn't know where the headers are
+        subprocess.run(["g++", "-std=c++17", "-E", "-o", "unit.ii", "unit.cpp"], cwd=inputs, env=environment, check=True)
+    if any(name.startswith("git") for name in chosen) and shutil.which("git"):
+        make_repository(inputs, environment)
+    for name, (program, given, more) in chosen.items():
+        path = shutil.which(program) if program else None
+        if path is None:
+            print(f"left out: {name} (not installed)", file=sys.stderr)
+            continue
+        trace = arguments.folder.resolve() / f"{name}.trace"
+        record(arguments.recorder.resolve(), path, given, {**environment, **more}, inputs, trace)
+        print(f"{trace}: {trace.stat().st_size} bytes")
+
+
+def main():
+    arguments = parse_arguments()
+    known = programs(1 if arguments.quick else 10)
+    if arguments.list:
+        print("\n".join(known))
+        return 0
+    asked = arguments.programs.split(",") if arguments.programs else list(known)
+    if unknown := set(asked) - set(known):
+        print(f"record_traces.py: no program called {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as inputs:
+        record_all(arguments, {name: known[name] for name in asked}, pathlib.Path(inputs))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (OSError, Failure, subprocess.SubprocessError) as error:
+        print(f"record_traces.py: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,81 @@
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/keep.hpp"
+#include "support/random.hpp"
+#include "support/slots.hpp"
+#include "support/workload.hpp"
+
+namespace perf {
+namespace {
+
+constexpr std::string_view group_name = "large blocks";
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = 1024 * kib;
+
+/// `count` blocks of one size are allocated, then freed in the same order.
+workload tide(std::string name, std::size_t count, std::size_t bytes) {
+  return {.name = std::move(name),
+          .operation = "allocate + deallocate",
+          .one_block_bytes = bytes,
+          .memory_repetitions = 10,
+          .group = group_name,
+          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            std::vector<void*> blocks(count);
+            return time_repetitions(repetitions, count, [&] {
+              for (void*& block : blocks) touch(block = resource->allocate(bytes));
+              for (void* block : blocks) resource->deallocate(block, bytes);
+            });
+          }};
+}
+
+/// `live` blocks whose sizes are spread evenly; an operation frees one of them at random and allocates
+/// another.
+workload replace(std::string name, std::size_t live, size_range sizes) {
+  return {.name = std::move(name),
+          .operation = "deallocate + allocate",
+          .memory_repetitions = 10,
+          .group = group_name,
+          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            constexpr int operations = 200;
+            random_source random(15);
+            std::vector<slot> slots(live);
+            fill_all(resource, slots, random, sizes);
+            for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, sizes);
+            const auto result = time_repetitions(repetitions, operations, [&] {
+              for (int i = 0; i < operations; ++i) replace_one(resource, slots, random, sizes);
+            });
+            empty_all(resource, slots);
+            return result;
+          }};
+}
+
+/// All are allocated, then all are freed in random order.
+workload fall_at_random(std::string name, std::size_t count, size_range sizes) {
+  return {.name = std::move(name),
+          .operation = "allocate + deallocate",
+          .group = group_name,
+          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+            random_source random(16);
+            std::vector<slot> slots(count);
+            return time_repetitions(repetitions, count, [&] {
+              fill_all(resource, slots, random, sizes);
+              shuffle(slots, random);
+              empty_all(resource, slots);
+            });
+          }};
+}
+
+}  // namespace
+
+std::vector<workload> large_workloads(effort how_much) {
+  const std::size_t fallen = how_much == effort::full ? 8000 : 300;
+  return {tide("tide/100x1MiB", 100, mib), tide("tide/17000x4KiB", 17'000, 4 * kib),
+          replace("large/32x64KiB-1MiB", 32, {64 * kib, mib}),
+          replace("large/3000x33KiB-1MiB", 3000, {33 * kib, mib}),
+          fall_at_random("large-fall/" + std::to_string(fallen) + "x33KiB-1MiB", fallen, {33 * kib, mib})};
+}
+
+}  // namespace perf
