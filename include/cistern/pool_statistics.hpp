@@ -50,7 +50,7 @@ struct pool_statistics {
   std::size_t idle_in_pages_bytes = 0;   ///< Pages for any size, in regions in which others are in use.
   std::size_t idle_in_regions_bytes =
       0;                                ///< Regions without a page in use: all that can go back to upstream.
-  std::size_t overhead_bytes = 0;       ///< The pool's own records: chunk records, thread caches, padding.
+  std::size_t overhead_bytes = 0;       ///< The pool's own records: of regions, pages, thread caches.
   std::size_t upstream_bytes = 0;       ///< All bytes held from upstream now.
   std::size_t peak_upstream_bytes = 0;  ///< The most `upstream_bytes` ever was.
   std::uint64_t upstream_allocations = 0;    ///< Successful calls of upstream's `allocate`.

@@ -32,10 +32,10 @@ void deallocate_unsized(void* block) noexcept;
 /// as long as none is inside. After `fork` the pool works in parent and child; what the caches of threads
 /// that the child doesn't have held stays there, unused, until `release`.
 ///
-/// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown leaves
+/// Every operation is O(1), amortised, but for upstream. What is thrown leaves
 /// the pool as it was. Blocks are not cleared: they come with whatever their last user left. Upstream must be
-/// thread-safe, and is called with a lock of the pool held: it must not fork, nor make pools, while it serves
-/// a request.
+/// thread-safe. It may call the pool back, as `trim` and `statistics` of a callback do; but it must not fork,
+/// nor make pools, while it serves a request.
 class synchronized_pool_resource : public std::pmr::memory_resource {
  public:
   /// Over `std::pmr::get_default_resource()`, with default options.
@@ -111,10 +111,11 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
     return detail::good_size(bytes);
   }
 
-  /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
-  /// lists of the buckets it has to look at into address order. Returns the bytes given back. Blocks in the
-  /// caches of other threads count as live; each of these threads gives back its own, in the same way, when
-  /// it next gets to a slow path of this pool. O(free blocks * log(chunks)). Thread-safe.
+  /// Gives regions with no live block back to upstream until at most `keep_bytes` are idle. Over
+  /// `page_resource` the memory of free pages between live ones goes back to the system as well. Returns the
+  /// bytes given back to upstream. Blocks in the caches of other threads count as live; each of these threads
+  /// flushes its own when it next gets to a slow path of this pool. O(free blocks * log(regions)).
+  /// Thread-safe.
   std::size_t trim(std::size_t keep_bytes = 0) noexcept;
 
   /// An account of the pool, exact in a quiet moment. O(threads). Thread-safe.
@@ -151,7 +152,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
 
-  /// How `block` can be given back, if it is of this pool. O(chunks).
+  /// How `block` can be given back, if it is of this pool. O(pages of a region).
   [[nodiscard]] std::optional<detail::block_request> find(const void* block) const;
 
   const pool_options options_;

@@ -19,10 +19,10 @@
 
 namespace cistern {
 
-/// A drop-in for `std::pmr::unsynchronized_pool_resource`: free lists of blocks in size classes, over chunks
+/// A drop-in for `std::pmr::unsynchronized_pool_resource`: free lists of blocks in size classes, over regions
 /// from an upstream resource. One thread at a time may use a pool.
 ///
-/// Every operation is O(1) but those that get chunks from upstream or give them back. What is thrown
+/// Every operation is O(1), amortised, but for upstream. What is thrown
 /// leaves the pool as it was. Blocks are not cleared: they come with whatever their last user left.
 class unsynchronized_pool_resource : public std::pmr::memory_resource {
  public:
@@ -97,15 +97,16 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     return detail::good_size(bytes);
   }
 
-  /// Gives chunks with no live block back to upstream until at most `keep_bytes` are idle, and puts the free
-  /// lists of the buckets it has to look at into address order. Returns the bytes given back. O(free blocks *
-  /// log(chunks)).
+  /// Gives regions with no live block back to upstream until at most `keep_bytes` are idle. Over
+  /// `page_resource` the memory of free pages between live ones goes back to the system as well. Returns the
+  /// bytes given back to upstream. O(free blocks * log(regions)).
   std::size_t trim(std::size_t keep_bytes = 0) noexcept;
 
   /// An exact account. O(1).
   [[nodiscard]] pool_statistics statistics() const;
 
-  /// Aborts with a message when an invariant of the pool doesn't hold. O(free blocks * chunks): for tests.
+  /// Aborts with a message when an invariant of the pool doesn't hold. O(free blocks * pages of a region):
+  /// for tests.
   void check_invariants() const noexcept;
 
  protected:

@@ -11,8 +11,8 @@
 
 namespace cistern::detail {
 
-/// Regions from upstream, each twice as large as the one before up to 4 MiB, cut into runs of pages. A run is
-/// taken from the shortest free one that is long enough, and joined with its free neighbours when it comes
+/// Regions from upstream, a quarter of what is held each, from 8 KiB to 4 MiB, cut into runs of pages. A run
+/// is taken from the shortest free one that is long enough, and joined with its free neighbours when it comes
 /// back. Not thread-safe.
 ///
 /// Invariants (see `check_invariants`):

@@ -33,7 +33,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// Calls `release`.
   ~pool_engine();
 
-  /// Gives every chunk back, live blocks or not. No other thread may be inside the pool.
+  /// Gives every region back, live blocks or not. No other thread may be inside the pool.
   void release() noexcept;
 
   /// The fast path: a block of this thread's cache, or null. `index` below `cached_class_count`.
@@ -86,7 +86,7 @@ class pool_engine final : private cache_owner, private fork_participant {
     return depot_.make_room(as_flushable(cache_after_trims()).get());
   }
 
-  /// Gives idle chunks back until at most `keep_bytes` are idle. Returns the bytes given back.
+  /// Gives idle regions back until at most `keep_bytes` are idle. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;
 
   /// Adds what is held here to a pool's statistics. Exact in a quiet moment. O(threads).
