@@ -385,6 +385,17 @@ std::optional<block_request> depot::find(const void* block) const {
   return run == nullptr ? std::nullopt : std::optional(block_request{class_block_bytes(run->index), 1});
 }
 
+// Under the one lock that upstream is called with: a fork must find nobody inside of it.
+void* depot::try_allocate_record(std::size_t bytes, std::size_t alignment) {
+  const scoped_lock guard(supply_.lock());
+  return account_.try_allocate(bytes, alignment);
+}
+
+void depot::deallocate_record(void* memory, std::size_t bytes, std::size_t alignment) noexcept {
+  const scoped_lock guard(supply_.lock());
+  account_.deallocate(memory, bytes, alignment);
+}
+
 void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
   shelf& s = shelves_[index];
   const scoped_lock guard(s.lock);
@@ -490,9 +501,9 @@ void depot::check_invariants() const noexcept {
 }
 
 bool depot::each_lock(lock_visitor& visit) noexcept {
-  return std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
-         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); }) &&
-         visit(supply_.lock());
+  return visit(supply_.lock()) &&
+         std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
+         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); });
 }
 
 }  // namespace cistern::detail

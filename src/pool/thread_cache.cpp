@@ -112,14 +112,15 @@ void thread_cache::stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere,
 std::size_t thread_cache::unload_full(unsigned index) noexcept {
   cache_slot& s = slots_[index];
   const magazine full{s.head, s.loaded_blocks()};
-  std::size_t elsewhere = depot::unknown_blocks;
-  if (s.spare_blocks != 0) {
-    elsewhere = depot_->put(index, take_spare(s));
-    widen(index);
-  }
+  const magazine spare = take_spare(s);
   s.spare = full.head;
   s.spare_blocks = static_cast<std::uint32_t>(full.blocks);
   load(s, {});
+  std::size_t elsewhere = depot::unknown_blocks;
+  if (spare.head != nullptr) {
+    elsewhere = depot_->put(index, spare);  // which may reach upstream, which may have this cache flushed
+    widen(index);
+  }
   return elsewhere;
 }
 

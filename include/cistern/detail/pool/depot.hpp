@@ -22,9 +22,9 @@
 
 namespace cistern::detail {
 
-/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork; and
-/// upstream is called with the lock of the supply alone, which the thread that holds it may take again: what
-/// upstream calls back works.
+/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork, and
+/// where upstream calls back: it is called with the lock of the supply alone, which the thread that holds it
+/// may take again, and any other one after it.
 class depot {
  public:
   /// `options` in effect; they and `account` must outlive the depot.
@@ -95,6 +95,11 @@ class depot {
   /// A step of what `trim` does, for a thread whose cache a trim could not reach.
   void follow_trim() noexcept;
 
+  /// Memory from upstream for what isn't a block: null where `max_bytes` refuses; passes on what upstream
+  /// throws.
+  [[nodiscard]] void* try_allocate_record(std::size_t bytes, std::size_t alignment);
+  void deallocate_record(void* memory, std::size_t bytes, std::size_t alignment) noexcept;
+
   /// What thread caches hold of one class and have served of it.
   struct cached {
     std::size_t blocks = 0;
@@ -112,7 +117,8 @@ class depot {
   void release(const std::array<cached, cached_class_count>& in_caches) noexcept;
   void check_invariants() const noexcept;
 
-  /// For fork: with every lock held, no other thread is inside. See `fork_participant`.
+  /// For fork: with every lock held, no other thread is inside. That of the supply is the first. See
+  /// `fork_participant`.
   bool each_lock(lock_visitor& visit) noexcept;
 
   // For `span_supply`.
