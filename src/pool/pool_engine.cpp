@@ -129,7 +129,7 @@ thread_cache* pool_engine::new_cache() noexcept {
 
 void pool_engine::put_aside(thread_cache& cache) noexcept {
   const scoped_lock guard(caches_lock_);
-  cache.in_use = false;
+  cache.leave();
 }
 
 void pool_engine::retire(void* cache) noexcept {

@@ -13,6 +13,7 @@
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -41,9 +42,14 @@ class depot {
     return index < cached_class_count && class_block_bytes(index) <= options_.thread_cache_bytes / 8 &&
            options_.max_idle_blocks_per_bucket >= 2;
   }
-  /// Room for so many bytes more in a thread's cache, of what all caches may have together. False: there is
-  /// none.
-  [[nodiscard]] bool reserve_cache_bytes(std::size_t bytes) noexcept;
+  /// Counts the caches of threads that run, among which the room of all is divided.
+  void add_cache() noexcept { caches_.fetch_add(1, std::memory_order_relaxed); }
+  void remove_cache() noexcept { caches_.fetch_sub(1, std::memory_order_relaxed); }
+  /// What one of them may have now: the fewer there are, the more. One that has more should give some up.
+  [[nodiscard]] std::size_t cache_share_bytes() const noexcept;
+  /// Room for so many bytes more in a cache that has `had_bytes`, of what all may have together. False: there
+  /// is none. The last quarter is for caches that have next to nothing.
+  [[nodiscard]] bool reserve_cache_bytes(std::size_t had_bytes, std::size_t bytes) noexcept;
   void give_cache_bytes(std::size_t bytes) noexcept {
     cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
@@ -150,6 +156,9 @@ class depot {
     run_counts counts CISTERN_GUARDED_BY(lock);
   };
 
+  [[nodiscard]] std::size_t least_cache_share_bytes() const noexcept {
+    return std::min(std::size_t{64} << 10, options_.thread_caches_total_bytes / 4);
+  }
   [[nodiscard]] static magazine take_listed(shelf& s, std::size_t most_blocks) noexcept
       CISTERN_REQUIRES(s.lock);
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,
@@ -168,6 +177,7 @@ class depot {
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
   std::atomic<std::size_t> cache_bytes_{0};
+  std::atomic<std::size_t> caches_{0};
   span_supply<depot, reentrant_mutex> supply_;
   std::array<shelf, cached_class_count> shelves_{};
   std::array<run_shelf, class_count - cached_class_count> runs_{};
