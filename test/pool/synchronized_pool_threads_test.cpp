@@ -429,6 +429,50 @@ BOOST_AUTO_TEST_CASE(caches_of_400_consumer_threads_are_bounded) {
   BOOST_TEST(upstream.outstanding_bytes() <= 64 * kib);  // ended threads hold nothing
 }
 
+// With default options, while the threads live: what they hold together is bounded, whatever each may.
+BOOST_AUTO_TEST_CASE(idle_threads_hold_no_more_than_all_caches_may) {
+  constexpr std::size_t threads = 400;
+  constexpr std::size_t blocks_each = 60;
+  for (const std::size_t total_bytes : {2 * mib, pool_options{}.thread_caches_total_bytes}) {
+    checking_resource upstream;
+    synchronized_pool_resource pool({.thread_caches_total_bytes = total_bytes}, &upstream);
+    std::mutex one_by_one;  // or the live blocks of all would be the most of it
+    std::barrier quiet(threads);
+    run_threads(threads, [&](std::size_t index) {
+      {
+        const std::lock_guard guard(one_by_one);
+        for (const std::size_t bytes : {64U, 1'000U, 6'000U, 30'000U}) {
+          std::vector<marked_block> blocks;
+          for (int round = 0; round < 2; ++round) {
+            for (std::size_t i = 0; i < blocks_each; ++i) {
+              blocks.push_back(allocate_marked(pool, bytes, 8));
+            }
+            while (blocks.size() > 1) {  // one stays, or the last free would give all of the size up
+              free_marked(pool, blocks.back());
+              blocks.pop_back();
+            }
+          }
+          free_marked(pool, blocks.back());
+        }
+      }
+      quiet.arrive_and_wait();
+      if (index == 0) {
+        pool.trim();  // what is left idle lies in caches, or beside what lies there
+        std::size_t cached_bytes = 0;
+        for (const auto& row : pool.statistics().buckets) {
+          require(row.live_blocks == 0, "nothing is live");
+          cached_bytes += row.depth * row.block_bytes;
+        }
+        require(cached_bytes != 0, "this test shows nothing");
+        // Scattered blocks beside those in caches are counted as well: of each size at most a span for each.
+        require(cached_bytes <= 2 * total_bytes, "caches hold more than they may together");
+      }
+      quiet.arrive_and_wait();
+    });
+    BOOST_TEST(accounts_fault(pool, upstream) == "");
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(trimming)
 
