@@ -33,7 +33,9 @@ void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
 }
 
 void* remap_covered_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
-  if (new_bytes == bytes || ::mremap(pages, bytes, new_bytes, 0) != MAP_FAILED) {
+  // Growth in place may reach a part of the address space that the map doesn't tell of yet.
+  const bool can_stay = new_bytes <= bytes || heap_map.cover(pages, new_bytes);
+  if (can_stay && (new_bytes == bytes || ::mremap(pages, bytes, new_bytes, 0) != MAP_FAILED)) {
     return pages;
   }
   // Elsewhere: the new place is made sure of first, so that nothing can fail half-way.

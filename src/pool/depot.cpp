@@ -27,10 +27,19 @@ std::uint32_t run_pages(unsigned index) noexcept {
 depot::depot(const pool_options& options, upstream_account& account) noexcept
     : options_(options), account_(account), supply_(options, account, *this) {}
 
-bool depot::reserve_cache_bytes(std::size_t bytes) noexcept {
-  // Relaxed: nothing is published through the number.
+// Relaxed, here and below: nothing is published through these numbers.
+std::size_t depot::cache_share_bytes() const noexcept {
+  const std::size_t caches = std::max<std::size_t>(caches_.load(std::memory_order_relaxed), 1);
+  const std::size_t share = std::max(options_.thread_caches_total_bytes / caches, least_cache_share_bytes());
+  return std::min(share, options_.thread_cache_bytes);
+}
+
+bool depot::reserve_cache_bytes(std::size_t had_bytes, std::size_t bytes) noexcept {
+  const std::size_t total = options_.thread_caches_total_bytes;
+  const bool has_little = had_bytes + bytes <= least_cache_share_bytes();
+  const bool is_alone = caches_.load(std::memory_order_relaxed) <= 1;
   const std::size_t before = cache_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  if (before + bytes > options_.thread_caches_total_bytes) {
+  if (before + bytes > (has_little || is_alone ? total : total - total / 4)) {
     cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     return false;
   }
@@ -392,6 +401,17 @@ std::optional<block_request> depot::find(const void* block) const {
   return run == nullptr ? std::nullopt : std::optional(block_request{class_block_bytes(run->index), 1});
 }
 
+// Under the one lock that upstream is called with: a fork must find nobody inside of it.
+void* depot::try_allocate_record(std::size_t bytes, std::size_t alignment) {
+  const scoped_lock guard(supply_.lock());
+  return account_.try_allocate(bytes, alignment);
+}
+
+void depot::deallocate_record(void* memory, std::size_t bytes, std::size_t alignment) noexcept {
+  const scoped_lock guard(supply_.lock());
+  account_.deallocate(memory, bytes, alignment);
+}
+
 void depot::add_hits(unsigned index, std::uint64_t hits) noexcept {
   shelf& s = shelves_[index];
   const scoped_lock guard(s.lock);
@@ -502,9 +522,9 @@ void depot::check_invariants() const noexcept {
 }
 
 bool depot::each_lock(lock_visitor& visit) noexcept {
-  return std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
-         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); }) &&
-         visit(supply_.lock());
+  return visit(supply_.lock()) &&
+         std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
+         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); });
 }
 
 }  // namespace cistern::detail

@@ -18,9 +18,7 @@ void* oversize_list::try_allocate(std::size_t bytes, std::size_t alignment, upst
     head_->previous = added;
   }
   head_ = added;
-  ++statistics_.allocations;
-  ++statistics_.live_blocks;
-  statistics_.live_bytes += granted;
+  counts_.add(granted);
   return block;
 }
 
@@ -32,9 +30,7 @@ void oversize_list::deallocate(void* block, std::size_t bytes, std::size_t align
   if (removed->next != nullptr) {
     removed->next->previous = removed->previous;
   }
-  ++statistics_.deallocations;
-  --statistics_.live_blocks;
-  statistics_.live_bytes -= granted;
+  counts_.remove(granted);
   account.deallocate(block, granted + sizeof(record), std::max(alignment, record_alignment));
 }
 
@@ -54,8 +50,7 @@ void oversize_list::release(upstream_account& account) noexcept {
     account.deallocate(reinterpret_cast<std::byte*>(last) - last->bytes, last->bytes + sizeof(record),
                        std::max(last->alignment, record_alignment));
   }
-  statistics_.live_blocks = 0;
-  statistics_.live_bytes = 0;
+  counts_.forget_live();
 }
 
 }  // namespace cistern::detail

@@ -323,13 +323,13 @@ std::size_t page_heap::give_back_oldest() noexcept {
 }
 
 void page_heap::release() noexcept {
-  while (!regions_.empty()) {
-    give_back(regions_.any());
-  }
   bins_ = {};
   filled_bins_ = {};
   oldest_idle_ = newest_idle_ = nullptr;
   idle_regions_bytes_ = free_bytes_ = 0;
+  while (!regions_.empty()) {
+    give_back(regions_.any());  // upstream may call back: nothing here is to be found any more
+  }
 }
 
 span* page_heap::find(const void* address) const noexcept {

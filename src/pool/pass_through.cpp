@@ -7,7 +7,6 @@ namespace cistern::detail {
 
 struct pass_through_table::table {
   std::unordered_map<void*, block_request> blocks;
-  oversize_statistics statistics;
 };
 
 pass_through_table::pass_through_table() noexcept = default;
@@ -29,9 +28,7 @@ void* pass_through_table::try_allocate(std::size_t bytes, std::size_t alignment,
     account.deallocate(block, bytes, alignment);
     throw;
   }
-  ++table_->statistics.allocations;
-  ++table_->statistics.live_blocks;
-  table_->statistics.live_bytes += bytes;
+  counts_.add(bytes);
   return block;
 }
 
@@ -45,9 +42,7 @@ void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t 
     return;
   }
   const std::size_t counted_bytes = known->bytes;
-  ++table_->statistics.deallocations;
-  --table_->statistics.live_blocks;
-  table_->statistics.live_bytes -= counted_bytes;
+  counts_.remove(counted_bytes);
   table_->blocks.erase(block);
   if (zero) {
     std::memset(block, 0, counted_bytes);  // whatever `bytes` says: a wrong size is upstream's to find
@@ -77,13 +72,7 @@ void pass_through_table::release(upstream_account& account) noexcept {
     account.deallocate(block, asked.bytes, asked.alignment);
   }
   table_->blocks.clear();
-  table_->statistics.live_blocks = 0;
-  table_->statistics.live_bytes = 0;
-}
-
-oversize_statistics pass_through_table::statistics() const {
-  const scoped_lock guard(mutex_);
-  return table_ != nullptr ? table_->statistics : oversize_statistics{};
+  counts_.forget_live();
 }
 
 }  // namespace cistern::detail

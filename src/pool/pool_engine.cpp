@@ -91,22 +91,20 @@ thread_cache* pool_engine::own_cache() noexcept {
 }
 
 thread_cache* pool_engine::idle_or_new_cache() noexcept {
-  const scoped_lock guard(caches_lock_);
-  thread_cache* cache = caches_;
-  while (cache != nullptr && cache->in_use) {
-    cache = cache->next;
+  {
+    const scoped_lock guard(caches_lock_);
+    thread_cache* cache = caches_;
+    while (cache != nullptr && cache->in_use) {
+      cache = cache->next;
+    }
+    if (cache != nullptr) {
+      cache->adopt();
+      return cache;
+    }
   }
-  if (cache == nullptr) {
-    cache = new_cache();
-  }
-  if (cache != nullptr) {
-    cache->adopt();
-  }
-  return cache;
+  return new_cache();
 }
 
-// Called with the lock for caches held, as upstream must never be entered without a lock that `each_lock`
-// visits: a child would find upstream's own locks held for ever.
 thread_cache* pool_engine::new_cache() noexcept {
   constexpr std::size_t least_room_bytes = 8 * sizeof(thread_cache);
   if (account_.available_bytes() < least_room_bytes) {
@@ -114,7 +112,7 @@ thread_cache* pool_engine::new_cache() noexcept {
   }
   void* memory = nullptr;
   try {
-    memory = account_.try_allocate(sizeof(thread_cache), alignof(thread_cache));
+    memory = depot_.try_allocate_record(sizeof(thread_cache), alignof(thread_cache));
   } catch (...) {  // a cache is a convenience: without one the request itself may still succeed
     return nullptr;
   }
@@ -122,6 +120,8 @@ thread_cache* pool_engine::new_cache() noexcept {
     return nullptr;
   }
   auto* cache = new (memory) thread_cache(depot_);
+  cache->adopt();
+  const scoped_lock guard(caches_lock_);
   cache->next = caches_;
   caches_ = cache;
   return cache;
@@ -129,7 +129,7 @@ thread_cache* pool_engine::new_cache() noexcept {
 
 void pool_engine::put_aside(thread_cache& cache) noexcept {
   const scoped_lock guard(caches_lock_);
-  cache.in_use = false;
+  cache.leave();
 }
 
 void pool_engine::retire(void* cache) noexcept {
@@ -139,22 +139,31 @@ void pool_engine::retire(void* cache) noexcept {
 }
 
 // Gives the caches' own memory back. Returns what those in use still held, and takes over the hits of the
-// others.
+// others. Upstream may call back, so it is called when nothing here is half done.
 pool_engine::in_caches pool_engine::free_caches(bool in_use_too) noexcept {
   in_caches held{};
-  const scoped_lock guard(caches_lock_);
-  thread_cache** link = &caches_;
-  while (*link != nullptr) {
-    thread_cache* cache = *link;
-    if (cache->in_use && !in_use_too) {
-      link = &cache->next;
-      continue;
+  thread_cache* gone = nullptr;
+  {
+    const scoped_lock guard(caches_lock_);
+    thread_cache** link = &caches_;
+    while (*link != nullptr) {
+      thread_cache* cache = *link;
+      if (cache->in_use && !in_use_too) {
+        link = &cache->next;
+        continue;
+      }
+      *link = cache->next;
+      cache->next = gone;
+      gone = cache;
+      add_to(held, *cache);
     }
-    *link = cache->next;
-    add_to(held, *cache);
+  }
+  while (gone != nullptr) {
+    thread_cache* cache = gone;
+    gone = cache->next;
     cache->forget();
     cache->~thread_cache();
-    account_.deallocate(cache, sizeof(thread_cache), alignof(thread_cache));
+    depot_.deallocate_record(cache, sizeof(thread_cache), alignof(thread_cache));
   }
   return held;
 }
@@ -190,8 +199,9 @@ void pool_engine::add_to(pool_statistics& statistics) const {
   depot_.add_to(statistics, held);
 }
 
+// Those under which upstream is called come first: what it calls back takes the others.
 bool pool_engine::each_lock(lock_visitor& visit) noexcept {
-  return visit(caches_lock_) && depot_.each_lock(visit) && (beside_ == nullptr || beside_->each_lock(visit));
+  return (beside_ == nullptr || beside_->each_lock(visit)) && depot_.each_lock(visit) && visit(caches_lock_);
 }
 
 }  // namespace cistern::detail

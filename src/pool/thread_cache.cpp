@@ -14,6 +14,9 @@ constexpr std::uint32_t most_capacity = 2048;
 constexpr std::size_t first_capacity_bytes = 4096;
 constexpr std::size_t first_capacity_blocks = 32;
 
+/// A class with less room than this doubles it when it misses; one with more adds half.
+constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
+
 /// The limit of a slot that shall see every free.
 constexpr std::int64_t no_limit = std::numeric_limits<std::int64_t>::min();
 
@@ -46,6 +49,12 @@ void thread_cache::load(cache_slot& slot, magazine full) noexcept {
 void thread_cache::adopt() noexcept {
   in_use = true;
   seen_trims_ = depot_->trims_requested();
+  depot_->add_cache();
+}
+
+void thread_cache::leave() noexcept {
+  in_use = false;
+  depot_->remove_cache();
 }
 
 void* thread_cache::try_refill(unsigned index) {
@@ -112,14 +121,15 @@ void thread_cache::stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere,
 std::size_t thread_cache::unload_full(unsigned index) noexcept {
   cache_slot& s = slots_[index];
   const magazine full{s.head, s.loaded_blocks()};
-  std::size_t elsewhere = depot::unknown_blocks;
-  if (s.spare_blocks != 0) {
-    elsewhere = depot_->put(index, take_spare(s));
-    widen(index);
-  }
+  const magazine spare = take_spare(s);
   s.spare = full.head;
   s.spare_blocks = static_cast<std::uint32_t>(full.blocks);
   load(s, {});
+  std::size_t elsewhere = depot::unknown_blocks;
+  if (spare.head != nullptr) {
+    elsewhere = depot_->put(index, spare);  // which may reach upstream, which may have this cache flushed
+    widen(index);
+  }
   return elsewhere;
 }
 
@@ -160,6 +170,9 @@ void thread_cache::flush_for_trim() noexcept {
 }
 
 void thread_cache::forget() noexcept {
+  if (in_use) {
+    leave();
+  }
   depot_->give_cache_bytes(reserved_bytes_);
   reserved_bytes_ = 0;
 }
@@ -182,12 +195,18 @@ void thread_cache::widen(unsigned index) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   const std::size_t first =
       std::clamp<std::size_t>(first_capacity_bytes / block_bytes, 1, first_capacity_blocks);
-  const std::size_t more = std::max<std::size_t>({s.capacity, first, s.earlier_capacity / 2});
+  // Doubled while it is small, so that it has soon what it needs, but no more of what others need.
+  const std::uint32_t had = s.capacity;
+  const std::uint32_t step = room_bytes(index, had) < small_room_bytes ? had : std::max(had / 2, 1U);
+  const std::size_t more = std::max<std::size_t>({step, first, s.earlier_capacity / 2});
   const std::size_t capacity = s.capacity + more;
   const pool_options& options = depot_->options();
+  if (reserved_bytes_ > depot_->cache_share_bytes() && halve_largest(index, 0)) {
+    return;  // there are more threads than there were
+  }
   if (capacity > most_capacity || 2 * capacity > options.max_idle_blocks_per_bucket ||
       room_bytes(index, capacity) > options.thread_cache_bytes / classes_per_cache ||
-      !reserve(index, room_bytes(index, more))) {
+      !reserve(index, room_bytes(index, more), room_bytes(index, capacity))) {
     return;
   }
   const std::size_t loaded = s.head != nullptr ? s.loaded_blocks() : 0;
@@ -196,10 +215,13 @@ void thread_cache::widen(unsigned index) noexcept {
   set_true_limit(s, loaded);
 }
 
-bool thread_cache::reserve(unsigned index, std::size_t bytes) noexcept {
-  while (reserved_bytes_ + bytes > depot_->options().thread_cache_bytes ||
-         !depot_->reserve_cache_bytes(bytes)) {
-    if (!free_budget(index)) {
+// So many bytes more for a class, which will then have `room`. What there is goes to those who miss, but not
+// back and forth: a class yields half of its room to one that has no more than that half even then.
+bool thread_cache::reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept {
+  constexpr std::size_t least_times = 4;
+  while (reserved_bytes_ + bytes > depot_->cache_share_bytes() ||
+         !depot_->reserve_cache_bytes(reserved_bytes_, bytes)) {
+    if (!free_budget(index) && !halve_largest(index, least_times * room)) {
       return false;
     }
   }
@@ -228,13 +250,36 @@ bool thread_cache::free_budget(unsigned index) noexcept {
   return false;
 }
 
+// Of the classes but `index` the one with most room, if that is `least_room`. Classes that were busy when
+// there was room for everybody would keep what others need.
+bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcept {
+  unsigned largest = index;
+  std::size_t most_room = 0;
+  for (unsigned i = 0; i < cached_class_count; ++i) {
+    if (const std::size_t room = room_bytes(i, slots_[i].capacity); i != index && room > most_room) {
+      most_room = room;
+      largest = i;
+    }
+  }
+  if (most_room == 0 || most_room < least_room) {
+    return false;
+  }
+  resize_slot(largest, slots_[largest].capacity / 2);
+  return true;
+}
+
 void thread_cache::deactivate(unsigned index) noexcept {
+  resize_slot(index, 0);
+}
+
+// To less than it had; what is in it goes to the depot.
+void thread_cache::resize_slot(unsigned index, std::uint32_t capacity) noexcept {
   flush_slot(index);
   cache_slot& s = slots_[index];
-  const std::size_t bytes = room_bytes(index, s.capacity);
+  const std::size_t bytes = room_bytes(index, s.capacity - capacity);
   reserved_bytes_ -= bytes;
   depot_->give_cache_bytes(bytes);
-  s.capacity = 0;
+  s.capacity = capacity;
   load(s, {});
 }
 

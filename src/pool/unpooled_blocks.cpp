@@ -51,9 +51,8 @@ void unpooled_blocks::add_to(pool_statistics& statistics) const {
   if (pass_through_) {
     statistics.oversize = passed_.statistics();
   } else {
-    const scoped_lock guard(oversize_lock_);
-    statistics.oversize = oversize_.statistics();
-    statistics.overhead_bytes += oversize_.overhead_bytes();
+    statistics.oversize = oversize_figures().statistics();
+    statistics.overhead_bytes += oversize_figures().overhead_bytes();
   }
   statistics.in_use_bytes += statistics.oversize.live_bytes;
 }

@@ -19,7 +19,9 @@
 #include "../support/death.hpp"
 #include "../support/threads.hpp"
 #include <malloc/heap.hpp>
+#include <malloc/heap_pages.hpp>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 using cistern::detail::heap;
@@ -391,6 +393,65 @@ BOOST_AUTO_TEST_CASE(a_child_of_a_fork_can_go_on_whatever_other_threads_do) {
   }
   stop = true;
   for (std::thread& thread : busy) thread.join();
+}
+
+namespace {
+
+/// So many bytes mapped on either side of a multiple of 4 GiB, where nothing else is; or null.
+std::byte* map_around_boundary(std::size_t bytes_on_either_side) {
+  constexpr std::uintptr_t four_gib = std::uintptr_t{1} << 32;
+  // Of these two places each sanitizer leaves one to the program.
+  for (std::uintptr_t boundary = 0x40 * four_gib; boundary < 0x2040 * four_gib;
+       boundary += boundary == 0x60 * four_gib ? 0x1FC0 * four_gib : four_gib) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address to ask for
+    auto* wanted = reinterpret_cast<std::byte*>(boundary - bytes_on_either_side);
+    void* got = ::mmap(wanted, 2 * bytes_on_either_side, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got == wanted) return wanted;
+    if (got != MAP_FAILED) ::munmap(got, 2 * bytes_on_either_side);  // an old kernel took it for a hint
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// The page map has a table for each 4 GiB, made when it is needed.
+BOOST_AUTO_TEST_CASE(what_grows_in_place_over_a_boundary_of_the_page_map_is_told_of) {
+  using cistern::detail::heap_map;
+  std::byte* const pages = map_around_boundary(4 * mib);
+  BOOST_REQUIRE(pages != nullptr);
+  BOOST_REQUIRE(heap_map.cover(pages, 4 * mib));
+  heap_map.set(pages, 1, 200);
+  ::munmap(pages + 4 * mib, 4 * mib);
+  std::byte* const grown =
+      static_cast<std::byte*>(cistern::detail::remap_covered_pages(pages, pages, 4 * mib, 8 * mib));
+  BOOST_REQUIRE((grown == pages));
+  for (const std::size_t offset : {4 * mib - 1, 4 * mib, 8 * mib - 1}) {
+    heap_map.set(grown + offset, 1, 201);
+    BOOST_TEST(int{heap_map.at(grown + offset)} == 201);
+    heap_map.set(grown + offset, 1, 0);
+  }
+  heap_map.set(pages, 1, 0);
+  ::munmap(grown, 8 * mib);
+}
+
+BOOST_AUTO_TEST_CASE(large_blocks_grow_and_shrink_beside_each_other) {
+  std::vector<filled_block> live;
+  for (int i = 0; i < 3; ++i) {
+    live.push_back(
+        {static_cast<unsigned char*>(heap::allocate(33 * mib)), kib, static_cast<unsigned char>(i)});
+    live.back().write();
+  }
+  for (const std::size_t bytes : {50 * mib, 34 * mib, 200 * mib, 40 * mib}) {
+    for (filled_block& block : live) {
+      block.data = static_cast<unsigned char*>(heap::reallocate(block.data, bytes));
+      BOOST_REQUIRE(block.data != nullptr);
+      BOOST_TEST(block.is_whole());
+      BOOST_TEST(heap::usable_bytes(block.data) >= bytes);
+      block.data[bytes - 1] = 1;
+    }
+  }
+  free_all(live);
 }
 
 BOOST_AUTO_TEST_CASE(out_of_memory_is_told_by_null_and_passes) {

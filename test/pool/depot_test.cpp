@@ -1,6 +1,7 @@
-// The depot by itself. Plan: magazines come back whole and in O(1); what is loose is cut to size; carving
-// ends at cache lines; blocks without a cache; classes that come singly, also moved over a source of pages;
-// the limit, with a cache to flush; trims; statistics with blocks in caches; many threads.
+// The depot by itself. Plan: magazines come back as they went; what is loose is cut to size; a magazine that
+// is too large is cut too; what is new comes in order; blocks without a cache; blocks that are runs, also
+// moved to another class where they are; the limit, with a cache to flush; the last free of a class; the
+// bound on lists; trims; sorting; visits; statistics with blocks in caches; release; many threads.
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/depot.hpp>
@@ -39,17 +40,20 @@ namespace {
 
 constexpr unsigned class_64 = class_of(63);
 constexpr unsigned class_1k = class_of(1023);
-constexpr unsigned class_single = class_of((std::size_t{256} << 10) - 1);
+constexpr unsigned class_256k = class_of((std::size_t{256} << 10) - 1);
+constexpr unsigned class_512k = class_of((std::size_t{512} << 10) - 1);
+constexpr unsigned class_1m = class_of((std::size_t{1} << 20) - 1);
+static_assert(class_256k < cached_class_count && class_512k >= cached_class_count);
 
 struct fixture : pool_ground {
   explicit fixture(const pool_options& asked = {}) : pool_ground(asked) {}
-  ~fixture() { shared.release(); }
+  ~fixture() { shared.release({}); }
   fixture(const fixture&) = delete;
   fixture& operator=(const fixture&) = delete;
 
-  magazine take(unsigned index, std::size_t carve_blocks = 1, flushable* own = nullptr) {
-    carved = false;
-    return shared.try_take(index, carve_blocks, false, carved, own);
+  magazine take(unsigned index, std::size_t most_blocks, flushable* own = nullptr) {
+    fresh = false;
+    return shared.try_take(index, most_blocks, fresh, others_blocks, own);
   }
 
   [[nodiscard]] pool_statistics statistics(std::size_t cached_64 = 0) const {
@@ -62,7 +66,8 @@ struct fixture : pool_ground {
   }
 
   depot shared{options, account};
-  bool carved = false;
+  bool fresh = false;
+  std::size_t others_blocks = 0;
 };
 
 /// `count` blocks one by one, as a magazine.
@@ -96,55 +101,72 @@ class cache_to_flush final : public flushable {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(a_full_magazine_comes_back_as_it_went) {
+BOOST_AUTO_TEST_CASE(a_magazine_comes_back_as_it_went) {
   fixture f;
-  const std::size_t full = f.shared.magazine_blocks(class_64);
-  BOOST_REQUIRE(full > 1U);
-  const magazine blocks = single_blocks(f.shared, class_64, full);
-  f.shared.put(class_64, blocks);
-  const magazine taken = f.take(class_64);
-  BOOST_TEST(taken.head == blocks.head);
-  BOOST_TEST(taken.blocks == full);
-  BOOST_TEST(length(taken.head) == full);
-  BOOST_TEST(!f.carved);
-  f.shared.put(class_64, taken);
+  const magazine small = single_blocks(f.shared, class_64, 2);
+  const magazine large = single_blocks(f.shared, class_64, 40);
+  f.shared.put(class_64, small);
+  f.shared.put(class_64, large);
+  for (const magazine& expected : {large, small}) {  // the last one first
+    const magazine taken = f.take(class_64, 40);
+    BOOST_TEST(taken.head == expected.head);
+    BOOST_TEST(taken.blocks == expected.blocks);
+    BOOST_TEST(length(taken.head) == expected.blocks);
+    BOOST_TEST(!f.fresh);
+  }
+  f.shared.put(class_64, small);
+  f.shared.put(class_64, large);
 }
 
-BOOST_AUTO_TEST_CASE(of_loose_blocks_at_most_a_magazine_is_taken) {
+BOOST_AUTO_TEST_CASE(a_magazine_larger_than_wanted_is_cut) {
   fixture f;
-  const std::size_t full = f.shared.magazine_blocks(class_64);
-  // Two parts that aren't full: what the depot has of them is loose.
-  const magazine many = single_blocks(f.shared, class_64, full - 1);
-  const magazine few = single_blocks(f.shared, class_64, full - 1);
-  f.shared.put(class_64, many);
-  f.shared.put(class_64, few);
-  const magazine first = f.take(class_64);
-  BOOST_TEST(first.blocks == full);
-  BOOST_TEST(length(first.head) == full);
-  const magazine rest = f.take(class_64);
-  BOOST_TEST(rest.blocks == full - 2);
-  BOOST_TEST(length(rest.head) == full - 2);
-  f.shared.put(class_64, first);
-  f.shared.put(class_64, rest);
+  const magazine forty = single_blocks(f.shared, class_64, 40);
+  const magazine thirty = single_blocks(f.shared, class_64, 30);
+  f.shared.put(class_64, forty);
+  f.shared.put(class_64, thirty);
+  std::vector<magazine> taken;
+  for (std::size_t left = 70; left != 0; left -= taken.back().blocks) {
+    taken.push_back(f.take(class_64, 7));
+    BOOST_REQUIRE(!f.fresh);
+    BOOST_REQUIRE(taken.back().blocks >= 1U);
+    BOOST_REQUIRE(taken.back().blocks <= 7U);
+    BOOST_REQUIRE(length(taken.back().head) == taken.back().blocks);
+    f.shared.check_invariants();
+  }
+  BOOST_TEST(taken.size() <= 11U);  // nine full ones, and the ends of two
+  for (const magazine& each : taken) f.shared.put(class_64, each);
   f.shared.check_invariants();
 }
 
-BOOST_AUTO_TEST_CASE(carved_blocks_are_in_order_and_end_at_a_cache_line) {
+BOOST_AUTO_TEST_CASE(blocks_that_came_singly_are_taken_together) {
+  fixture f;
+  const magazine out = single_blocks(f.shared, class_64, 10);
+  for (free_block* block = out.head; block != nullptr;) {
+    free_block* const next = block->next();
+    f.shared.put(class_64, {free_block::make(block, 64, nullptr), 1});
+    block = next;
+  }
+  const magazine first = f.take(class_64, 6);
+  const magazine rest = f.take(class_64, 6);
+  BOOST_TEST(first.blocks == 6U);
+  BOOST_TEST(rest.blocks == 4U);
+  BOOST_TEST(length(rest.head) == 4U);
+  f.shared.put(class_64, first);
+  f.shared.put(class_64, rest);
+}
+
+BOOST_AUTO_TEST_CASE(new_blocks_come_in_order_of_address) {
   fixture f;
   const std::size_t block_bytes = 24;
   const unsigned index = class_of(block_bytes - 1);
-  const magazine taken = f.take(index, 4);
-  BOOST_TEST(f.carved);
-  BOOST_TEST(taken.blocks >= 4U);
+  const magazine taken = f.take(index, 50);
+  BOOST_TEST(f.fresh);
+  BOOST_TEST(taken.blocks == 50U);
   BOOST_TEST(length(taken.head) == taken.blocks);
-  const auto* last = taken.head;
-  while (last->next() != nullptr) {
-    BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(last->next()) ==
-                  reinterpret_cast<std::uintptr_t>(last) + block_bytes);
-    last = last->next();
+  for (const auto* block = taken.head; block->next() != nullptr; block = block->next()) {
+    BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(block->next()) ==
+                  reinterpret_cast<std::uintptr_t>(block) + block_bytes);
   }
-  BOOST_TEST((reinterpret_cast<std::uintptr_t>(last) + block_bytes) % cistern::detail::cache_line_bytes ==
-             0U);
   f.shared.put(index, taken);
 }
 
@@ -164,52 +186,83 @@ BOOST_AUTO_TEST_CASE(a_block_without_a_cache_leaves_the_rest_for_others) {
   f.shared.check_invariants();
 }
 
-BOOST_AUTO_TEST_CASE(a_magazine_of_blocks_that_come_singly_is_kept_within_the_budget) {
-  fixture f({.max_idle_bytes = std::size_t{1} << 20});
-  const magazine blocks = single_blocks(f.shared, class_single, 8);  // 2 MiB
-  f.shared.put(class_single, blocks);
-  BOOST_TEST(f.statistics().idle_bytes <= std::size_t{1} << 20);
-  BOOST_TEST(bucket_of(f.statistics(), class_block_bytes(class_single)).live_blocks == 0U);
+// ---- blocks that are runs ----
+
+BOOST_AUTO_TEST_CASE(a_run_serves_the_next_one_of_any_such_class) {
+  fixture f;
+  bool is_new = false;
+  void* const block = f.shared.try_allocate_run(class_1m, is_new, nullptr);
+  BOOST_TEST(is_new);
+  f.shared.deallocate(class_1m, block);
+  const std::uint64_t upstream_calls = f.upstream.allocations();
+  void* const smaller = f.shared.try_allocate_run(class_512k, is_new, nullptr);
+  BOOST_TEST(smaller == block);
+  BOOST_TEST(!is_new);
+  BOOST_TEST(f.upstream.allocations() == upstream_calls);
+  const auto row = bucket_of(f.statistics(), class_block_bytes(class_512k));
+  BOOST_TEST(row.hits == 1U);
+  BOOST_TEST(row.live_blocks == 1U);
+  BOOST_TEST(row.depth == 0U);
+  BOOST_TEST(bucket_of(f.statistics(), class_block_bytes(class_1m)).misses == 1U);
+  f.shared.deallocate(class_512k, smaller);
+  f.shared.check_invariants();
 }
 
-BOOST_AUTO_TEST_CASE(a_large_block_moves_to_another_class_with_its_content) {
+BOOST_AUTO_TEST_CASE(a_run_becomes_one_of_another_class_where_it_is) {
   page_source source;
   {
     const pool_options options = effective({});
     upstream_account account(source);
     depot shared(options, account);
-    auto* block = static_cast<std::byte*>(shared.try_allocate(class_single, nullptr));
-    cistern::detail::asan_unpoison(block, 256 << 10);
-    std::memset(block, 0x5a, 256 << 10);
-    const unsigned larger = class_of((std::size_t{512} << 10) - 1);
-    auto* moved = static_cast<std::byte*>(shared.try_move_single(class_single, block, larger));
-    BOOST_REQUIRE(moved != nullptr);
-    BOOST_TEST((moved[0] == std::byte{0x5a} && moved[(256 << 10) - 1] == std::byte{0x5a}));
-    source.refuse = true;
-    BOOST_TEST(shared.try_move_single(larger, moved, class_single) == nullptr);  // and nothing has changed
-    BOOST_TEST((moved[0] == std::byte{0x5a}));
-    source.refuse = false;
-    shared.deallocate(larger, moved);
+    bool is_new = false;
+    auto* block = static_cast<std::byte*>(shared.try_allocate_run(class_1m, is_new, nullptr));
+    cistern::detail::asan_unpoison(block, 1 << 20);
+    std::memset(block, 0x5a, 1 << 20);
+    BOOST_TEST(shared.try_resize_run(class_1m, block, class_512k));
+    BOOST_TEST((block[0] == std::byte{0x5a} && block[(512 << 10) - 1] == std::byte{0x5a}));
+    BOOST_TEST(shared.find(block)->bytes == 512U << 10);
+    BOOST_TEST(shared.try_resize_run(class_512k, block, class_1m));  // what was behind it is free
+    BOOST_TEST(shared.try_resize_run(class_1m, block, class_512k));
+    void* const behind = shared.try_allocate_run(class_512k, is_new, nullptr);
+    BOOST_TEST(behind == block + (512 << 10));
+    BOOST_TEST(!shared.try_resize_run(class_512k, block, class_1m));
+    BOOST_TEST(shared.find(block)->bytes == 512U << 10);
     shared.check_invariants();
-    shared.release();
+    shared.deallocate(class_512k, behind);
+    shared.deallocate(class_512k, block);
+    shared.check_invariants();
+    shared.release({});
     BOOST_TEST(account.bytes() == 0U);
   }
   BOOST_TEST(source.outstanding_bytes == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(idle_runs_are_kept_within_the_budget) {
+  fixture f({.max_idle_bytes = std::size_t{1} << 20});
+  std::vector<void*> live(8);
+  for (void*& block : live) block = f.shared.try_allocate(class_512k, nullptr);
+  for (void* block : live) f.shared.deallocate(class_512k, block);
+  BOOST_TEST(f.statistics().idle_bytes <= std::size_t{1} << 20);
+  BOOST_TEST(bucket_of(f.statistics(), class_block_bytes(class_512k)).live_blocks == 0U);
+}
+
+// ---- the limit ----
+
 BOOST_AUTO_TEST_CASE(at_the_limit_the_callers_cache_is_flushed_before_null_is_said) {
-  fixture f({.max_bytes = std::size_t{64} << 10});
-  std::vector<void*> live;
-  while (void* block = f.shared.try_allocate(class_64, nullptr)) live.push_back(block);
-  BOOST_REQUIRE(live.size() > 500U);
-  magazine cached;  // all that there is lies in a cache
-  for (void* block : live) cached = {free_block::make(block, 64, cached.head), cached.blocks + 1};
-  cache_to_flush own(f.shared, class_64, cached);
-  bool carved = false;
-  const magazine taken = f.shared.try_take(class_1k, 1, false, carved, &own);
-  BOOST_TEST(own.flushes > 0);
-  BOOST_REQUIRE(taken.head != nullptr);
-  f.shared.put(class_1k, taken);
+  for (const unsigned wanted : {class_1k, class_512k}) {
+    fixture f({.max_bytes = std::size_t{1} << 20});
+    std::vector<void*> live;
+    while (void* block = f.shared.try_allocate(class_64, nullptr)) live.push_back(block);
+    BOOST_REQUIRE(live.size() > 5000U);
+    magazine cached;  // all that there is lies in a cache
+    for (void* block : live) cached = {free_block::make(block, 64, cached.head), cached.blocks + 1};
+    cache_to_flush own(f.shared, class_64, cached);
+    BOOST_TEST(f.shared.try_allocate(wanted, nullptr) == nullptr);
+    void* const block = f.shared.try_allocate(wanted, &own);
+    BOOST_TEST(own.flushes > 0);
+    BOOST_REQUIRE(block != nullptr);
+    f.shared.deallocate(wanted, block);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(null_at_the_limit_leaves_everything_as_it_was) {
@@ -217,32 +270,165 @@ BOOST_AUTO_TEST_CASE(null_at_the_limit_leaves_everything_as_it_was) {
   std::vector<void*> live;
   while (void* block = f.shared.try_allocate(class_1k, nullptr)) live.push_back(block);
   const pool_statistics before = f.statistics();
-  BOOST_TEST(f.take(class_1k).head == nullptr);
+  BOOST_TEST(f.take(class_1k, 1).head == nullptr);
   BOOST_TEST(f.shared.try_allocate(class_1k, nullptr) == nullptr);
   const pool_statistics after = f.statistics();
   BOOST_TEST((before.in_use_bytes == after.in_use_bytes && before.upstream_bytes == after.upstream_bytes));
   for (void* block : live) f.shared.deallocate(class_1k, block);
 }
 
+BOOST_AUTO_TEST_CASE(room_of_all_caches_is_counted_together) {
+  fixture f({.thread_cache_bytes = 800, .thread_caches_total_bytes = 1000});
+  f.shared.add_cache();
+  BOOST_TEST(f.shared.cache_share_bytes() == 800U);
+  BOOST_TEST(f.shared.reserve_cache_bytes(0, 600));
+  BOOST_TEST(!f.shared.reserve_cache_bytes(600, 401));
+  BOOST_TEST(f.shared.reserve_cache_bytes(600, 400));
+  f.shared.give_cache_bytes(400);
+  f.shared.add_cache();
+  BOOST_TEST(f.shared.cache_share_bytes() == 500U);
+  BOOST_TEST(!f.shared.reserve_cache_bytes(600, 151));  // a quarter is for those that have little
+  BOOST_TEST(f.shared.reserve_cache_bytes(600, 150));
+  BOOST_TEST(!f.shared.reserve_cache_bytes(0, 251));
+  BOOST_TEST(f.shared.reserve_cache_bytes(0, 250));
+  BOOST_TEST(!f.shared.reserve_cache_bytes(0, 1));
+  f.shared.remove_cache();
+  BOOST_TEST(f.shared.cache_share_bytes() == 800U);
+}
+
+// ---- classes that leave, lists that are bounded ----
+
+BOOST_AUTO_TEST_CASE(a_class_leaves_whole_with_its_last_block) {
+  constexpr std::size_t count = 1000;  // of 1 KiB: worth it
+  fixture f;
+  magazine out = single_blocks(f.shared, class_1k, count);
+  const magazine last{out.head, 1};
+  out = {out.head->next(), count - 1};
+  last.head->next(nullptr);
+  BOOST_TEST(f.shared.put(class_1k, out) == 1U);
+  BOOST_TEST(bucket_of(f.statistics(), 1024).depth >= count - 1);
+  BOOST_TEST(f.shared.put(class_1k, last) == 0U);
+  BOOST_TEST(bucket_of(f.statistics(), 1024).depth == 0U);
+  f.shared.check_invariants();
+  const magazine again = f.take(class_1k, 20);
+  BOOST_TEST(f.fresh);  // in order of address, from a span
+  f.shared.put(class_1k, again);
+}
+
+BOOST_AUTO_TEST_CASE(how_much_is_elsewhere_is_told_where_it_matters) {
+  fixture f;
+  const magazine few = single_blocks(f.shared, class_1k, 10);
+  BOOST_TEST(f.shared.put(class_1k, few) == depot::unknown_blocks);
+  const magazine many = single_blocks(f.shared, class_1k, 1000);
+  const magazine taken = f.take(class_1k, 20);
+  // What was taken is neither here nor yet anywhere else.
+  BOOST_TEST(f.others_blocks == 1000U + taken.blocks);
+  f.shared.put(class_1k, taken);
+  f.shared.put(class_1k, many);
+}
+
+BOOST_AUTO_TEST_CASE(lists_keep_no_more_than_they_may) {
+  fixture f({.max_idle_blocks_per_bucket = 10});
+  const magazine stays = single_blocks(f.shared, class_64, 1);
+  for (const std::size_t blocks : {3U, 7U, 1U, 200U}) {
+    f.shared.put(class_64, single_blocks(f.shared, class_64, blocks));
+    f.shared.check_invariants();
+    std::size_t listed = 0;
+    std::vector<magazine> taken;
+    for (;;) {
+      taken.push_back(f.take(class_64, 1000));
+      if (f.fresh) break;
+      listed += taken.back().blocks;
+    }
+    BOOST_TEST(listed <= 10U);
+    for (const magazine& each : taken) f.shared.put(class_64, each);
+  }
+  f.shared.put(class_64, stays);
+}
+
+BOOST_AUTO_TEST_CASE(sorting_keeps_what_it_is_told_and_does_no_more_than_it_may) {
+  fixture f;
+  const magazine stays = single_blocks(f.shared, class_64, 1);
+  f.shared.put(class_64, single_blocks(f.shared, class_64, 500));
+  BOOST_TEST(f.shared.sort(class_64, 450, 1000) == 50U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 70) == 70U);
+  f.shared.check_invariants();
+  BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 1U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 1000) == 380U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 1000) == 0U);
+  f.shared.check_invariants();
+  f.shared.put(class_64, stays);
+}
+
+// ---- trims ----
+
 BOOST_AUTO_TEST_CASE(a_trim_gives_back_what_is_not_live) {
   fixture f;
   void* const live = f.shared.try_allocate(class_1k, nullptr);
-  f.shared.put(class_64, single_blocks(f.shared, class_64, 10 * f.shared.magazine_blocks(class_64)));
+  f.shared.put(class_64, single_blocks(f.shared, class_64, 3000));
+  f.shared.deallocate(class_1m, f.shared.try_allocate(class_1m, nullptr));
   const std::size_t held = f.account.bytes();
-  BOOST_TEST(f.shared.trim(0) > 0U);
-  BOOST_TEST(f.account.bytes() < held);
+  const std::size_t given_back = f.shared.trim(0);
+  BOOST_TEST(given_back > 0U);
+  BOOST_TEST(f.account.bytes() == held - given_back);
   BOOST_TEST(bucket_of(f.statistics(), 64).depth == 0U);
   f.shared.deallocate(class_1k, live);
   f.shared.trim(0);
   BOOST_TEST(f.account.bytes() == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(a_request_to_trim_is_counted_and_says_what_to_keep) {
+BOOST_AUTO_TEST_CASE(a_trim_keeps_what_it_is_told) {
+  fixture f;
+  f.shared.put(class_64, single_blocks(f.shared, class_64, 100'000));
+  f.shared.trim(std::size_t{2} << 20);
+  BOOST_TEST(f.statistics().idle_bytes <= std::size_t{2} << 20);
+  BOOST_TEST(f.statistics().idle_bytes >= std::size_t{1} << 20);
+}
+
+BOOST_AUTO_TEST_CASE(a_request_to_trim_is_counted_and_followed_by_whoever_comes_by) {
   fixture f;
   const std::uint32_t before = f.shared.trims_requested();
-  f.shared.request_trim(12345);
+  f.shared.put(class_64, single_blocks(f.shared, class_64, 1000));
+  f.shared.request_trim(0);
   BOOST_TEST(f.shared.trims_requested() == before + 1);
-  BOOST_TEST(f.shared.trim_keep_bytes() == 12345U);
+  BOOST_TEST(f.account.bytes() != 0U);
+  f.shared.follow_trim();
+  BOOST_TEST(f.account.bytes() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_step_of_a_trim_is_bounded) {
+  fixture f;
+  const magazine stays = single_blocks(f.shared, class_64, 1);
+  f.shared.put(class_64, single_blocks(f.shared, class_64, 20'000));
+  f.shared.request_trim(0);
+  f.shared.follow_trim();
+  const magazine left = f.take(class_64, 20'000);
+  BOOST_TEST(!f.fresh);
+  BOOST_TEST(left.blocks >= 20'000U - 8'192U);
+  f.shared.put(class_64, left);
+  for (int step = 0; step < 10; ++step) f.shared.follow_trim();
+  f.shared.put(class_64, stays);
+  f.shared.follow_trim();
+  BOOST_TEST(f.account.bytes() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(making_room_says_whether_asking_again_is_worth_it) {
+  fixture f;
+  BOOST_TEST(!f.shared.make_room(nullptr));
+  f.shared.deallocate(class_1m, f.shared.try_allocate(class_1m, nullptr));
+  BOOST_TEST(f.shared.make_room(nullptr));
+  BOOST_TEST(f.account.bytes() == 0U);
+}
+
+// ---- figures ----
+
+BOOST_AUTO_TEST_CASE(visits_are_counted) {
+  fixture f;
+  const magazine taken = f.take(class_64, 10);  // looks in vain, gets a span, and looks again
+  const std::uint64_t before = f.shared.visits();
+  f.shared.put(class_64, taken);
+  f.shared.put(class_64, f.take(class_64, 10));
+  BOOST_TEST(f.shared.visits() == before + 3);
 }
 
 BOOST_AUTO_TEST_CASE(statistics_take_what_caches_hold_for_free) {
@@ -254,34 +440,66 @@ BOOST_AUTO_TEST_CASE(statistics_take_what_caches_hold_for_free) {
   f.shared.put(class_64, out);
 }
 
+BOOST_AUTO_TEST_CASE(hits_of_caches_that_are_gone_are_kept) {
+  fixture f;
+  f.shared.put(class_64, f.take(class_64, 1));  // one miss
+  std::array<depot::cached, cached_class_count> gone{};
+  gone[class_64].hits = 41;
+  f.shared.add_hits(gone);
+  BOOST_TEST(bucket_of(f.statistics(), 64).hits == 41U);
+  BOOST_TEST(bucket_of(f.statistics(), 64).returned == 42U);
+}
+
 BOOST_AUTO_TEST_CASE(find_tells_blocks_of_the_depot_from_others) {
   fixture f;
-  void* const block = f.shared.try_allocate(class_1k, nullptr);
-  BOOST_REQUIRE(f.shared.find(block).has_value());
-  BOOST_TEST(f.shared.find(block)->bytes == 1024U);
+  for (const unsigned index : {class_64, class_1k, class_256k, class_1m}) {
+    void* const block = f.shared.try_allocate(index, nullptr);
+    BOOST_REQUIRE(f.shared.find(block).has_value());
+    BOOST_TEST(f.shared.find(block)->bytes == class_block_bytes(index));
+    f.shared.deallocate(index, block);
+  }
   int elsewhere = 0;
   BOOST_TEST(!f.shared.find(&elsewhere).has_value());
-  f.shared.deallocate(class_1k, block);
+}
+
+BOOST_AUTO_TEST_CASE(release_takes_what_is_live_and_the_accounts_know) {
+  fixture f;
+  const magazine cached = f.take(class_64, 5);
+  for (int i = 0; i < 20; ++i) (void)f.shared.try_allocate(class_64, nullptr);
+  (void)f.shared.try_allocate(class_1m, nullptr);
+  std::array<depot::cached, cached_class_count> in_caches{};
+  in_caches[class_64] = {cached.blocks, 7};
+  f.shared.release(in_caches);
+  BOOST_TEST(f.account.bytes() == 0U);
+  const auto row = bucket_of(f.statistics(), 64);
+  BOOST_TEST(row.live_blocks == 0U);
+  BOOST_TEST(row.hits + row.misses - row.returned == 20U);  // nobody freed them
+  f.shared.check_invariants();
+  f.shared.put(class_64, f.take(class_64, 5));
 }
 
 BOOST_AUTO_TEST_CASE(threads_trade_magazines_without_losing_a_block) {
   fixture f;
   run_threads(4, [&](std::size_t) {
     for (int round = 0; round < 200; ++round) {
-      bool carved = false;
-      const magazine taken = f.shared.try_take(class_64, 16, false, carved, nullptr);
+      bool fresh = false;
+      std::size_t others_blocks = 0;
+      const magazine taken = f.shared.try_take(class_64, 16, fresh, others_blocks, nullptr);
       std::size_t blocks = 0;
       for (auto* block = taken.head; block != nullptr; block = block->next()) ++blocks;
       cistern::test_support::require(blocks == taken.blocks, "a magazine has as many blocks as it says");
       f.shared.put(class_64, taken);
-      void* one = f.shared.try_allocate(class_1k, nullptr);
-      cistern::detail::asan_unpoison(one, 1024);
-      std::memset(one, round, 1024);
-      f.shared.deallocate(class_1k, one);
+      for (const unsigned index : {class_1k, class_512k}) {
+        void* one = f.shared.try_allocate(index, nullptr);
+        cistern::detail::asan_unpoison(one, 1024);
+        std::memset(one, round, 1024);
+        f.shared.deallocate(index, one);
+      }
       if (round % 50 == 0) f.shared.trim(0);
     }
   });
   f.shared.check_invariants();
-  BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);
-  BOOST_TEST(bucket_of(f.statistics(), 1024).live_blocks == 0U);
+  for (const unsigned index : {class_64, class_1k, class_512k}) {
+    BOOST_TEST(bucket_of(f.statistics(), class_block_bytes(index)).live_blocks == 0U);
+  }
 }

@@ -47,7 +47,8 @@ BOOST_AUTO_TEST_CASE(defaults) {
   BOOST_TEST(options.max_bytes == no_limit);
   BOOST_TEST(options.max_idle_bytes == 64 * mib);
   BOOST_TEST(options.max_idle_blocks_per_bucket == no_limit);
-  BOOST_TEST(options.thread_cache_bytes == mib / 2);
+  BOOST_TEST(options.thread_cache_bytes == 8 * mib);
+  BOOST_TEST(options.thread_caches_total_bytes == 32 * mib);
   BOOST_TEST(!options.zero_on_free);
   BOOST_TEST(options.count_operations);
   BOOST_TEST(!options.pass_through);
@@ -60,6 +61,7 @@ BOOST_AUTO_TEST_CASE(what_can_be_honoured_stays_as_it_is) {
                            .max_idle_bytes = 1000,
                            .max_idle_blocks_per_bucket = 0,
                            .thread_cache_bytes = 1000,
+                           .thread_caches_total_bytes = 5000,
                            .zero_on_free = true,
                            .count_operations = false,
                            .pass_through = true};
@@ -84,6 +86,8 @@ BOOST_AUTO_TEST_CASE(values_beyond_the_implementation_are_lowered) {
   }
   BOOST_TEST(effective_options({.max_idle_bytes = 1000}).thread_cache_bytes == 1000U);
   BOOST_TEST(effective_options({.max_idle_bytes = 0}).thread_cache_bytes == 0U);
+  BOOST_TEST(effective_options({.thread_caches_total_bytes = 2000}).thread_cache_bytes == 2000U);
+  BOOST_TEST(effective_options({.thread_caches_total_bytes = 0}).thread_cache_bytes == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(the_largest_pooled_block_is_a_block_size) {

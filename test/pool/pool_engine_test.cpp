@@ -1,7 +1,7 @@
 // The engine by itself: what synchronized_pool_resource and malloc's heap share. Plan: fast paths say null
 // and false until this thread has a cache; null and not an exception without memory, also over a source of
-// pages; exceptions of upstream pass; zeroed blocks; moved blocks; a thread's end; release; what is served
-// beside it is locked around a fork.
+// pages; exceptions of upstream pass; zeroed blocks, also where another one shrank; visits to the depot; a
+// thread's end; release; blocks that change hands.
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <random>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -39,7 +41,7 @@ using cistern::testing::checking_resource;
 namespace {
 
 constexpr unsigned class_64 = class_of(63);
-constexpr unsigned class_single = class_of((std::size_t{256} << 10) - 1);
+constexpr unsigned class_run = class_of((std::size_t{512} << 10) - 1);
 
 struct fixture : pool_ground {
   explicit fixture(const pool_options& asked = {}) : pool_ground(asked) {}
@@ -98,7 +100,7 @@ BOOST_AUTO_TEST_CASE(null_where_a_source_of_pages_refuses) {
     upstream_account account(source);
     pool_engine engine(options, account, nullptr);
     BOOST_TEST(engine.try_allocate(class_64) == nullptr);
-    BOOST_TEST(engine.try_allocate_zeroed_single(class_single) == nullptr);
+    BOOST_TEST(engine.try_allocate_zeroed_run(class_run, 100) == nullptr);
     source.refuse = false;
     void* const block = engine.try_allocate(class_64);
     BOOST_TEST(block != nullptr);
@@ -118,10 +120,10 @@ BOOST_AUTO_TEST_CASE(what_upstream_throws_passes_and_changes_nothing) {
       [&] {
         std::vector<void*> blocks;
         try {
-          for (const unsigned index : {class_64, class_single, class_of(1000)})
+          for (const unsigned index : {class_64, class_run, class_of(1000)})
             blocks.push_back(engine.try_allocate(index));
         } catch (...) {
-          const unsigned indices[] = {class_64, class_single, class_of(1000)};
+          const unsigned indices[] = {class_64, class_run, class_of(1000)};
           for (std::size_t i = 0; i < blocks.size(); ++i) engine.deallocate(indices[i], blocks[i]);
           engine.release();
           BOOST_TEST(account.bytes() == 0U);
@@ -140,13 +142,68 @@ BOOST_AUTO_TEST_CASE(zeroed_blocks_are_zero_whatever_they_held) {
     upstream_account account(source);
     pool_engine engine(f.options, account, nullptr);
     for (int use = 0; use < 2; ++use) {  // fresh pages first, then used ones
-      auto* const block = static_cast<unsigned char*>(engine.try_allocate_zeroed_single(class_single));
-      const std::size_t bytes = class_block_bytes(class_single);
+      // As much of it as was asked for.
+      const std::size_t bytes = class_block_bytes(class_run) - 1000;
+      auto* const block = static_cast<unsigned char*>(engine.try_allocate_zeroed_run(class_run, bytes));
       BOOST_TEST(std::all_of(block, block + bytes, [](unsigned char c) { return c == 0; }));
-      std::memset(block, 0xff, bytes);
-      engine.deallocate(class_single, block);
+      std::memset(block, 0xff, class_block_bytes(class_run));
+      engine.deallocate(class_run, block);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(zeros_are_written_behind_a_block_that_shrank_as_well) {
+  page_source source;
+  const pool_options options = effective({});
+  upstream_account account(source);
+  pool_engine engine(options, account, nullptr);
+  constexpr unsigned class_larger = class_of((std::size_t{1} << 20) - 1);
+  auto* const block = static_cast<unsigned char*>(engine.try_allocate_zeroed_run(class_larger, 1 << 20));
+  std::memset(block, 0xff, 1 << 20);
+  BOOST_TEST(engine.try_resize_run(class_larger, block, class_run));
+  const std::size_t bytes = class_block_bytes(class_run);
+  auto* const behind = static_cast<unsigned char*>(engine.try_allocate_zeroed_run(class_run, bytes));
+  BOOST_TEST(behind == block + bytes);
+  BOOST_TEST(std::all_of(behind, behind + bytes, [](unsigned char c) { return c == 0; }));
+  engine.deallocate(class_run, behind);
+  engine.deallocate(class_run, block);
+  engine.check_invariants();
+}
+
+namespace {
+
+/// Visits to the depot in each 1,000 operations of a thread that replaces random ones of `count` blocks,
+/// after it has done so for a while.
+double visits_per_1000(std::size_t count, std::size_t least_bytes, std::size_t most_bytes) {
+  constexpr std::size_t operations = 200'000;  // an allocation and a free each
+  fixture f;
+  std::mt19937_64 random(7);
+  std::vector<std::pair<unsigned, void*>> live(count);
+  const auto replace = [&](std::size_t times) {
+    for (std::size_t i = 0; i < times; ++i) {
+      auto& [index, block] = live[random() % count];
+      if (block != nullptr) f.deallocate(index, block);
+      index = class_of(least_bytes + random() % (most_bytes - least_bytes + 1) - 1);
+      block = f.allocate(index);
+    }
+  };
+  replace(operations);
+  const std::uint64_t before = f.engine.depot_visits();
+  replace(operations);
+  const std::uint64_t visits = f.engine.depot_visits() - before;
+  for (const auto& [index, block] : live) {
+    if (block != nullptr) f.deallocate(index, block);
+  }
+  return static_cast<double>(visits) * 1000 / operations;
+}
+
+}  // namespace
+
+// What a magazine is for, in figures: a visit is a lock, and on many threads a wait.
+BOOST_AUTO_TEST_CASE(a_thread_on_its_own_seldom_visits_the_depot) {
+  BOOST_TEST(visits_per_1000(1000, 8, 4096) <= 1.0);
+  BOOST_TEST(visits_per_1000(500, 16, 32 << 10) <= 5.0);
+  BOOST_TEST(visits_per_1000(32, 64 << 10, 64 << 10) <= 1.0);
 }
 
 BOOST_AUTO_TEST_CASE(a_threads_cache_comes_back_at_its_end) {
@@ -163,7 +220,7 @@ BOOST_AUTO_TEST_CASE(a_threads_cache_comes_back_at_its_end) {
 BOOST_AUTO_TEST_CASE(release_takes_caches_and_live_blocks) {
   fixture f;
   for (int i = 0; i < 100; ++i) (void)f.allocate(class_64);
-  (void)f.allocate(class_single);
+  (void)f.allocate(class_run);
   run_thread([&] { (void)f.allocate(class_64); });
   f.engine.release();
   BOOST_TEST(f.account.bytes() == 0U);

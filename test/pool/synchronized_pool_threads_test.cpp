@@ -326,17 +326,18 @@ BOOST_AUTO_TEST_CASE(a_ring_of_threads_frees_what_the_neighbour_allocated) {
 }
 
 // One thread only allocates and the other only frees, then the other way round: no growth in either
-// direction.
+// direction, once the caches of both have grown as far as they like.
 BOOST_AUTO_TEST_CASE(producer_and_consumer_trade_blocks_without_growth_in_both_directions) {
   constexpr std::size_t batch = 1'000;
+  constexpr std::size_t turns = 50;  // of a thread as the producer
   checking_resource upstream;
   synchronized_pool_resource pool(&upstream);
   std::vector<marked_block> blocks;
   std::barrier turn(2);
   std::size_t held_after_warm_up = 0;
   run_threads(2, [&](std::size_t index) {
-    for (std::size_t round = 0; round < 100; ++round) {
-      const std::size_t producer = round < 50 ? 0 : 1;
+    for (std::size_t round = 0; round < 8 * turns; ++round) {
+      const std::size_t producer = round / turns % 2;
       if (index == producer) {
         for (std::size_t i = 0; i < batch; ++i) {
           blocks.push_back(allocate_marked(pool, 100, 8));
@@ -348,7 +349,7 @@ BOOST_AUTO_TEST_CASE(producer_and_consumer_trade_blocks_without_growth_in_both_d
           free_marked(pool, block);
         }
         blocks.clear();
-        if (round == 5) {
+        if (round == 2 * turns - 1) {
           held_after_warm_up = upstream.outstanding_bytes();
         }
       }
@@ -356,36 +357,47 @@ BOOST_AUTO_TEST_CASE(producer_and_consumer_trade_blocks_without_growth_in_both_d
     }
   });
   BOOST_TEST(upstream.peak_bytes() <= held_after_warm_up + 128 * kib);
+  BOOST_TEST(upstream.peak_bytes() <= 2 * mib);  // 0.1 MiB are in use at a time
   BOOST_TEST(accounts_fault(pool, upstream) == "");
 }
 
 // mimalloc#1364: frees on a thread that never allocates grew 437 MiB to 1.8 GiB.
 BOOST_AUTO_TEST_CASE(a_thread_that_only_frees_does_not_grow_memory) {
-  checking_resource upstream;
-  synchronized_pool_resource pool(&upstream);
-  std::vector<marked_block> blocks;
-  std::barrier turn(2);
-  run_threads(2, [&](std::size_t index) {
-    for (std::size_t round = 0; round < 200; ++round) {
-      if (index == 0) {
-        for (const std::size_t bytes : {64U, 1'000U, 20'000U, 200'000U}) {
-          for (int i = 0; i < 20; ++i) {
-            blocks.push_back(allocate_marked(pool, bytes, 16));
+  constexpr std::size_t live_bytes = 5 * mib;  // at a time
+  constexpr std::size_t rounds = 400;
+  for (const std::size_t cache_bytes : {mib / 2, 8 * mib}) {
+    checking_resource upstream;
+    synchronized_pool_resource pool({.thread_cache_bytes = cache_bytes}, &upstream);
+    std::size_t peak_after_warm_up = 0;
+    std::vector<marked_block> blocks;
+    std::barrier turn(2);
+    run_threads(2, [&](std::size_t index) {
+      for (std::size_t round = 0; round < rounds; ++round) {
+        if (index == 0) {
+          for (const std::size_t bytes : {64U, 1'000U, 20'000U, 200'000U}) {
+            for (int i = 0; i < 20; ++i) {
+              blocks.push_back(allocate_marked(pool, bytes, 16));
+            }
           }
         }
-      }
-      turn.arrive_and_wait();
-      if (index == 1) {
-        for (const marked_block& block : blocks) {
-          free_marked(pool, block);
+        turn.arrive_and_wait();
+        if (index == 1) {
+          for (const marked_block& block : blocks) {
+            free_marked(pool, block);
+          }
+          blocks.clear();
+          if (round == rounds / 2) {
+            peak_after_warm_up = upstream.peak_bytes();
+          }
         }
-        blocks.clear();
+        turn.arrive_and_wait();
       }
-      turn.arrive_and_wait();
-    }
-  });
-  BOOST_TEST(upstream.peak_bytes() <= 8 * mib);  // 4.3 MiB are in use at a time
-  BOOST_TEST(accounts_fault(pool, upstream) == "");
+    });
+    BOOST_TEST(upstream.peak_bytes() == peak_after_warm_up);
+    // The thread that only allocates caches next to nothing.
+    BOOST_TEST(upstream.peak_bytes() <= live_bytes + cache_bytes + 2 * mib);
+    BOOST_TEST(accounts_fault(pool, upstream) == "");
+  }
 }
 
 // jemalloc#2757: 2.5 MB were cached for each of 400 consumer threads.
@@ -415,6 +427,50 @@ BOOST_AUTO_TEST_CASE(caches_of_400_consumer_threads_are_bounded) {
   BOOST_TEST(accounts_fault(pool, upstream) == "");
   pool.trim();
   BOOST_TEST(upstream.outstanding_bytes() <= 64 * kib);  // ended threads hold nothing
+}
+
+// With default options, while the threads live: what they hold together is bounded, whatever each may.
+BOOST_AUTO_TEST_CASE(idle_threads_hold_no_more_than_all_caches_may) {
+  constexpr std::size_t threads = 400;
+  constexpr std::size_t blocks_each = 60;
+  for (const std::size_t total_bytes : {2 * mib, pool_options{}.thread_caches_total_bytes}) {
+    checking_resource upstream;
+    synchronized_pool_resource pool({.thread_caches_total_bytes = total_bytes}, &upstream);
+    std::mutex one_by_one;  // or the live blocks of all would be the most of it
+    std::barrier quiet(threads);
+    run_threads(threads, [&](std::size_t index) {
+      {
+        const std::lock_guard guard(one_by_one);
+        for (const std::size_t bytes : {64U, 1'000U, 6'000U, 30'000U}) {
+          std::vector<marked_block> blocks;
+          for (int round = 0; round < 2; ++round) {
+            for (std::size_t i = 0; i < blocks_each; ++i) {
+              blocks.push_back(allocate_marked(pool, bytes, 8));
+            }
+            while (blocks.size() > 1) {  // one stays, or the last free would give all of the size up
+              free_marked(pool, blocks.back());
+              blocks.pop_back();
+            }
+          }
+          free_marked(pool, blocks.back());
+        }
+      }
+      quiet.arrive_and_wait();
+      if (index == 0) {
+        pool.trim();  // what is left idle lies in caches, or beside what lies there
+        std::size_t cached_bytes = 0;
+        for (const auto& row : pool.statistics().buckets) {
+          require(row.live_blocks == 0, "nothing is live");
+          cached_bytes += row.depth * row.block_bytes;
+        }
+        require(cached_bytes != 0, "this test shows nothing");
+        // Scattered blocks beside those in caches are counted as well: of each size at most a span for each.
+        require(cached_bytes <= 2 * total_bytes, "caches hold more than they may together");
+      }
+      quiet.arrive_and_wait();
+    });
+    BOOST_TEST(accounts_fault(pool, upstream) == "");
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -9,9 +9,7 @@
 #include <cistern/pool_options.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstring>
 
 namespace cistern::test_support {
 
@@ -60,15 +58,6 @@ class page_source final : public detail::chunk_source {
   void deallocate(void* memory, std::size_t bytes) noexcept override {
     outstanding_bytes -= bytes;
     detail::unmap_pages(memory, whole(bytes));
-  }
-  [[nodiscard]] void* try_reallocate(void* memory, std::size_t bytes,
-                                     std::size_t new_bytes) noexcept override {
-    void* moved = try_allocate(new_bytes, 1);
-    if (moved != nullptr) {
-      std::memcpy(moved, memory, std::min(bytes, new_bytes));
-      deallocate(memory, bytes);
-    }
-    return moved;
   }
   void assign(void* /*memory*/, std::size_t /*bytes*/, unsigned /*index*/) noexcept override {
     ++assignments;

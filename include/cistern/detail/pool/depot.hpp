@@ -13,6 +13,7 @@
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -22,9 +23,9 @@
 
 namespace cistern::detail {
 
-/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork; and
-/// upstream is called with the lock of the supply alone, which the thread that holds it may take again: what
-/// upstream calls back works.
+/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork, and
+/// where upstream calls back: it is called with the lock of the supply alone, which the thread that holds it
+/// may take again, and any other one after it.
 class depot {
  public:
   /// `options` in effect; they and `account` must outlive the depot.
@@ -41,9 +42,14 @@ class depot {
     return index < cached_class_count && class_block_bytes(index) <= options_.thread_cache_bytes / 8 &&
            options_.max_idle_blocks_per_bucket >= 2;
   }
-  /// Room for so many bytes more in a thread's cache, of what all caches may have together. False: there is
-  /// none.
-  [[nodiscard]] bool reserve_cache_bytes(std::size_t bytes) noexcept;
+  /// Counts the caches of threads that run, among which the room of all is divided.
+  void add_cache() noexcept { caches_.fetch_add(1, std::memory_order_relaxed); }
+  void remove_cache() noexcept { caches_.fetch_sub(1, std::memory_order_relaxed); }
+  /// What one of them may have now: the fewer there are, the more. One that has more should give some up.
+  [[nodiscard]] std::size_t cache_share_bytes() const noexcept;
+  /// Room for so many bytes more in a cache that has `had_bytes`, of what all may have together. False: there
+  /// is none. The last quarter is for caches that have next to nothing.
+  [[nodiscard]] bool reserve_cache_bytes(std::size_t had_bytes, std::size_t bytes) noexcept;
   void give_cache_bytes(std::size_t bytes) noexcept {
     cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
@@ -95,6 +101,11 @@ class depot {
   /// A step of what `trim` does, for a thread whose cache a trim could not reach.
   void follow_trim() noexcept;
 
+  /// Memory from upstream for what isn't a block: null where `max_bytes` refuses; passes on what upstream
+  /// throws.
+  [[nodiscard]] void* try_allocate_record(std::size_t bytes, std::size_t alignment);
+  void deallocate_record(void* memory, std::size_t bytes, std::size_t alignment) noexcept;
+
   /// What thread caches hold of one class and have served of it.
   struct cached {
     std::size_t blocks = 0;
@@ -113,7 +124,8 @@ class depot {
       CISTERN_NO_THREAD_SAFETY_ANALYSIS;
   void check_invariants() const noexcept;
 
-  /// For fork: with every lock held, no other thread is inside. See `fork_participant`.
+  /// For fork: with every lock held, no other thread is inside. That of the supply is the first. See
+  /// `fork_participant`.
   bool each_lock(lock_visitor& visit) noexcept;
 
   // For `span_supply`.
@@ -145,6 +157,9 @@ class depot {
     run_counts counts CISTERN_GUARDED_BY(lock);
   };
 
+  [[nodiscard]] std::size_t least_cache_share_bytes() const noexcept {
+    return std::min(std::size_t{64} << 10, options_.thread_caches_total_bytes / 4);
+  }
   [[nodiscard]] static magazine take_listed(shelf& s, std::size_t most_blocks) noexcept
       CISTERN_REQUIRES(s.lock);
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,
@@ -163,6 +178,7 @@ class depot {
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
   std::atomic<std::size_t> cache_bytes_{0};
+  std::atomic<std::size_t> caches_{0};
   span_supply<depot, reentrant_mutex> supply_;
   std::array<shelf, cached_class_count> shelves_{};
   std::array<run_shelf, class_count - cached_class_count> runs_{};

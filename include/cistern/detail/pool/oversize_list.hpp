@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/pool/oversize_counts.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
 
@@ -32,11 +33,10 @@ class oversize_list {
   /// Gives every block back. O(blocks).
   void release(upstream_account& account) noexcept;
 
-  [[nodiscard]] const oversize_statistics& statistics() const noexcept { return statistics_; }
-  /// Bytes held from upstream that are not the user's: the records.
-  [[nodiscard]] std::size_t overhead_bytes() const noexcept {
-    return statistics_.live_blocks * sizeof(record);
-  }
+  /// Any thread may ask at any time.
+  [[nodiscard]] oversize_statistics statistics() const noexcept { return counts_.read(); }
+  /// Bytes held from upstream that are not the user's: the records. As above.
+  [[nodiscard]] std::size_t overhead_bytes() const noexcept { return counts_.live_blocks() * sizeof(record); }
 
  private:
   struct record {
@@ -48,7 +48,7 @@ class oversize_list {
   static constexpr std::size_t record_alignment = alignof(std::max_align_t);
 
   record* head_ = nullptr;
-  oversize_statistics statistics_;
+  oversize_counts counts_;
 };
 
 }  // namespace cistern::detail

@@ -4,6 +4,7 @@
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/pool/oversize_counts.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>
 
@@ -37,7 +38,8 @@ class pass_through_table {
   /// Gives back every block still out. O(blocks).
   void release(upstream_account& account) noexcept;
 
-  [[nodiscard]] oversize_statistics statistics() const;
+  /// Takes no lock.
+  [[nodiscard]] oversize_statistics statistics() const noexcept { return counts_.read(); }
 
   /// For fork: see `fork_participant`.
   bool each_lock(lock_visitor& visit) noexcept { return visit(mutex_); }
@@ -47,6 +49,7 @@ class pass_through_table {
 
   [[nodiscard]] std::optional<block_request> look_up(const void* block) const CISTERN_REQUIRES(mutex_);
 
+  oversize_counts counts_;
   mutable mutex mutex_;
   std::unique_ptr<table> table_ CISTERN_GUARDED_BY(mutex_);  // null: nothing was ever asked for
 };

@@ -107,7 +107,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   [[nodiscard]] thread_cache* own_cache() noexcept;
   thread_cache* cache_after_trims() noexcept;
   [[nodiscard]] thread_cache* idle_or_new_cache() noexcept;
-  [[nodiscard]] thread_cache* new_cache() noexcept CISTERN_REQUIRES(caches_lock_);
+  [[nodiscard]] thread_cache* new_cache() noexcept;
   void put_aside(thread_cache& cache) noexcept;
   using in_caches = std::array<depot::cached, cached_class_count>;
   in_caches free_caches(bool in_use_too) noexcept;
@@ -117,7 +117,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   bool each_lock(lock_visitor& visit) noexcept override;
 
   cache_ticket ticket_;
-  mutable mutex caches_lock_;  // taken before the depot's locks
+  mutable mutex caches_lock_;  // the last one: nothing is called with it held
   /// All caches. Guards each one's `next` and `in_use` as well.
   thread_cache* caches_ CISTERN_GUARDED_BY(caches_lock_) = nullptr;
   upstream_account& account_;

@@ -95,6 +95,8 @@ class thread_cache {
 
   /// A thread takes this cache, which is empty: trims requested before don't concern it.
   void adopt() noexcept;
+  /// It has it no more.
+  void leave() noexcept;
 
   /// Serves a request that found no block at `head`; null where the depot has none. May throw what upstream
   /// throws.
@@ -124,8 +126,10 @@ class thread_cache {
   void load(cache_slot& slot, magazine full) noexcept;
   void set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept;
   void widen(unsigned index) noexcept;
-  [[nodiscard]] bool reserve(unsigned index, std::size_t bytes) noexcept;
+  [[nodiscard]] bool reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept;
   [[nodiscard]] bool free_budget(unsigned index) noexcept;
+  [[nodiscard]] bool halve_largest(unsigned index, std::size_t least_room) noexcept;
+  void resize_slot(unsigned index, std::uint32_t capacity) noexcept;
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
   std::size_t unload_full(unsigned index) noexcept;
@@ -133,7 +137,7 @@ class thread_cache {
   [[nodiscard]] static magazine take_spare(cache_slot& slot) noexcept;
 
   depot* depot_;
-  std::size_t reserved_bytes_ = 0;  ///< What two full magazines of each class would hold.
+  std::size_t reserved_bytes_ = 0;  ///< Room: what two full magazines of each class would hold.
   unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::array<cache_slot, cached_class_count> slots_{};

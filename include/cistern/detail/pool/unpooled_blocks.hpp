@@ -58,7 +58,7 @@ class unpooled_blocks {
   /// Gives every block back. O(blocks).
   void release() noexcept;
 
-  /// Adds what is here to a pool's statistics.
+  /// Adds what is here to a pool's statistics. Takes no lock: upstream may ask while it is called.
   void add_to(pool_statistics& statistics) const;
 
   /// For fork: see `fork_participant`.
@@ -73,6 +73,11 @@ class unpooled_blocks {
       account_.refuse(bytes, oversize_list::granted_bytes(bytes));
     }
     return block;
+  }
+
+  /// What any thread may read of the list, at any time.
+  [[nodiscard]] const oversize_list& oversize_figures() const noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    return oversize_;
   }
 
   const bool pass_through_;
