@@ -85,7 +85,7 @@ span* page_heap::try_take(std::uint32_t pages) noexcept {
   if (run == nullptr) {
     return nullptr;
   }
-  region* const home = run->home;
+  heap_region* const home = run->home;
   if (home->is_idle()) {
     unlink_idle(home);
   }
@@ -112,7 +112,7 @@ void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
 }
 
 bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept {
-  region* const home = run->home;
+  heap_region* const home = run->home;
   if (home->is_one_run) {
     return pages == run->pages;
   }
@@ -143,7 +143,7 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
 }
 
 std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
-  region* const home = run->home;
+  heap_region* const home = run->home;
   if (home->is_one_run) {
     const std::size_t bytes = home->bytes;
     give_back(home);
@@ -175,7 +175,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   return 0;
 }
 
-void page_heap::link_idle(region* idle) noexcept {
+void page_heap::link_idle(heap_region* idle) noexcept {
   idle->newer = nullptr;
   idle->older = newest_idle_;
   (newest_idle_ != nullptr ? newest_idle_->newer : oldest_idle_) = idle;
@@ -183,7 +183,7 @@ void page_heap::link_idle(region* idle) noexcept {
   idle_regions_bytes_ += idle->bytes;
 }
 
-void page_heap::unlink_idle(region* used) noexcept {
+void page_heap::unlink_idle(heap_region* used) noexcept {
   (used->older != nullptr ? used->older->newer : oldest_idle_) = used->newer;
   (used->newer != nullptr ? used->newer->older : newest_idle_) = used->older;
   idle_regions_bytes_ -= used->bytes;
@@ -198,8 +198,8 @@ std::uint32_t page_heap::usual_pages() const noexcept {
   return std::clamp(std::bit_floor(held / 4), usual_region_pages, largest_usual_region_pages);
 }
 
-region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run) {
-  region record{.base = nullptr,
+heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run) {
+  heap_region record{.base = nullptr,
                 .bytes = bytes,
                 .left = nullptr,
                 .right = nullptr,
@@ -217,7 +217,7 @@ region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool
   if (record.base == nullptr) {
     return nullptr;
   }
-  auto* const added = new (record.base + bytes) region(record);
+  auto* const added = new (record.base + bytes) heap_region(record);
   asan_poison(added->base, bytes);
   regions_.insert(added);
   pages_bytes_ += bytes;
@@ -232,7 +232,7 @@ region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool
 
 bool page_heap::grow(std::uint32_t pages) {
   std::uint32_t wanted = std::max(pages, usual_pages());
-  region* added = nullptr;
+  heap_region* added = nullptr;
   while (added == nullptr) {
     try {
       added = try_add_region(std::size_t{wanted} * page_bytes, page_bytes, false);
@@ -258,9 +258,9 @@ bool page_heap::grow(std::uint32_t pages) {
 }
 
 span* page_heap::try_take_alone(std::size_t bytes, std::size_t alignment) {
-  constexpr std::size_t least_alignment = alignof(region);
+  constexpr std::size_t least_alignment = alignof(heap_region);
   const std::size_t whole_bytes = (bytes + (least_alignment - 1)) & ~(least_alignment - 1);
-  region* const added = try_add_region(whole_bytes, std::max(alignment, least_alignment), true);
+  heap_region* const added = try_add_region(whole_bytes, std::max(alignment, least_alignment), true);
   if (added == nullptr) {
     return nullptr;
   }
@@ -269,7 +269,7 @@ span* page_heap::try_take_alone(std::size_t bytes, std::size_t alignment) {
 }
 
 // The records lie inside the memory that is given back: they must not be touched afterwards.
-void page_heap::give_back(region* gone) noexcept {
+void page_heap::give_back(heap_region* gone) noexcept {
   regions_.remove(gone);
   pages_bytes_ -= gone->bytes;
   overhead_bytes_ -= gone->records_bytes();
@@ -280,7 +280,7 @@ void page_heap::give_back(region* gone) noexcept {
   account_.deallocate(base, bytes, alignment);
 }
 
-std::size_t page_heap::discard(region& in, std::size_t least_bytes) noexcept {
+std::size_t page_heap::discard(heap_region& in, std::size_t least_bytes) noexcept {
   std::size_t discarded_bytes = 0;
   span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
   for (span* run = in.spans(); run < end; run += run->pages) {
@@ -295,7 +295,7 @@ std::size_t page_heap::discard(region& in, std::size_t least_bytes) noexcept {
 }
 
 std::size_t page_heap::discard_next(std::uint64_t now, std::uint64_t age) noexcept {
-  region* const next = regions_.next(discarded_up_to_);
+  heap_region* const next = regions_.next(discarded_up_to_);
   discarded_up_to_ = next != nullptr ? next->base : nullptr;
   return next != nullptr && next->changed_at + age < now ? discard(*next, least_discarded_bytes) : 0;
 }
@@ -303,7 +303,7 @@ std::size_t page_heap::discard_next(std::uint64_t now, std::uint64_t age) noexce
 std::size_t page_heap::discard_all() noexcept {
   std::size_t bytes = 0;
   const std::byte* at = nullptr;
-  while (region* const next = regions_.next(at)) {
+  while (heap_region* const next = regions_.next(at)) {
     bytes += discard(*next, page_bytes);
     at = next->base;
   }
@@ -311,7 +311,7 @@ std::size_t page_heap::discard_all() noexcept {
 }
 
 std::size_t page_heap::give_back_oldest() noexcept {
-  region* const gone = oldest_idle_;
+  heap_region* const gone = oldest_idle_;
   if (gone == nullptr) {
     return 0;
   }
@@ -333,7 +333,7 @@ void page_heap::release() noexcept {
 }
 
 span* page_heap::find(const void* address) const noexcept {
-  region* const home = regions_.find(address);
+  heap_region* const home = regions_.find(address);
   if (home == nullptr) {
     return nullptr;
   }
@@ -354,8 +354,8 @@ void page_heap::check_invariants() const noexcept {
   std::size_t bytes = 0;
   std::size_t idle_bytes = 0;
   std::size_t overhead_bytes = 0;
-  regions_.for_each([&](const region& each) {
-    const region* const home = &each;
+  regions_.for_each([&](const heap_region& each) {
+    const heap_region* const home = &each;
     bytes += home->bytes;
     overhead_bytes += home->records_bytes();
     if (reinterpret_cast<const std::byte*>(home) != home->base + home->bytes) {

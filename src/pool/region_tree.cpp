@@ -9,28 +9,28 @@ namespace {
 // Regions lie at regular distances. One multiplication would only turn those into other regular distances,
 // and leave rows of thousands of regions in the order of their priorities: it takes a second one of mixed
 // bits.
-std::uint64_t priority(const region* of) noexcept {
+std::uint64_t priority(const heap_region* of) noexcept {
   constexpr std::uint64_t odd = 0x9e3779b97f4a7c15U;
   const std::uint64_t mixed = reinterpret_cast<std::uintptr_t>(of->base) * odd;
   return (mixed ^ (mixed >> 32)) * odd;
 }
 
-bool lies_before(const region* one, const void* address) noexcept {
+bool lies_before(const heap_region* one, const void* address) noexcept {
   return std::less<const void*>{}(one->base, address);
 }
 
 }  // namespace
 
-void region_tree::insert(region* added) noexcept {
-  region** link = &root_;
+void region_tree::insert(heap_region* added) noexcept {
+  heap_region** link = &root_;
   while (*link != nullptr && priority(*link) >= priority(added)) {
     link = lies_before(*link, added->base) ? &(*link)->right : &(*link)->left;
   }
   // Splits what hangs here into what lies before and what lies behind.
-  region* below = *link;
+  heap_region* below = *link;
   *link = added;
-  region** before = &added->left;
-  region** behind = &added->right;
+  heap_region** before = &added->left;
+  heap_region** behind = &added->right;
   while (below != nullptr) {
     if (lies_before(below, added->base)) {
       *before = below;
@@ -45,14 +45,14 @@ void region_tree::insert(region* added) noexcept {
   *before = *behind = nullptr;
 }
 
-void region_tree::remove(region* removed) noexcept {
-  region** link = &root_;
+void region_tree::remove(heap_region* removed) noexcept {
+  heap_region** link = &root_;
   while (*link != removed) {
     link = lies_before(*link, removed->base) ? &(*link)->right : &(*link)->left;
   }
   // Joins what hangs below it, the higher priority on top.
-  region* before = removed->left;
-  region* behind = removed->right;
+  heap_region* before = removed->left;
+  heap_region* behind = removed->right;
   while (before != nullptr && behind != nullptr) {
     if (priority(before) >= priority(behind)) {
       *link = before;
@@ -68,10 +68,10 @@ void region_tree::remove(region* removed) noexcept {
   last_ = nullptr;
 }
 
-region* region_tree::next(const void* address) const noexcept {
+heap_region* region_tree::next(const void* address) const noexcept {
   const std::less<const void*> before;
-  region* found = nullptr;
-  for (region* at = root_; at != nullptr;) {
+  heap_region* found = nullptr;
+  for (heap_region* at = root_; at != nullptr;) {
     if (before(address, at->base)) {
       found = at;
       at = at->left;
@@ -82,10 +82,10 @@ region* region_tree::next(const void* address) const noexcept {
   return found;
 }
 
-region* region_tree::find_from_root(const void* address) const noexcept {
+heap_region* region_tree::find_from_root(const void* address) const noexcept {
   const std::less<const void*> before;
-  region* found = nullptr;
-  for (region* at = root_; at != nullptr;) {
+  heap_region* found = nullptr;
+  for (heap_region* at = root_; at != nullptr;) {
     if (before(address, at->base)) {
       at = at->left;
     } else {

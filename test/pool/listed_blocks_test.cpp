@@ -26,23 +26,23 @@ BOOST_AUTO_TEST_CASE(nothing_is_listed_at_first) {
   BOOST_TEST(listed.bytes() == 0U);
   BOOST_TEST(listed.now() == 0U);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused() == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(true) == listed_blocks::none);
 }
 
 BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
   BOOST_TEST(listed_blocks::stay_blocks(class_64) == 1024U);
   BOOST_TEST(listed_blocks::stay_blocks(class_100k) == 2U);
   listed_blocks listed;
-  listed.note(class_64, 1024);
-  listed.note(class_100k, 2);
+  listed.note(class_64, 1024, true);
+  listed.note(class_100k, 2, true);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused() == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(true) == listed_blocks::none);
   BOOST_TEST(listed.bytes() == 64U * 1024 + 2 * class_block_bytes(class_100k));
-  listed.note(class_64, 1025);
+  listed.note(class_64, 1025, true);
   BOOST_TEST(listed.largest() == class_64);
-  listed.note(class_100k, 3);
+  listed.note(class_100k, 3, true);
   BOOST_TEST(listed.largest() == class_100k);
-  listed.note(class_100k, 0);
+  listed.note(class_100k, 0, true);
   BOOST_TEST(listed.largest() == class_64);
   BOOST_TEST(listed.bytes_of(class_100k) == 0U);
 }
@@ -50,16 +50,18 @@ BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
 BOOST_AUTO_TEST_CASE(what_was_used_longest_ago_comes_first) {
   listed_blocks listed;
   for (const unsigned index : {class_64, class_1k, class_100k}) {
-    listed.note(index, 5000);
+    listed.note(index, 5000, true);
+    listed.tick();
     listed.use(index);
   }
   BOOST_TEST(listed.now() == 3U);
-  BOOST_TEST(listed.longest_unused() == class_64);
+  BOOST_TEST(listed.longest_unused(true) == class_64);
+  listed.tick();
   listed.use(class_64);
-  BOOST_TEST(listed.longest_unused() == class_1k);
+  BOOST_TEST(listed.longest_unused(true) == class_1k);
   BOOST_TEST(listed.last_use(class_64) == listed.now());
-  listed.note(class_1k, 1);
-  BOOST_TEST(listed.longest_unused() == class_100k);
+  listed.note(class_1k, 1, true);
+  BOOST_TEST(listed.longest_unused(true) == class_100k);
   BOOST_TEST(listed.largest() == class_100k);
 }
 
@@ -70,7 +72,7 @@ BOOST_AUTO_TEST_CASE(random_notes_agree_with_a_model) {
   for (int step = 0; step < 5000; ++step) {
     const auto index = static_cast<unsigned>(random() % model.size());
     model[index] = random() % 3 == 0 ? 0 : random() % 3000;
-    listed.note(index, model[index]);
+    listed.note(index, model[index], true);
     std::size_t bytes = 0;
     std::size_t most_bytes = 0;
     for (unsigned i = 0; i < model.size(); ++i) {

@@ -31,7 +31,7 @@
 
 using cistern::detail::page_bytes;
 using cistern::detail::page_heap;
-using cistern::detail::region;
+using cistern::detail::heap_region;
 using cistern::detail::span;
 using cistern::detail::span_use;
 using cistern::detail::upstream_account;
@@ -42,7 +42,7 @@ using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
 namespace {
 
 constexpr std::size_t region_bytes_of(std::size_t pages) {
-  return sizeof(region) + pages * (page_bytes + sizeof(span));
+  return sizeof(heap_region) + pages * (page_bytes + sizeof(span));
 }
 
 // An upstream that knows which regions it has given, in order, and which it got back.
@@ -57,7 +57,7 @@ class noting_resource : public std::pmr::memory_resource {
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     asked_bytes.push_back(bytes);
     void* const memory = upstream_->allocate(bytes, alignment);
-    regions.emplace(static_cast<std::byte*>(memory), (bytes - sizeof(region)) / (page_bytes + sizeof(span)));
+    regions.emplace(static_cast<std::byte*>(memory), (bytes - sizeof(heap_region)) / (page_bytes + sizeof(span)));
     return memory;
   }
   void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {
@@ -441,7 +441,7 @@ BOOST_AUTO_TEST_CASE(a_run_alone_takes_a_record_more_and_goes_back_at_once) {
       const std::size_t whole_bytes = (bytes + 63) / 64 * 64;
       BOOST_TEST_CONTEXT(bytes << " bytes aligned to " << alignment) {
         BOOST_TEST(run->bytes() == whole_bytes);
-        BOOST_TEST(g.checked.outstanding_bytes() == whole_bytes + sizeof(region) + sizeof(span));
+        BOOST_TEST(g.checked.outstanding_bytes() == whole_bytes + sizeof(heap_region) + sizeof(span));
         BOOST_TEST(reinterpret_cast<std::uintptr_t>(run->base()) % alignment == 0U);
         BOOST_TEST((g.heap.span_of(run->base()) == run));
         BOOST_TEST((g.heap.find(run->base() + whole_bytes - 1) == run));

@@ -20,7 +20,7 @@
 #include "../support/pool_checks.hpp"
 
 using cistern::detail::page_bytes;
-using cistern::detail::region;
+using cistern::detail::heap_region;
 using cistern::detail::region_tree;
 using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
 
@@ -31,8 +31,8 @@ const std::byte* at(std::uintptr_t address) {
   return reinterpret_cast<const std::byte*>(address);
 }
 
-region region_at(std::uintptr_t address, std::size_t bytes) {
-  region made{};
+heap_region region_at(std::uintptr_t address, std::size_t bytes) {
+  heap_region made{};
   made.base = const_cast<std::byte*>(at(address));
   made.bytes = bytes;
   return made;
@@ -41,15 +41,15 @@ region region_at(std::uintptr_t address, std::size_t bytes) {
 constexpr std::uintptr_t somewhere = 0x7f12'3456'7000;
 
 // `count` regions of a page each, so far apart, in order of address.
-std::vector<region> regions_in_a_row(std::size_t count, std::size_t distance_bytes) {
-  std::vector<region> made(count);
+std::vector<heap_region> regions_in_a_row(std::size_t count, std::size_t distance_bytes) {
+  std::vector<heap_region> made(count);
   for (std::size_t i = 0; i < count; ++i) made[i] = region_at(somewhere + i * distance_bytes, page_bytes);
   return made;
 }
 
 std::size_t depth(const region_tree& tree) {
   std::size_t deepest = 0;
-  std::vector<std::pair<const region*, std::size_t>> left{{tree.any(), 1}};
+  std::vector<std::pair<const heap_region*, std::size_t>> left{{tree.any(), 1}};
   while (!left.empty()) {
     const auto [one, level] = left.back();
     left.pop_back();
@@ -76,10 +76,10 @@ BOOST_AUTO_TEST_CASE(an_empty_tree_finds_nothing) {
 
 BOOST_AUTO_TEST_CASE(a_region_is_found_from_its_first_byte_to_its_last) {
   region_tree tree;
-  region one = region_at(somewhere, 3 * page_bytes);
-  region right_behind = region_at(somewhere + 3 * page_bytes, page_bytes);
-  region far_behind = region_at(somewhere + 10 * page_bytes, page_bytes);
-  for (region* each : {&far_behind, &one, &right_behind}) tree.insert(each);
+  heap_region one = region_at(somewhere, 3 * page_bytes);
+  heap_region right_behind = region_at(somewhere + 3 * page_bytes, page_bytes);
+  heap_region far_behind = region_at(somewhere + 10 * page_bytes, page_bytes);
+  for (heap_region* each : {&far_behind, &one, &right_behind}) tree.insert(each);
   for (const bool again : {false, true}) {  // also where the last find was elsewhere
     BOOST_TEST_CONTEXT("again " << again) {
       BOOST_TEST((tree.find(at(somewhere - 1)) == nullptr));
@@ -96,8 +96,8 @@ BOOST_AUTO_TEST_CASE(a_region_is_found_from_its_first_byte_to_its_last) {
 
 BOOST_AUTO_TEST_CASE(what_was_found_last_is_forgotten_when_it_goes) {
   region_tree tree;
-  region gone = region_at(somewhere, page_bytes);
-  region follower = region_at(somewhere, 2 * page_bytes);
+  heap_region gone = region_at(somewhere, page_bytes);
+  heap_region follower = region_at(somewhere, 2 * page_bytes);
   tree.insert(&gone);
   BOOST_TEST((tree.find(at(somewhere)) == &gone));
   tree.remove(&gone);
@@ -111,8 +111,8 @@ BOOST_AUTO_TEST_CASE(random_programs_find_what_a_map_finds) {
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
       region_tree tree;
-      std::deque<region> records;  // stay where they are
-      std::map<std::uintptr_t, region*> model;
+      std::deque<heap_region> records;  // stay where they are
+      std::map<std::uintptr_t, heap_region*> model;
       const std::size_t places = seed % 2 == 0 ? 50 : 500;
       for (std::size_t step = 0; step < scaled(5'000); ++step) {
         const std::uintptr_t place = somewhere + below(random, places) * 10 * page_bytes;
@@ -126,13 +126,13 @@ BOOST_AUTO_TEST_CASE(random_programs_find_what_a_map_finds) {
         }
         const std::uintptr_t wanted = somewhere - page_bytes + below(random, (places + 1) * 10 * page_bytes);
         const auto behind = model.upper_bound(wanted);
-        region* expected = behind != model.begin() ? std::prev(behind)->second : nullptr;
+        heap_region* expected = behind != model.begin() ? std::prev(behind)->second : nullptr;
         if (expected != nullptr && !expected->holds(at(wanted))) expected = nullptr;
         BOOST_REQUIRE((tree.find(at(wanted)) == expected));
         BOOST_REQUIRE(tree.empty() == model.empty());
         if (step % 100 != 0) continue;
         auto next = model.begin();
-        tree.for_each([&](const region& each) {
+        tree.for_each([&](const heap_region& each) {
           BOOST_REQUIRE(next != model.end());
           BOOST_REQUIRE((&each == next->second));
           ++next;
@@ -154,7 +154,7 @@ BOOST_AUTO_TEST_CASE(no_order_of_inserts_makes_the_tree_deep) {
     from_the_middle.insert(from_the_middle.end(), {many_regions / 2 + i, many_regions / 2 - 1 - i});
   }
   for (const auto& order : {ascending, descending, from_both_ends, from_the_middle}) {
-    std::vector<region> regions = regions_in_a_row(many_regions, std::size_t{4} << 20);
+    std::vector<heap_region> regions = regions_in_a_row(many_regions, std::size_t{4} << 20);
     region_tree tree;
     for (const std::size_t i : order) tree.insert(&regions[i]);
     BOOST_TEST(depth(tree) <= shallow);
@@ -172,9 +172,9 @@ BOOST_AUTO_TEST_CASE(no_order_of_inserts_makes_the_tree_deep) {
 BOOST_AUTO_TEST_CASE(no_distance_of_regions_makes_the_tree_deep) {
   for (std::size_t pages = 1; pages <= 2'000; pages += sanitized ? 41 : 4) {
     for (const std::size_t distance_bytes : {pages * page_bytes, pages * page_bytes + 64 * pages + 64}) {
-      std::vector<region> regions = regions_in_a_row(many_regions / 2, distance_bytes);
+      std::vector<heap_region> regions = regions_in_a_row(many_regions / 2, distance_bytes);
       region_tree tree;
-      for (region& each : regions) tree.insert(&each);
+      for (heap_region& each : regions) tree.insert(&each);
       BOOST_REQUIRE_MESSAGE(depth(tree) <= shallow,
                             depth(tree) << " deep where regions are " << distance_bytes << " bytes apart");
     }

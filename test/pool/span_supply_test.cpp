@@ -49,7 +49,7 @@ class counting_sorter {
     blocks -= taken;
     sorted[index] += taken;
     most_at_once = std::max(most_at_once, taken);
-    supply->listed().note(index, blocks);
+    supply->listed().note(index, blocks, true);
     if (taken != 0 && !held.empty()) {
       supply->give(held.back());
       held.pop_back();
@@ -58,7 +58,8 @@ class counting_sorter {
   }
   void list(unsigned index, std::size_t blocks) {
     lists[index] = blocks;
-    supply->listed().note(index, blocks);
+    supply->listed().note(index, blocks, true);
+    supply->listed().tick();
     supply->listed().use(index);
   }
 

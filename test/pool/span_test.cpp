@@ -14,7 +14,7 @@
 #include "../support/pool_checks.hpp"
 
 using cistern::detail::page_bytes;
-using cistern::detail::region;
+using cistern::detail::heap_region;
 using cistern::detail::span;
 using cistern::detail::span_list;
 using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
@@ -27,10 +27,10 @@ std::vector<span*> members(const span_list& list) {
   return all;
 }
 
-// A region of four pages in memory of its own, of which only the records are ever touched.
+// A heap_region of four pages in memory of its own, of which only the records are ever touched.
 struct small_region {
-  alignas(64) std::byte memory[4 * page_bytes + sizeof(region) + 4 * sizeof(span)]{};
-  region* record = new (memory + 4 * page_bytes) region{};
+  alignas(64) std::byte memory[4 * page_bytes + sizeof(heap_region) + 4 * sizeof(span)]{};
+  heap_region* record = new (memory + 4 * page_bytes) heap_region{};
 
   small_region() {
     record->base = memory;

@@ -40,13 +40,13 @@ constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 constexpr std::size_t page = cistern::detail::page_bytes;
 /// What a block, or a chunk of few, that comes singly costs beyond its size, which is rounded up to 64.
-constexpr std::size_t record_bytes = sizeof(cistern::detail::region) + sizeof(cistern::detail::span);
+constexpr std::size_t record_bytes = sizeof(cistern::detail::heap_region) + sizeof(cistern::detail::span);
 /// The largest region that the pool asks for on its own account, records left out.
 constexpr std::size_t largest_region_bytes = 4 * mib;
 
 /// What upstream is asked for where a region of just so much is needed.
 constexpr std::size_t region_bytes_of(std::size_t bytes) {
-  return bytes + sizeof(cistern::detail::region) + bytes / page * sizeof(cistern::detail::span);
+  return bytes + sizeof(cistern::detail::heap_region) + bytes / page * sizeof(cistern::detail::span);
 }
 
 // A pool over a checking upstream; at the end everything must be back.

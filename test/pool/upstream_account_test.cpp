@@ -163,32 +163,6 @@ BOOST_AUTO_TEST_CASE(a_source_takes_upstream_s_place_and_refuses_by_null) {
   BOOST_TEST(account.bytes() == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(memory_of_a_source_grows_and_shrinks) {
-  page_source source;
-  upstream_account account(source);
-  void* memory = account.try_allocate(4096, 8);
-  std::memset(memory, 7, 4096);
-  memory = account.try_reallocate(memory, 4096, 20'000);
-  BOOST_REQUIRE(memory != nullptr);
-  BOOST_TEST(account.bytes() == 20'000U);
-  BOOST_TEST(account.peak_bytes() == 20'000U);
-  BOOST_TEST(static_cast<unsigned char*>(memory)[4095] == 7);
-  for (const std::size_t other_bytes : {std::size_t{100}, std::size_t{50'000}}) {
-    source.refuse = true;
-    BOOST_TEST(account.try_reallocate(memory, 20'000, other_bytes) == nullptr);
-    BOOST_TEST(account.bytes() == 20'000U);
-    BOOST_TEST(account.peak_bytes() == 20'000U);
-  }
-  source.refuse = false;
-  memory = account.try_reallocate(memory, 20'000, 300);
-  BOOST_REQUIRE(memory != nullptr);
-  BOOST_TEST(account.bytes() == 300U);
-  account.deallocate(memory, 300, 8);
-  BOOST_TEST(account.bytes() == 0U);
-  BOOST_TEST(source.outstanding_bytes == 0U);
-}
-
-// Each thread holds a share at most, and the shares are the limit: nobody may ever be refused.
 BOOST_AUTO_TEST_CASE(threads_at_the_limit_do_not_make_each_other_fail) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t share_bytes = 1000;

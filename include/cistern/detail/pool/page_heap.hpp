@@ -92,12 +92,12 @@ class page_heap {
   void unlink(span* run) noexcept;
   static void mark(span* run) noexcept;
   static constexpr std::size_t least_discarded_bytes = std::size_t{64} << 10;
-  [[nodiscard]] static std::size_t discard(region& in, std::size_t least_bytes) noexcept;
+  [[nodiscard]] static std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
-  [[nodiscard]] region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
-  void link_idle(region* idle) noexcept;
-  void unlink_idle(region* used) noexcept;
-  void give_back(region* gone) noexcept;
+  [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
+  void link_idle(heap_region* idle) noexcept;
+  void unlink_idle(heap_region* used) noexcept;
+  void give_back(heap_region* gone) noexcept;
 
   upstream_account& account_;
   region_tree regions_;
@@ -105,8 +105,8 @@ class page_heap {
   std::size_t free_bytes_ = 0;
   std::size_t pages_bytes_ = 0;
   std::size_t overhead_bytes_ = 0;
-  region* oldest_idle_ = nullptr;
-  region* newest_idle_ = nullptr;
+  heap_region* oldest_idle_ = nullptr;
+  heap_region* newest_idle_ = nullptr;
   const std::byte* discarded_up_to_ = nullptr;  ///< Where `discard_next` goes on.
   std::array<std::uint64_t, (bin_count + 63) / 64> filled_bins_{};
   std::array<span_list, bin_count> bins_{};

@@ -13,11 +13,11 @@ namespace cistern::detail {
 class region_tree {
  public:
   /// O(log(regions)), as the others.
-  void insert(region* added) noexcept;
-  void remove(region* removed) noexcept;
+  void insert(heap_region* added) noexcept;
+  void remove(heap_region* removed) noexcept;
 
   /// The region that holds `address`, or null. O(1) where it is the same as the last time.
-  [[nodiscard]] region* find(const void* address) const noexcept {
+  [[nodiscard]] heap_region* find(const void* address) const noexcept {
     if (last_ == nullptr || !last_->holds(address)) [[unlikely]] {
       last_ = find_from_root(address);
     }
@@ -25,21 +25,21 @@ class region_tree {
   }
 
   /// The first region that begins behind `address`, or null.
-  [[nodiscard]] region* next(const void* address) const noexcept;
+  [[nodiscard]] heap_region* next(const void* address) const noexcept;
 
   [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
   /// One of them, where there is any.
-  [[nodiscard]] region* any() const noexcept { return root_; }
-  /// Calls `visit(const region&)` for each, in order of address. Depth of the recursion: O(log(regions)).
+  [[nodiscard]] heap_region* any() const noexcept { return root_; }
+  /// Calls `visit(const heap_region&)` for each, in order of address. Depth of the recursion: O(log(regions)).
   template <class F>
   void for_each(F visit) const {
     for_each_below(root_, visit);
   }
 
  private:
-  [[nodiscard]] region* find_from_root(const void* address) const noexcept;
+  [[nodiscard]] heap_region* find_from_root(const void* address) const noexcept;
   template <class F>
-  static void for_each_below(const region* root, F& visit) {
+  static void for_each_below(const heap_region* root, F& visit) {
     if (root != nullptr) {
       for_each_below(root->left, visit);
       visit(*root);
@@ -47,8 +47,8 @@ class region_tree {
     }
   }
 
-  region* root_ = nullptr;
-  mutable region* last_ = nullptr;  ///< What was found last.
+  heap_region* root_ = nullptr;
+  mutable heap_region* last_ = nullptr;  ///< What was found last.
 };
 
 }  // namespace cistern::detail

@@ -9,7 +9,7 @@
 
 namespace cistern::detail {
 
-struct region;
+struct heap_region;
 
 /// What a run of pages is used for.
 enum class span_use : std::uint8_t {
@@ -24,7 +24,7 @@ enum class span_use : std::uint8_t {
 struct alignas(64) span {
   span* next;      ///< In the list that its owner keeps: of a class, of a bin.
   span* previous;  ///< As above.
-  region* home;
+  heap_region* home;
   free_block* free;        ///< Blocks that came back.
   std::uint32_t pages;     ///< Of the run.
   std::uint32_t back;      ///< Pages from this one back to the first of the run.
@@ -42,13 +42,13 @@ struct alignas(64) span {
 static_assert(sizeof(span) == 64);
 
 /// Memory from upstream: runs, and behind them this record, and behind it the spans. One cache line.
-struct alignas(64) region {
+struct alignas(64) heap_region {
   std::byte* base;
   std::size_t bytes;  ///< Of runs, in use or free.
-  region* left;       ///< In the tree.
-  region* right;
-  region* older;  ///< Among the regions without a run in use, by when that began.
-  region* newer;
+  heap_region* left;       ///< In the tree.
+  heap_region* right;
+  heap_region* older;  ///< Among the regions without a run in use, by when that began.
+  heap_region* newer;
   std::uint64_t changed_at;  ///< On the clock of the heap's owner: when a run last came back.
   std::uint32_t free_pages;
   std::uint16_t alignment;  ///< As asked of upstream.
@@ -62,7 +62,7 @@ struct alignas(64) region {
   [[nodiscard]] bool is_idle() const noexcept { return free_pages == pages(); }
   /// This, and the spans.
   [[nodiscard]] std::size_t records_bytes() const noexcept {
-    return sizeof(region) + (is_one_run ? 1 : pages()) * sizeof(span);
+    return sizeof(heap_region) + (is_one_run ? 1 : pages()) * sizeof(span);
   }
   [[nodiscard]] bool holds(const void* address) const noexcept {
     return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) < bytes;
@@ -79,7 +79,7 @@ struct alignas(64) region {
   }
 };
 
-static_assert(sizeof(region) == 64);
+static_assert(sizeof(heap_region) == 64);
 
 inline std::byte* span::base() const noexcept {
   return home->base + static_cast<std::size_t>(this - home->spans()) * page_bytes;
