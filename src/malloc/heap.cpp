@@ -28,6 +28,8 @@ constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
 constexpr pool_options options{
     .max_blocks_per_chunk = most_blocks_per_chunk,
     .largest_required_pool_block = largest_pooled_bytes,
+    // What a program has used lately may be three times that, see `span_supply`.
+    .max_idle_bytes = std::size_t{32} << 20,
 };
 /// A block is kept by `reallocate` while at least this part of it is used, or while it is no larger than
 /// that.

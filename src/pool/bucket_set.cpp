@@ -80,7 +80,7 @@ bool bucket_set::try_add_span(unsigned index) {
     if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
       const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
       return add_alone(std::min(options_.max_blocks_per_chunk, fitting_blocks)) ||
-             (supply_.make_room(pages) && add_alone(1));
+             (supply_.make_room(UINT32_MAX) && add_alone(1));
     }
     return add(supply_.try_take(pages, class_spans::least_span_pages(index),
                                 [&] { return spans.has_block(); })) ||
@@ -151,6 +151,8 @@ void bucket_set::note(unsigned index) noexcept {
   const std::size_t listed = listed_blocks_of(index);
   const bool is_ripe = listed_blocks::is_ripe(listed, in_use_blocks(index), hot_[index].head);
   supply_.listed().note(index, listed, is_ripe);
+  const class_spans& spans = buckets_[index].spans;
+  supply_.listed().note_beside(index, spans.bytes() - spans.out_blocks() * class_block_bytes(index));
 }
 
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is

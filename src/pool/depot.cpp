@@ -150,7 +150,7 @@ span* depot::try_get_span(unsigned index) {
     if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
       const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
       span* const run = alone(std::min(options_.max_blocks_per_chunk, fitting_blocks));
-      return run == nullptr && supply_.make_room(pages) ? alone(1) : run;
+      return run == nullptr && supply_.make_room(UINT32_MAX) ? alone(1) : run;
     }
     const auto has_own = [&] { return has_block(index); };
     span* const run = assigned(supply_.try_take(pages, class_spans::least_span_pages(index), has_own), index);
@@ -279,6 +279,7 @@ void depot::note(shelf& s, unsigned index) noexcept {
   const std::size_t listed = s.listed_blocks();
   const free_block* const list = s.magazines.empty() ? s.loose : s.magazines.top();
   supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, s.spans.out_blocks() - listed, list));
+  supply_.listed().note_beside(index, s.spans.bytes() - s.spans.out_blocks() * class_block_bytes(index));
 }
 
 void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {

@@ -46,14 +46,16 @@ void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe) noexc
   set_bit(ripe_, index, is_ripe);
 }
 
-unsigned listed_blocks::longest_unused(bool young_too) const noexcept {
+unsigned listed_blocks::longest_unused(reach wanted) const noexcept {
   const std::uint64_t any = long_.load(std::memory_order_relaxed);
-  std::uint64_t worth_sorting = young_too ? any & ripe_.load(std::memory_order_relaxed) : 0;
-  for (std::uint64_t left = any & ~worth_sorting; left != 0; left &= left - 1) {
+  std::uint64_t found = wanted == reach::all        ? any
+                        : wanted == reach::ripe_too ? any & ripe_.load(std::memory_order_relaxed)
+                                                    : 0;
+  for (std::uint64_t left = any & ~found; left != 0; left &= left - 1) {
     const auto index = static_cast<unsigned>(std::countr_zero(left));
-    worth_sorting |= is_old(last_use(index)) ? std::uint64_t{1} << index : 0;
+    found |= is_old(last_use(index)) ? std::uint64_t{1} << index : 0;
   }
-  return first(worth_sorting, [this](unsigned a, unsigned b) { return last_use(a) < last_use(b); });
+  return first(found, [this](unsigned a, unsigned b) { return last_use(a) < last_use(b); });
 }
 
 }  // namespace cistern::detail

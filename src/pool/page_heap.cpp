@@ -200,15 +200,15 @@ std::uint32_t page_heap::usual_pages() const noexcept {
 
 heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run) {
   heap_region record{.base = nullptr,
-                .bytes = bytes,
-                .left = nullptr,
-                .right = nullptr,
-                .older = nullptr,
-                .newer = nullptr,
-                .changed_at = 0,
-                .free_pages = 0,
-                .alignment = static_cast<std::uint16_t>(alignment),
-                .is_one_run = is_one_run};
+                     .bytes = bytes,
+                     .left = nullptr,
+                     .right = nullptr,
+                     .older = nullptr,
+                     .newer = nullptr,
+                     .changed_at = 0,
+                     .free_pages = 0,
+                     .alignment = static_cast<std::uint16_t>(alignment),
+                     .is_one_run = is_one_run};
   const std::size_t upstream_bytes = bytes + record.records_bytes();
   if (upstream_bytes > account_.available_bytes()) {
     return nullptr;

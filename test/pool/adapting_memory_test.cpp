@@ -103,10 +103,9 @@ BOOST_AUTO_TEST_CASE(large_blocks_up_and_down_beyond_the_bound) {
   const std::uint64_t before = f.calls();
   constexpr int rounds = 10;
   up_and_down(rounds);
-  // What is beyond the bound goes back and comes again, 36 MiB each way, in regions of up to 4 MiB: with the
-  // smaller ones of the beginning that is less than a call each for 2 MiB.
-  BOOST_TEST(f.calls() - before <= rounds * 36U);
-  BOOST_TEST(f.pool.statistics().idle_bytes <= 64 * mib + 8 * mib + 64 * kib);
+  // What is used again and again may be three times the bound, so nothing goes back only to come again.
+  BOOST_TEST(f.calls() - before == 0U);
+  BOOST_TEST(f.pool.statistics().idle_bytes <= 3 * 64 * mib);
   BOOST_TEST(fault_in(f.pool, f.upstream) == "");
 }
 

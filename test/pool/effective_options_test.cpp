@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(what_can_be_honoured_stays_as_it_is) {
                            .largest_required_pool_block = 4096,
                            .max_bytes = 1,
                            .max_idle_bytes = 1000,
-                           .max_idle_blocks_per_bucket = 0,
+                           .max_idle_blocks_per_bucket = 1,
                            .thread_cache_bytes = 1000,
                            .thread_caches_total_bytes = 5000,
                            .zero_on_free = true,

@@ -26,7 +26,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_listed_at_first) {
   BOOST_TEST(listed.bytes() == 0U);
   BOOST_TEST(listed.now() == 0U);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused(true) == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == listed_blocks::none);
 }
 
 BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
@@ -36,7 +36,7 @@ BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
   listed.note(class_64, 1024, true);
   listed.note(class_100k, 2, true);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused(true) == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == listed_blocks::none);
   BOOST_TEST(listed.bytes() == 64U * 1024 + 2 * class_block_bytes(class_100k));
   listed.note(class_64, 1025, true);
   BOOST_TEST(listed.largest() == class_64);
@@ -55,13 +55,13 @@ BOOST_AUTO_TEST_CASE(what_was_used_longest_ago_comes_first) {
     listed.use(index);
   }
   BOOST_TEST(listed.now() == 3U);
-  BOOST_TEST(listed.longest_unused(true) == class_64);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_64);
   listed.tick();
   listed.use(class_64);
-  BOOST_TEST(listed.longest_unused(true) == class_1k);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_1k);
   BOOST_TEST(listed.last_use(class_64) == listed.now());
   listed.note(class_1k, 1, true);
-  BOOST_TEST(listed.longest_unused(true) == class_100k);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_100k);
   BOOST_TEST(listed.largest() == class_100k);
 }
 

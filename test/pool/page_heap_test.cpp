@@ -29,9 +29,9 @@
 #include "../support/pool_checks.hpp"
 #include "../support/throwing_resource.hpp"
 
+using cistern::detail::heap_region;
 using cistern::detail::page_bytes;
 using cistern::detail::page_heap;
-using cistern::detail::heap_region;
 using cistern::detail::span;
 using cistern::detail::span_use;
 using cistern::detail::upstream_account;
@@ -57,7 +57,8 @@ class noting_resource : public std::pmr::memory_resource {
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     asked_bytes.push_back(bytes);
     void* const memory = upstream_->allocate(bytes, alignment);
-    regions.emplace(static_cast<std::byte*>(memory), (bytes - sizeof(heap_region)) / (page_bytes + sizeof(span)));
+    regions.emplace(static_cast<std::byte*>(memory),
+                    (bytes - sizeof(heap_region)) / (page_bytes + sizeof(span)));
     return memory;
   }
   void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {

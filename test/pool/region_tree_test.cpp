@@ -19,8 +19,8 @@
 
 #include "../support/pool_checks.hpp"
 
-using cistern::detail::page_bytes;
 using cistern::detail::heap_region;
+using cistern::detail::page_bytes;
 using cistern::detail::region_tree;
 using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
 

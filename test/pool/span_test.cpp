@@ -13,8 +13,8 @@
 
 #include "../support/pool_checks.hpp"
 
-using cistern::detail::page_bytes;
 using cistern::detail::heap_region;
+using cistern::detail::page_bytes;
 using cistern::detail::span;
 using cistern::detail::span_list;
 using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)

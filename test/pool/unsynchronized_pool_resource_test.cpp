@@ -183,7 +183,8 @@ BOOST_AUTO_TEST_CASE(defaults_are_filled_in) {
   BOOST_TEST(o.max_bytes == no_limit);
   BOOST_TEST(o.max_idle_bytes == 64 * mib);
   BOOST_TEST(o.max_idle_blocks_per_bucket == no_limit);
-  BOOST_TEST(o.thread_cache_bytes == 512 * kib);
+  BOOST_TEST(o.thread_cache_bytes == 8 * mib);
+  BOOST_TEST(o.thread_caches_total_bytes == 32 * mib);
   BOOST_TEST(!o.zero_on_free);
   BOOST_TEST(o.count_operations);
   BOOST_TEST(!o.pass_through);
@@ -650,7 +651,7 @@ BOOST_AUTO_TEST_CASE(after_a_trim_or_release_the_bound_is_what_it_was) {
       deallocate_all(f.pool, allocate_many(f.pool, count, bytes), bytes);
       go_on(f.pool);
       BOOST_TEST_INFO(count << " blocks, by_release " << by_release);
-      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + 2 * 64 * kib);
+      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + 8 * 64 * kib);  // a region is held by what is at hand
     }
     BOOST_TEST(f.fault() == "");
   }
@@ -690,7 +691,8 @@ BOOST_AUTO_TEST_CASE(many_sizes_together_stay_within_the_bound) {
       for (const user_block& block : live) f.pool.deallocate(block.ptr, block.bytes);
       go_on(f.pool);
       BOOST_TEST_INFO("bound " << max_idle_bytes << ", round " << round);
-      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + max_idle_bytes / 8 + 512 * kib);
+      // What the class in use keeps at hand holds a region.
+      BOOST_TEST(f.idle_bytes() <= max_idle_bytes + max_idle_bytes / 8 + 4 * mib);
       BOOST_TEST(f.fault() == "");
     }
   }

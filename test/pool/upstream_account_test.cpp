@@ -138,8 +138,9 @@ BOOST_AUTO_TEST_CASE(it_says_why_there_is_no_memory) {
   upstream_account account(&upstream, 1000);
   void* const memory = account.try_allocate(900, 8);
   BOOST_CHECK_EXCEPTION(account.refuse(200, 256), bad_allocation, [](const bad_allocation& error) {
-    BOOST_TEST(error.what() ==
-               std::string("cistern: max_bytes reached: 200 bytes requested, which take 256, limit 1000, held 900"));
+    BOOST_TEST(
+        error.what() ==
+        std::string("cistern: max_bytes reached: 200 bytes requested, which take 256, limit 1000, held 900"));
     return error.requested_bytes() == 200;
   });
   account.deallocate(memory, 900, 8);

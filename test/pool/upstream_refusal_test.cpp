@@ -52,8 +52,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(memory_idle_as_one_size_serves_another_under_a_ful
        {std::pair<std::size_t, std::size_t>{64, kib}, {kib, 64}, {300 * kib, 4000}}) {
     const std::vector<void*> before = allocate_all(pool, first);
     // Regions that were cut for small blocks have no more room for large ones than whole multiples.
-    const bool in_old_regions =
-        first > 32 * kib && std::is_same_v<Pool, cistern::unsynchronized_pool_resource>;
+    const bool in_old_regions = first > 32 * kib;
     BOOST_TEST(before.size() * Pool::good_size(first) >= 4 * mib * (in_old_regions ? 7 : 8) / 10);
     deallocate_all(pool, before, first, 8);
     const std::vector<void*> after = allocate_all(pool, second);
@@ -71,7 +70,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_fixed_arena_is_used_up, Pool, pools) {
       Pool pool(&bump);
       const std::vector<void*> blocks = allocate_all(pool, block_bytes);
       BOOST_TEST_CONTEXT(arena_bytes << " bytes of " << block_bytes) {
-        BOOST_TEST(blocks.size() * Pool::good_size(block_bytes) >= arena_bytes * 3 / 4);
+        // Small regions lose most of a page each to the alignment, and a thread's cache takes 4 KiB.
+        BOOST_TEST(blocks.size() * Pool::good_size(block_bytes) >= arena_bytes * 65 / 100);
       }
       deallocate_all(pool, blocks, block_bytes, 8);
     }

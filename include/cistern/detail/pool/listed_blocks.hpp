@@ -34,6 +34,14 @@ class listed_blocks {
   /// begins, lie near each other. O(1).
   [[nodiscard]] static bool is_ripe(std::size_t blocks, std::size_t in_use_blocks,
                                     const free_block* list) noexcept;
+  /// Of a class, so many bytes lie beside blocks that are out.
+  void note_beside(unsigned index, std::size_t bytes) noexcept {
+    const std::size_t before = beside_[index].exchange(bytes, std::memory_order_relaxed);
+    beside_bytes_.fetch_add(bytes - before, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t beside_bytes() const noexcept {
+    return beside_bytes_.load(std::memory_order_relaxed);
+  }
   /// A class is used.
   void use(unsigned index) noexcept { last_use_[index].store(now(), std::memory_order_relaxed); }
   /// Some blocks have been freed, of whatever class.
@@ -58,9 +66,10 @@ class listed_blocks {
     return first(long_.load(std::memory_order_relaxed),
                  [this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
   }
-  /// Of the same the one whose last use is longest ago, and was more than a while ago, or, if `young_too`,
-  /// that is ripe; or `none`. O(such classes).
-  [[nodiscard]] unsigned longest_unused(bool young_too) const noexcept;
+  /// Of the same the one whose last use is longest ago, and was more than a while ago, or, as `reach` says,
+  /// that is ripe, or whichever; or `none`. O(such classes).
+  enum class reach : std::uint8_t { old, ripe_too, all };
+  [[nodiscard]] unsigned longest_unused(reach wanted) const noexcept;
 
  private:
   template <class Before>
@@ -81,6 +90,8 @@ class listed_blocks {
   static_assert(most_classes <= 64);
   std::array<std::atomic<std::size_t>, most_classes> of_class_{};
   std::array<std::atomic<std::uint64_t>, most_classes> last_use_{};
+  std::atomic<std::size_t> beside_bytes_{0};
+  std::array<std::atomic<std::size_t>, most_classes> beside_{};
 };
 
 }  // namespace cistern::detail

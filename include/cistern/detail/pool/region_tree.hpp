@@ -30,7 +30,8 @@ class region_tree {
   [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
   /// One of them, where there is any.
   [[nodiscard]] heap_region* any() const noexcept { return root_; }
-  /// Calls `visit(const heap_region&)` for each, in order of address. Depth of the recursion: O(log(regions)).
+  /// Calls `visit(const heap_region&)` for each, in order of address. Depth of the recursion:
+  /// O(log(regions)).
   template <class F>
   void for_each(F visit) const {
     for_each_below(root_, visit);

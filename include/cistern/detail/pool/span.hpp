@@ -45,7 +45,7 @@ static_assert(sizeof(span) == 64);
 struct alignas(64) heap_region {
   std::byte* base;
   std::size_t bytes;  ///< Of runs, in use or free.
-  heap_region* left;       ///< In the tree.
+  heap_region* left;  ///< In the tree.
   heap_region* right;
   heap_region* older;  ///< Among the regions without a run in use, by when that began.
   heap_region* newer;

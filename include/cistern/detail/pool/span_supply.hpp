@@ -96,9 +96,11 @@ class span_supply {
   void settle(std::size_t most_bytes) noexcept;
   /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept {
+    const listed_blocks::reach reach = reach_of(options_.max_idle_bytes);
     return next_stay_.load(std::memory_order_relaxed) != 0 || left_bytes() != 0 ||
-           (is_far_over(options_.max_idle_bytes) && (spare_bytes_.load(std::memory_order_relaxed) != 0 ||
-                                                     listed_.longest_unused(true) != listed_blocks::none));
+           (reach != listed_blocks::reach::old && idle_bytes() > options_.max_idle_bytes &&
+            (spare_bytes_.load(std::memory_order_relaxed) != 0 ||
+             listed_.longest_unused(reach) != listed_blocks::none));
   }
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
@@ -169,10 +171,13 @@ class span_supply {
   void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {
     left_bytes_.store(left_bytes() + bytes, std::memory_order_relaxed);
   }
-  /// Up to this, what was used a short while ago may stay: as much as its recent use shows that it is needed.
-  [[nodiscard]] bool is_far_over(std::size_t most_bytes) const noexcept {
-    return idle_bytes() / 3 > most_bytes ||
-           (idle_bytes() > most_bytes && most_bytes < listed_blocks::least_stay_bytes);
+  /// What must go while more is idle than `most_bytes`. Small bounds are meant. Up to three times a large one
+  /// what was used a short while ago may stay: its recent use shows that it is needed.
+  [[nodiscard]] listed_blocks::reach reach_of(std::size_t most_bytes) const noexcept {
+    constexpr std::size_t least_large_bytes = std::size_t{16} << 20;
+    return most_bytes < least_large_bytes  ? listed_blocks::reach::all
+           : idle_bytes() / 3 > most_bytes ? listed_blocks::reach::ripe_too
+                                           : listed_blocks::reach::old;
   }
   [[nodiscard]] std::size_t idle_bytes() const noexcept {
     return listed_.bytes() + spare_bytes_.load(std::memory_order_relaxed);
@@ -331,17 +336,17 @@ void span_supply<Sorter, Lock>::sort_all() noexcept {
 
 template <class Sorter, class Lock>
 bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages) noexcept {
+  const std::size_t held_before = held_bytes();
   sort_all();
   const scoped_lock guard(lock_);
   if (heap_.has_run(pages)) {
     return true;
   }
-  const bool has_any = heap_.idle_regions_bytes() != 0;
   while (const std::size_t bytes = heap_.give_back_oldest()) {
     given_back_need_bytes_ += bytes;
   }
   note_spare();
-  return has_any;
+  return heap_.held_bytes() < held_before;  // runs of their own went back when they were sorted
 }
 
 template <class Sorter, class Lock>
@@ -372,13 +377,13 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
   }
   std::size_t effort = most_sorted_at_once;
   for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
-    const bool young_too = is_far_over(most_bytes);
-    const unsigned index = effort > 0 ? listed_.longest_unused(young_too) : listed_blocks::none;
+    const listed_blocks::reach reach = reach_of(most_bytes);
+    const unsigned index = effort > 0 ? listed_.longest_unused(reach) : listed_blocks::none;
     const std::uint64_t last_use = index != listed_blocks::none ? listed_.last_use(index) : UINT64_MAX;
     {
       const scoped_lock guard(lock_);
       const std::uint64_t idle_since = heap_.oldest_idle_since();
-      if (idle_since < last_use && (young_too || listed_.is_old(idle_since))) {
+      if (idle_since < last_use && (reach != listed_blocks::reach::old || listed_.is_old(idle_since))) {
         const std::size_t bytes = heap_.give_back_oldest();
         given_back += bytes;
         given_back_idle_bytes_ += bytes;
@@ -425,12 +430,14 @@ void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
   if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
     return;
   }
-  const std::size_t idle = free_bytes_.load(std::memory_order_relaxed);
+  const std::size_t idle = free_bytes_.load(std::memory_order_relaxed) + listed_.beside_bytes();
   if (idle - idle / 8 <= options_.max_idle_bytes || idle <= worth_looking_bytes) {
     next = listed_blocks::most_classes;
   }
   while (next < listed_blocks::most_classes && effort > 0) {
-    if (listed_.bytes_of(next) != 0 && listed_.is_old(listed_.last_use(next))) {
+    const bool may_sort = reach_of(options_.max_idle_bytes) == listed_blocks::reach::all ||
+                          listed_.is_old(listed_.last_use(next));
+    if (may_sort) {  // whatever was noted: some may have come since
       effort -= std::min(effort, sorter_.sort(next, 0, effort));
     }
     next += effort > 0 ? 1 : 0;
