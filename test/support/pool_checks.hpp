@@ -64,6 +64,15 @@ template <class Pool>
   return accounts_fault(pool.statistics(), upstream);
 }
 
+/// What a refusal leaves as it was. Before it, idle memory is gathered, so where that lies may differ.
+[[nodiscard]] inline bool same_but_for_idle_places(pool_statistics one, pool_statistics other) {
+  for (pool_statistics* each : {&one, &other}) {
+    each->idle_in_lists_bytes = each->idle_in_caches_bytes = each->idle_in_spans_bytes = 0;
+    each->idle_in_pages_bytes = each->idle_in_regions_bytes = 0;
+  }
+  return one == other;
+}
+
 /// The bucket of blocks of this size, all zero where it was never used.
 [[nodiscard]] inline bucket_statistics bucket_of(const pool_statistics& s, std::size_t block_bytes) {
   for (const bucket_statistics& bucket : s.buckets) {
