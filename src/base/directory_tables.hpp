@@ -73,7 +73,7 @@ class pool_entries {
     return segment == 0 ? 0 : first_segment << (segment - 1);
   }
   static std::uint32_t count_of(unsigned segment) noexcept {
-    return segment == 0 ? first_segment : first_segment << (segment - 1);
+    return segment == 0 ? first_segment : first_of(segment);  // as many as in all before
   }
 
   std::array<pool_entry*, 27> segments_{};

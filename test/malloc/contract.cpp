@@ -79,11 +79,6 @@ bool is_filled(const void* block, std::size_t bytes, unsigned seed) noexcept {
   return true;
 }
 
-bool is_zero(const void* block, std::size_t bytes) noexcept {
-  const auto* const at = static_cast<const unsigned char*>(block);
-  return bytes == 0 || (at[0] == 0 && std::memcmp(at, at + 1, bytes - 1) == 0);
-}
-
 std::size_t resident_bytes() noexcept {
   return statm(1);
 }

@@ -40,7 +40,6 @@ T hide(T value) noexcept {
 void fill(void* block, std::size_t bytes, unsigned seed) noexcept;
 /// Whether the first `bytes` are still as `fill` left them.
 [[nodiscard]] bool is_filled(const void* block, std::size_t bytes, unsigned seed) noexcept;
-[[nodiscard]] bool is_zero(const void* block, std::size_t bytes) noexcept;
 [[nodiscard]] inline bool is_aligned(const void* block, std::size_t alignment) noexcept {
   return reinterpret_cast<std::uintptr_t>(block) % alignment == 0;
 }

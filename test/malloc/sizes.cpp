@@ -5,14 +5,15 @@
 #include <cstdlib>
 #include <vector>
 
+#include "../support/zeros.hpp"
 #include "contract.hpp"
 #include <malloc.h>
 #include <unistd.h>
 
+using cistern::test_support::is_zero;
 using contract::fill;
 using contract::hide;
 using contract::is_filled;
-using contract::is_zero;
 
 namespace {
 

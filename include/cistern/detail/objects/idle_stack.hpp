@@ -114,7 +114,7 @@ class idle_stack {
   static std::uint64_t changed(std::uint64_t head, std::uint32_t index) noexcept {
     return ((head | (tag_step - 1)) + 1) | index;
   }
-  /// Acquire: in try_pop_only this load must not move before that of its own head.
+  /// Acquire: in try_pop_only the exchange of its own head must not move before this load.
   [[nodiscard]] bool open_and_empty() const noexcept {
     return (head_.load(std::memory_order_acquire) & (tag_step - 1)) == 0;
   }
