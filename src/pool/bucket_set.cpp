@@ -15,8 +15,6 @@ namespace {
 /// Frees of a class between two looks at what it keeps; of large blocks fewer, as so many may lie unseen.
 constexpr std::size_t most_unseen_frees = 512;
 constexpr std::size_t most_unseen_bytes = std::size_t{1} << 20;
-/// The same while more is idle than may be, and the last look didn't get through with it.
-constexpr std::int64_t late_look_frees = 32;
 /// A class with less memory than this isn't worth giving up whole: it lies in the processor's cache.
 constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
 constexpr std::int64_t frees_between_looks(unsigned index) noexcept {

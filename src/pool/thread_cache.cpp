@@ -38,7 +38,12 @@ std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
 // Where every free must be seen, the fast path is shut by a limit that no balance is below.
 void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
   slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
-  slot.limit = depot_->options().zero_on_free ? no_limit : std::int64_t{slot.true_limit};
+  slot.limit = slot.true_limit;
+  if (depot_->options().zero_on_free) {
+    slot.limit = no_limit;
+  } else if (depot_->is_late()) {
+    slot.limit = std::min(slot.limit, slot.balance() + late_look_frees);
+  }
 }
 
 void thread_cache::load(cache_slot& slot, magazine full) noexcept {
@@ -99,7 +104,7 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
   }
   s.push(block, class_block_bytes(index));
   if (s.limit != no_limit && s.balance() > s.limit) {
-    flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
+    flush_slot(index);  // nothing of this class may be live now, or the depot is late: it has work to do
   }
 }
 

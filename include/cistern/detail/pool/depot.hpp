@@ -66,6 +66,8 @@ class depot {
   /// when the last of them is freed.
   std::size_t put(unsigned index, magazine blocks) noexcept;
   static constexpr std::size_t unknown_blocks = SIZE_MAX;
+  /// Whether more is idle than may be, and `put` has more to do than it did when it was called last.
+  [[nodiscard]] bool is_late() const noexcept { return supply_.is_late(); }
 
   /// One block without a thread cache; null where there is no memory.
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);
