@@ -159,7 +159,7 @@ void bucket_set::set_room(unsigned index) noexcept {
   const bucket& b = buckets_[index];
   std::int64_t room = frees_between_looks(index);
   if (supply_.is_late()) {
-    room = std::min(room, late_look_frees);
+    room = std::min<std::int64_t>(room, late_look_frees);
   }
   if (b.spans.bytes() >= least_leaving_bytes) {
     const auto in_use = static_cast<std::int64_t>(in_use_blocks(index));

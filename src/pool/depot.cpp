@@ -270,8 +270,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   if (too_many) {
     sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
   }
-  supply_.listed().tick();
-  supply_.settle();
+  settle();
   return elsewhere;
 }
 
@@ -315,8 +314,7 @@ void depot::deallocate_run(unsigned index, void* block) noexcept {
     ++s.counts.returned;
   }
   supply_.give(supply_.span_of(block));
-  supply_.listed().tick();
-  supply_.settle();
+  settle();
 }
 
 // A few at a time, which are nowhere meanwhile: the lists' lock and the heap's are never held together.

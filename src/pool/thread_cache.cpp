@@ -18,7 +18,7 @@ constexpr std::size_t first_capacity_blocks = 32;
 constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
 
 /// The limit of a slot that shall see every free.
-constexpr std::int64_t no_limit = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t closed = std::numeric_limits<std::int64_t>::min();
 
 /// Whether a block leaves room for others on its cache line.
 bool shares_cache_line(unsigned index) noexcept {
@@ -35,15 +35,11 @@ std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
 
 }  // namespace
 
-// Where every free must be seen, the fast path is shut by a limit that no balance is below.
+// Where every free must be seen, the fast path is closed by a limit that no balance is below.
 void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
   slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
-  slot.limit = slot.true_limit;
-  if (depot_->options().zero_on_free) {
-    slot.limit = no_limit;
-  } else if (depot_->is_late()) {
-    slot.limit = std::min(slot.limit, slot.balance() + late_look_frees);
-  }
+  slot.limit =
+      depot_->options().zero_on_free || depot_->is_late() ? closed : std::int64_t{slot.true_limit};
 }
 
 void thread_cache::load(cache_slot& slot, magazine full) noexcept {
@@ -103,16 +99,38 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
     stop_at_last(s, unload_full(index), 1);
   }
   s.push(block, class_block_bytes(index));
-  if (s.limit != no_limit && s.balance() > s.limit) {
-    flush_slot(index);  // nothing of this class may be live now, or the depot is late: it has work to do
+  if (s.limit == closed) {
+    settle_late(s);
+  } else if (s.balance() > s.limit) {
+    flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
   }
+}
+
+// While more is idle than may be, every few frees do a step, whether or not they would get to the depot: a
+// program that has found its rest may never get there.
+void thread_cache::settle_late(cache_slot& slot) noexcept {
+  if (!depot_->is_late()) {
+    set_true_limit(slot, slot.head != nullptr ? slot.loaded_blocks() : 0);
+  } else if (++frees_while_late_ % late_look_frees == 0) {
+    depot_->settle();
+  }
+}
+
+std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
+  const std::size_t elsewhere = depot_->put(index, full);
+  if (depot_->is_late()) {
+    for (cache_slot& slot : slots_) {
+      slot.limit = closed;
+    }
+  }
+  return elsewhere;
 }
 
 // Where much of a class is out the free of its last live block takes the slow path, as far as this thread can
 // tell when it visits the depot; what other threads do afterwards is not seen.
 void thread_cache::stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere,
                                 std::size_t being_freed) noexcept {
-  if (blocks_elsewhere == depot::unknown_blocks || slot.limit == no_limit) {
+  if (blocks_elsewhere == depot::unknown_blocks || slot.limit == closed) {
     return;
   }
   const std::size_t own_blocks = slot.free_blocks() + being_freed;
@@ -132,7 +150,7 @@ std::size_t thread_cache::unload_full(unsigned index) noexcept {
   load(s, {});
   std::size_t elsewhere = depot::unknown_blocks;
   if (spare.head != nullptr) {
-    elsewhere = depot_->put(index, spare);  // which may reach upstream, which may have this cache flushed
+    elsewhere = hand_over(index, spare);  // which may reach upstream, which may have this cache flushed
     widen(index);
   }
   return elsewhere;
@@ -150,8 +168,8 @@ void thread_cache::flush_slot(unsigned index) noexcept {
   const magazine spare = take_spare(s);
   const magazine loaded{s.head, s.head != nullptr ? s.loaded_blocks() : 0};
   load(s, {});
-  depot_->put(index, spare);
-  depot_->put(index, loaded);
+  hand_over(index, spare);
+  hand_over(index, loaded);
 }
 
 void thread_cache::flush() noexcept {

@@ -66,7 +66,12 @@ class depot {
   /// when the last of them is freed.
   std::size_t put(unsigned index, magazine blocks) noexcept;
   static constexpr std::size_t unknown_blocks = SIZE_MAX;
-  /// Whether more is idle than may be, and `put` has more to do than it did when it was called last.
+  /// A step on the way back to the bounds, as `put` does one.
+  void settle() noexcept {
+    supply_.listed().tick();
+    supply_.settle();
+  }
+  /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept { return supply_.is_late(); }
 
   /// One block without a thread cache; null where there is no memory.

@@ -15,7 +15,7 @@
 namespace cistern::detail {
 
 /// Frees of a class between two looks while more is idle than may be, and the last one didn't get through.
-inline constexpr std::int64_t late_look_frees = 32;
+inline constexpr std::uint32_t late_look_frees = 32;
 
 /// Sums and orders that are kept up to date, so that nobody walks over all classes to get them. What is noted
 /// of a class is noted by one thread at a time; anybody may read. Relaxed: these are grounds for decisions,

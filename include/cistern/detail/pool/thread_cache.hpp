@@ -133,6 +133,8 @@ class thread_cache {
   void deactivate(unsigned index) noexcept;
   void flush_slot(unsigned index) noexcept;
   std::size_t unload_full(unsigned index) noexcept;
+  std::size_t hand_over(unsigned index, magazine full) noexcept;
+  void settle_late(cache_slot& slot) noexcept;
   static void stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere, std::size_t being_freed) noexcept;
   [[nodiscard]] static magazine take_spare(cache_slot& slot) noexcept;
 
@@ -140,6 +142,7 @@ class thread_cache {
   std::size_t reserved_bytes_ = 0;  ///< Room: what two full magazines of each class would hold.
   unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
+  std::uint32_t frees_while_late_ = 0;
   std::array<cache_slot, cached_class_count> slots_{};
 };
 
