@@ -19,7 +19,7 @@ namespace cistern {
 struct bucket_statistics {
   std::size_t block_bytes = 0;  ///< Size of one block, in bytes.
   std::uint64_t hits = 0;       ///< Allocations served from a free list.
-  std::uint64_t misses = 0;     ///< Allocations that took of a span, or that upstream had to be asked for.
+  std::uint64_t misses = 0;     ///< Allocations that took of a span, or memory that nobody has had yet.
   std::uint64_t returned = 0;   ///< Deallocations that kept the block.
   std::uint64_t discarded = 0;  ///< Deallocations that passed the block on to upstream: none, by now.
   std::size_t depth = 0;        ///< Free blocks now, in the pool and in its thread caches.

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace cistern::detail {
 namespace {
@@ -90,17 +91,16 @@ bool bucket_set::try_add_span(unsigned index) {
 
 void* bucket_set::try_allocate_run(unsigned index) {
   const auto pages = static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
-  run_counts& counts = runs_[index - cut_class_count];
-  span* run = supply_.try_take_idle(pages, pages);
-  if (run != nullptr) {
-    ++counts.hits;
-  } else {
-    run = supply_.try_take(pages, pages, [] { return false; });
-    if (run == nullptr) {
-      return nullptr;
-    }
-    ++counts.misses;
+  run_class& runs = runs_[index - cut_class_count];
+  if (void* const kept = runs.try_take(); kept != nullptr) {
+    note_run(index);
+    return kept;
   }
+  span* const run = supply_.try_take(pages, pages, [] { return false; });
+  if (run == nullptr) {
+    return nullptr;
+  }
+  ++(run->is_new ? runs.misses : runs.hits);
   run->index = static_cast<std::uint8_t>(index);
   return run->base();
 }
@@ -139,10 +139,21 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
-  run_counts& counts = runs_[index - cut_class_count];
+  run_class& runs = runs_[index - cut_class_count];
   asan_poison(block, class_block_bytes(index));
-  supply_.give(supply_.span_of(block));
-  ++counts.returned;
+  ++runs.returned;
+  if (keeps_run(options_, index)) {
+    std::swap(runs.kept, block);
+    note_run(index);
+  }
+  if (block != nullptr) {
+    supply_.give(supply_.span_of(block));
+  }
+}
+
+void bucket_set::note_run(unsigned index) noexcept {
+  supply_.listed().use(index);
+  supply_.listed().note(index, runs_[index - cut_class_count].kept_blocks(), true);
 }
 
 void bucket_set::note(unsigned index) noexcept {
@@ -191,7 +202,7 @@ void bucket_set::leave_whole(unsigned index) noexcept {
 std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 16;
   if (!is_cut(index)) {
-    return 0;
+    return keep_blocks == 0 && most_blocks != 0 ? sort_run(index) : 0;
   }
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
@@ -221,6 +232,16 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
   return sorted;
 }
 
+std::size_t bucket_set::sort_run(unsigned index) noexcept {
+  void* const kept = runs_[index - cut_class_count].take_kept();
+  if (kept == nullptr) {
+    return 0;
+  }
+  note_run(index);
+  supply_.give(supply_.span_of(kept));
+  return 1;
+}
+
 // ---- the whole ----
 
 std::size_t bucket_set::trim(std::size_t keep_bytes) noexcept {
@@ -244,8 +265,11 @@ void bucket_set::release() noexcept {
     note(index);
     set_room(index);
   }
-  for (run_counts& counts : runs_) {
-    counts.released += counts.in_use();
+  for (unsigned index = cut_class_count; index < class_count; ++index) {
+    runs_[index - cut_class_count].release();
+    if (index < kept_class_count) {
+      note_run(index);
+    }
   }
   supply_.release();
 }
@@ -283,9 +307,10 @@ void bucket_set::add_to(pool_statistics& statistics) const {
     }
   }
   for (unsigned index = cut_class_count; index < class_count; ++index) {
-    const run_counts& counts = runs_[index - cut_class_count];
-    if (counts.hits + counts.misses != 0) {
-      add(index, counts.row());
+    const run_class& runs = runs_[index - cut_class_count];
+    if (runs.hits + runs.misses != 0) {
+      statistics.idle_in_lists_bytes += runs.kept_blocks() * class_block_bytes(index);
+      add(index, runs.row());
     }
   }
   const std::size_t in_use = in_use_bytes();

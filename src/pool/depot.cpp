@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 namespace cistern::detail {
 namespace {
@@ -182,21 +183,22 @@ void* depot::try_allocate(unsigned index, flushable* own) {
 }
 
 void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
+  if (void* const kept = try_take_kept(index); kept != nullptr) {
+    is_new = false;
+    return kept;
+  }
   const std::uint32_t pages = run_pages(index);
   run_shelf& s = runs_[index - cached_class_count];
-  span* run = supply_.try_take_idle(pages, pages);
-  const bool hit = run != nullptr;
+  span* run = nullptr;
   const auto never = [] { return false; };
-  if (!hit) {
-    try {
-      run = supply_.try_take(pages, pages, never);
-      if (run == nullptr && own == nullptr) {
-        return nullptr;
-      }
-    } catch (const std::bad_alloc&) {
-      if (own == nullptr) {
-        throw;
-      }
+  try {
+    run = supply_.try_take(pages, pages, never);
+    if (run == nullptr && own == nullptr) {
+      return nullptr;
+    }
+  } catch (const std::bad_alloc&) {
+    if (own == nullptr) {
+      throw;
     }
   }
   if (run == nullptr) {
@@ -210,8 +212,23 @@ void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
   is_new = run->is_new;
   assign_run(run, index);
   const scoped_lock guard(s.lock);
-  ++(hit ? s.counts.hits : s.counts.misses);
+  ++(is_new ? s.runs.misses : s.runs.hits);
   return run->base();
+}
+
+void* depot::try_take_kept(unsigned index) noexcept {
+  run_shelf& s = runs_[index - cached_class_count];
+  const scoped_lock guard(s.lock);
+  void* const kept = s.runs.try_take();
+  if (kept != nullptr) {
+    note_run(s, index);
+  }
+  return kept;
+}
+
+void depot::note_run(run_shelf& s, unsigned index) noexcept {
+  supply_.listed().use(index);
+  supply_.listed().note(index, s.runs.kept_blocks(), true);
 }
 
 void depot::assign_run(span* run, unsigned index) noexcept {
@@ -230,10 +247,10 @@ bool depot::try_resize_run(unsigned from, void* block, unsigned to) noexcept {
   const auto visit = [this](unsigned index, auto count) {
     run_shelf& s = runs_[index - cached_class_count];
     const scoped_lock guard(s.lock);
-    count(s.counts);
+    count(s.runs);
   };
-  visit(from, [](run_counts& counts) { ++counts.returned; });
-  visit(to, [](run_counts& counts) { ++counts.hits; });
+  visit(from, [](run_class& runs) { ++runs.returned; });
+  visit(to, [](run_class& runs) { ++runs.hits; });
   return true;
 }
 
@@ -311,15 +328,24 @@ void depot::deallocate_run(unsigned index, void* block) noexcept {
   run_shelf& s = runs_[index - cached_class_count];
   {
     const scoped_lock guard(s.lock);
-    ++s.counts.returned;
+    ++s.runs.returned;
+    if (keeps_run(options_, index)) {
+      std::swap(s.runs.kept, block);
+      note_run(s, index);
+    }
   }
-  supply_.give(supply_.span_of(block));
+  if (block != nullptr) {
+    supply_.give(supply_.span_of(block));
+  }
   settle();
 }
 
 // A few at a time, which are nowhere meanwhile: the lists' lock and the heap's are never held together.
 std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 32;
+  if (index >= cached_class_count) {
+    return keep_blocks == 0 && most_blocks != 0 ? sort_run(index) : 0;
+  }
   shelf& s = shelves_[index];
   span_list emptied;
   std::size_t sorted = 0;
@@ -351,6 +377,21 @@ std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t mos
   return sorted;
 }
 
+std::size_t depot::sort_run(unsigned index) noexcept {
+  run_shelf& s = runs_[index - cached_class_count];
+  void* kept = nullptr;
+  {
+    const scoped_lock guard(s.lock);
+    kept = s.runs.take_kept();
+    if (kept == nullptr) {
+      return 0;
+    }
+    note_run(s, index);
+  }
+  supply_.give(supply_.span_of(kept));
+  return 1;
+}
+
 // ---- the whole ----
 
 bool depot::make_room(flushable* own) noexcept {
@@ -371,7 +412,7 @@ std::size_t depot::trim(std::size_t keep_bytes) noexcept {
   for (unsigned index = cached_class_count; index < class_count; ++index) {
     const run_shelf& s = runs_[index - cached_class_count];
     const scoped_lock guard(s.lock);
-    taken_bytes += s.counts.in_use() * class_block_bytes(index);
+    taken_bytes += s.runs.in_use() * class_block_bytes(index);
   }
   const std::size_t held_before = supply_.held_bytes();
   const std::size_t most_bytes = keep_bytes < SIZE_MAX - taken_bytes ? taken_bytes + keep_bytes : SIZE_MAX;
@@ -387,7 +428,8 @@ void depot::follow_trim() noexcept {
   constexpr std::size_t most_blocks = 4096;
   const std::size_t keep_bytes = trim_keep_bytes_.load(std::memory_order_relaxed);
   std::size_t effort = most_blocks;
-  for (unsigned index = 0; index < cached_class_count && supply_.listed().bytes() > keep_bytes; ++index) {
+  for (unsigned index = 0; index < listed_blocks::most_classes && supply_.listed().bytes() > keep_bytes;
+       ++index) {
     if (supply_.listed().bytes_of(index) != 0) {
       effort -= sort(index, 0, effort);
     }
@@ -470,7 +512,8 @@ void depot::add_to(pool_statistics& statistics,
   const auto run_row_of = [&](unsigned index) {
     const run_shelf& s = runs_[index - cached_class_count];
     const scoped_lock guard(s.lock);
-    return s.counts.row();
+    statistics.idle_in_lists_bytes += s.runs.kept_blocks() * class_block_bytes(index);
+    return s.runs.row();
   };
   for (unsigned index = 0; index < class_count; ++index) {
     add(index, index < cached_class_count ? row_of(index) : run_row_of(index));
@@ -495,8 +538,12 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
       note(s, index);
     }
   }
-  for (run_shelf& s : runs_) {
-    s.counts.released += s.counts.in_use();
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    run_shelf& s = runs_[index - cached_class_count];
+    s.runs.release();
+    if (index < kept_class_count) {
+      note_run(s, index);
+    }
   }
   supply_.release();
 }

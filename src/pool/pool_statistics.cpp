@@ -133,7 +133,7 @@ void add_bucket_metrics(detail::openmetrics_text& text, const std::vector<bucket
   if (buckets.empty()) return;
   text.counter("cistern_pool_bucket_hits", "Allocations served from a free list.");
   add_bucket_samples(text, buckets, &bucket_statistics::hits);
-  text.counter("cistern_pool_bucket_misses", "Allocations that took of a span, or asked upstream.");
+  text.counter("cistern_pool_bucket_misses", "Allocations that took of a span, or of new memory.");
   add_bucket_samples(text, buckets, &bucket_statistics::misses);
   text.counter("cistern_pool_bucket_returned", "Deallocations that kept the block.");
   add_bucket_samples(text, buckets, &bucket_statistics::returned);

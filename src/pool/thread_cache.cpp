@@ -38,8 +38,7 @@ std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
 // Where every free must be seen, the fast path is closed by a limit that no balance is below.
 void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
   slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
-  slot.limit =
-      depot_->options().zero_on_free || depot_->is_late() ? closed : std::int64_t{slot.true_limit};
+  slot.limit = depot_->options().zero_on_free || depot_->is_late() ? closed : std::int64_t{slot.true_limit};
 }
 
 void thread_cache::load(cache_slot& slot, magazine full) noexcept {

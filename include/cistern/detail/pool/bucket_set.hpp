@@ -5,7 +5,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/hot_list.hpp>
-#include <cistern/detail/pool/run_counts.hpp>
+#include <cistern/detail/pool/run_class.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -72,14 +72,16 @@ class bucket_set {
 
   [[nodiscard]] bool try_add_span(unsigned index);
   void note(unsigned index) noexcept;
+  void note_run(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
+  std::size_t sort_run(unsigned index) noexcept;
 
   const pool_options& options_;
   span_supply<bucket_set, no_lock> supply_;
   std::array<hot_list, cut_class_count> hot_{};
   std::array<bucket, cut_class_count> buckets_{};
-  std::array<run_counts, class_count - cut_class_count> runs_{};
+  std::array<run_class, class_count - cut_class_count> runs_{};
 };
 
 }  // namespace cistern::detail

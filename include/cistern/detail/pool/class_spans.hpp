@@ -19,6 +19,9 @@ inline constexpr unsigned cut_class_count = computed_class_of(largest_cut_block_
 /// Blocks up to this may lie in lists; a larger one goes back to the heap when it is freed.
 inline constexpr std::size_t largest_listed_block_bytes = std::size_t{256} << 10;
 inline constexpr unsigned span_class_count = computed_class_of(largest_listed_block_bytes - 1) + 1;
+/// Of classes above those, up to this, the run that was freed last may be kept for the next one.
+inline constexpr std::size_t largest_kept_block_bytes = std::size_t{1} << 20;
+inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_block_bytes - 1) + 1;
 
 /// The fewest pages that blocks of a class fill but for an eighth.
 [[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {

@@ -8,7 +8,7 @@
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/magazine.hpp>
-#include <cistern/detail/pool/run_counts.hpp>
+#include <cistern/detail/pool/run_class.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -161,7 +161,7 @@ class depot {
   /// A class of blocks that are runs.
   struct run_shelf {
     mutable mutex lock;
-    run_counts counts CISTERN_GUARDED_BY(lock);
+    run_class runs CISTERN_GUARDED_BY(lock);
   };
 
   [[nodiscard]] std::size_t least_cache_share_bytes() const noexcept {
@@ -179,6 +179,9 @@ class depot {
   [[nodiscard]] bool has_block(unsigned index) const noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
+  [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
+  void note_run(run_shelf& s, unsigned index) noexcept CISTERN_REQUIRES(s.lock);
+  std::size_t sort_run(unsigned index) noexcept;
 
   const pool_options& options_;
   upstream_account& account_;

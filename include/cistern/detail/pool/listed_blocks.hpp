@@ -22,7 +22,7 @@ inline constexpr std::uint32_t late_look_frees = 32;
 /// and what the decisions touch has locks.
 class listed_blocks {
  public:
-  static constexpr unsigned most_classes = span_class_count;
+  static constexpr unsigned most_classes = kept_class_count;
   static constexpr unsigned none = most_classes;
   /// What the list of a class may keep whatever the budget: a class in use must not pay for others.
   static constexpr std::size_t least_stay_bytes = std::size_t{64} << 10;

@@ -1,11 +1,9 @@
 // span_supply: where classes of blocks get their spans from, and when they are asked to give some back.
 #pragma once
 
-#include <cistern/detail/base/mutex.hpp>
-#include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
+#include <cistern/detail/pool/guarded_heap.hpp>
 #include <cistern/detail/pool/listed_blocks.hpp>
-#include <cistern/detail/pool/page_heap.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
@@ -47,44 +45,35 @@ class span_supply {
   [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block);
   /// See `page_heap::try_take_alone`.
   [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment) {
-    const scoped_lock guard(lock_);
     return heap_.try_take_alone(bytes, alignment);
   }
   /// A run that is idle already, or null.
-  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept;
-
+  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
+    return heap_.try_take(pages, least_pages, listed_.now());
+  }
   /// See `page_heap::try_resize`.
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages) noexcept {
-    const scoped_lock guard(lock_);
-    const bool resized = heap_.try_resize(run, pages, listed_.now());
-    note_spare();
-    return resized;
+    return heap_.try_resize(run, pages, listed_.now());
   }
 
   /// Takes back the runs of a list. O(runs).
-  void give(span_list& runs) noexcept;
-  void give(span* run) noexcept;
+  void give(span_list& runs) noexcept {
+    if (!runs.empty()) {
+      heap_.give(runs, listed_.now());
+    }
+  }
+  void give(span* run) noexcept { heap_.give(run, listed_.now()); }
   /// Takes back spans that left their class whole, of so many bytes. O(1): they join the heap in steps.
-  void give_left(span_list& spans, std::size_t bytes) noexcept;
+  void give_left(span_list& spans, std::size_t bytes) noexcept { heap_.give_left(spans, bytes); }
 
-  /// The runs that `blocks` lie in. O(blocks * log(regions)).
+  /// See `guarded_heap`.
   template <std::size_t Most>
   void find_spans(const std::array<free_block*, Most>& blocks, std::size_t count,
                   std::array<span*, Most>& spans) noexcept {
-    const scoped_lock guard(lock_);
-    for (std::size_t i = 0; i < count; ++i) {
-      spans[i] = heap_.span_of(blocks[i]);
-    }
+    heap_.find_spans(blocks, count, spans);
   }
-  [[nodiscard]] span* span_of(const void* block) noexcept {
-    const scoped_lock guard(lock_);
-    return heap_.span_of(block);
-  }
-  /// See `page_heap::find`.
-  [[nodiscard]] span* find(const void* address) const noexcept {
-    const scoped_lock guard(lock_);
-    return heap_.find(address);
-  }
+  [[nodiscard]] span* span_of(const void* block) noexcept { return heap_.span_of(block); }
+  [[nodiscard]] span* find(const void* address) const noexcept { return heap_.find(address); }
 
   /// What of each class lies in lists.
   [[nodiscard]] listed_blocks& listed() noexcept { return listed_; }
@@ -97,44 +86,24 @@ class span_supply {
   /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept {
     const listed_blocks::reach reach = reach_of(options_.max_idle_bytes);
-    return next_stay_.load(std::memory_order_relaxed) != 0 || left_bytes() != 0 ||
+    return next_stay_.load(std::memory_order_relaxed) != 0 || heap_.left_bytes() != 0 ||
            (reach != listed_blocks::reach::old && idle_bytes() > options_.max_idle_bytes &&
-            (spare_bytes_.load(std::memory_order_relaxed) != 0 ||
-             listed_.longest_unused(reach) != listed_blocks::none));
+            (heap_.spare_bytes() != 0 || listed_.longest_unused(reach) != listed_blocks::none));
   }
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
   /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
   bool make_room(std::uint32_t pages) noexcept;
   /// Gives every region back, whatever is in use.
-  void release() noexcept;
+  void release() noexcept { heap_.release(); }
 
-  [[nodiscard]] std::size_t pages_bytes() const noexcept {
-    const scoped_lock guard(lock_);
-    return heap_.pages_bytes();
-  }
-  [[nodiscard]] std::size_t held_bytes() const noexcept {
-    const scoped_lock guard(lock_);
-    return heap_.held_bytes();
-  }
+  [[nodiscard]] std::size_t pages_bytes() const noexcept { return heap_.pages_bytes(); }
+  [[nodiscard]] std::size_t held_bytes() const noexcept { return heap_.held_bytes(); }
   /// Adds what is known here: idle pages and regions, records, and what was given back.
-  void add_to(pool_statistics& statistics) const noexcept {
-    const scoped_lock guard(lock_);
-    const std::size_t in_regions = heap_.idle_regions_bytes();
-    statistics.idle_in_pages_bytes += left_bytes() + heap_.free_bytes() - in_regions;
-    statistics.idle_in_regions_bytes += in_regions;
-    statistics.overhead_bytes += heap_.overhead_bytes();
-    statistics.given_back_idle_bytes += given_back_idle_bytes_;
-    statistics.given_back_trim_bytes += given_back_trim_bytes_;
-    statistics.given_back_need_bytes += given_back_need_bytes_;
-    statistics.discarded_bytes += discarded_bytes_;
-  }
-  void check_invariants() const noexcept {
-    const scoped_lock guard(lock_);
-    heap_.check_invariants();
-  }
+  void add_to(pool_statistics& statistics) const noexcept { heap_.add_to(statistics); }
+  void check_invariants() const noexcept { heap_.check_invariants(); }
   /// For fork.
-  [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
+  [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(heap_.lock()) { return heap_.lock(); }
 
  private:
   /// Blocks that one call sorts at most: some tens of microseconds, where each is a cache miss.
@@ -145,32 +114,13 @@ class span_supply {
   /// What one call gives back to upstream at most, but for the last region: the system takes its time for it.
   static constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;
 
-  [[nodiscard]] span* take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept
-      CISTERN_REQUIRES(lock_);
-  [[nodiscard]] span* try_take_grown(std::uint32_t pages, std::uint32_t least_pages);
-  [[nodiscard]] span* try_grow(std::uint32_t pages, std::uint32_t least_pages, bool& grown) {
-    const scoped_lock guard(lock_);
-    grown = heap_.grow(least_pages);
-    return grown ? take_idle(pages, least_pages) : nullptr;
-  }
-  [[nodiscard]] bool has_run(std::uint32_t pages) noexcept;
+  using reason = typename guarded_heap<Lock>::reason;
+
   template <class HasBlock>
   [[nodiscard]] bool sort_for(std::uint32_t pages, HasBlock has_block) noexcept;
   void sort_all() noexcept;
   void sort_stays(std::size_t effort) noexcept;
   void discard_step() noexcept;
-  void join_left(std::size_t most_spans) noexcept CISTERN_REQUIRES(lock_);
-  void note_spare() noexcept CISTERN_REQUIRES(lock_) {
-    // Relaxed: who reads it without the lock wants to know whether to look.
-    spare_bytes_.store(left_bytes() + heap_.idle_regions_bytes(), std::memory_order_relaxed);
-    free_bytes_.store(left_bytes() + heap_.free_bytes(), std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::size_t left_bytes() const noexcept {
-    return left_bytes_.load(std::memory_order_relaxed);
-  }
-  void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {
-    left_bytes_.store(left_bytes() + bytes, std::memory_order_relaxed);
-  }
   /// What must go while more is idle than `most_bytes`. Small bounds are meant. Up to three times a large one
   /// what was used a short while ago may stay: its recent use shows that it is needed.
   [[nodiscard]] listed_blocks::reach reach_of(std::size_t most_bytes) const noexcept {
@@ -179,24 +129,12 @@ class span_supply {
            : idle_bytes() / 3 > most_bytes ? listed_blocks::reach::ripe_too
                                            : listed_blocks::reach::old;
   }
-  [[nodiscard]] std::size_t idle_bytes() const noexcept {
-    return listed_.bytes() + spare_bytes_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] std::size_t idle_bytes() const noexcept { return listed_.bytes() + heap_.spare_bytes(); }
 
   const pool_options& options_;
   Sorter& sorter_;
   const bool gives_pages_;
-  mutable Lock lock_;
-  page_heap heap_ CISTERN_GUARDED_BY(lock_);
-  /// Spans that left their class whole, on their way to the heap.
-  span_list left_ CISTERN_GUARDED_BY(lock_);
-  std::uint64_t given_back_idle_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
-  std::uint64_t given_back_trim_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
-  std::uint64_t given_back_need_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
-  std::uint64_t discarded_bytes_ CISTERN_GUARDED_BY(lock_) = 0;
-  std::atomic<std::size_t> left_bytes_{0};         ///< Written under the lock.
-  std::atomic<std::size_t> spare_bytes_{0};        ///< Of `left_` and of idle regions.
-  std::atomic<std::size_t> free_bytes_{0};         ///< Of `left_` and of all free runs.
+  guarded_heap<Lock> heap_;
   std::atomic<unsigned> next_stay_{0};             ///< Where `sort_stays` goes on.
   std::atomic<std::uint64_t> stays_sorted_at_{0};  ///< When it last was through.
   listed_blocks listed_;
@@ -219,7 +157,7 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   }
   try {
     bool grown = false;
-    if (span* const run = try_grow(pages, least_pages, grown); run != nullptr) {
+    if (span* const run = heap_.try_grow(pages, least_pages, listed_.now(), grown); run != nullptr) {
       return run;
     }
     if (!grown && !make_room(least_pages)) {
@@ -235,87 +173,28 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   }
   span* run = try_take_idle(pages, least_pages);
   bool grown = false;
-  return run != nullptr ? run : try_grow(pages, least_pages, grown);
-}
-
-template <class Sorter, class Lock>
-span* span_supply<Sorter, Lock>::try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
-  const scoped_lock guard(lock_);
-  return take_idle(pages, least_pages);
-}
-
-template <class Sorter, class Lock>
-span* span_supply<Sorter, Lock>::take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
-  span* run = heap_.try_take(pages);
-  while (run == nullptr && !left_.empty()) {
-    join_left(joined_at_once);
-    run = heap_.try_take(pages);
-  }
-  if (run == nullptr && least_pages < pages) {
-    run = heap_.try_take(least_pages);
-  }
-  note_spare();
-  return run;
-}
-
-template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::give(span_list& runs) noexcept {
-  if (runs.empty()) {
-    return;
-  }
-  const scoped_lock guard(lock_);
-  while (!runs.empty()) {
-    heap_.give(runs.pop(), listed_.now());
-  }
-  note_spare();
-}
-
-template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::give(span* run) noexcept {
-  const scoped_lock guard(lock_);
-  heap_.give(run, listed_.now());
-  note_spare();
-}
-
-template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::give_left(span_list& spans, std::size_t bytes) noexcept {
-  const scoped_lock guard(lock_);
-  left_.take_all(spans);
-  add_left_bytes(bytes);
-  note_spare();
-}
-
-template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::join_left(std::size_t most_spans) noexcept {
-  for (std::size_t joined = 0; joined < most_spans && !left_.empty(); ++joined) {
-    span* const run = left_.pop();
-    add_left_bytes(std::size_t{0} - run->bytes());
-    heap_.give(run, listed_.now());
-  }
-}
-
-template <class Sorter, class Lock>
-bool span_supply<Sorter, Lock>::has_run(std::uint32_t pages) noexcept {
-  const scoped_lock guard(lock_);
-  return heap_.has_run(pages);
+  return run != nullptr ? run : heap_.try_grow(pages, least_pages, listed_.now(), grown);
 }
 
 // Before the heap grows: sorts blocks of those classes that have most, about as long as the growth would
-// take. True: there is a run of `pages` now, or a block.
+// take, and then of each class whose blocks are runs the one at hand. True: there is a run of `pages` now, or
+// a block.
 template <class Sorter, class Lock>
 template <class HasBlock>
 bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, HasBlock has_block) noexcept {
   constexpr std::size_t sorted_between_looks = 128;
   std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
-  while (effort > 0) {
-    const unsigned index = listed_.largest();
-    if (index == listed_blocks::none) {
-      return false;
-    }
+  for (unsigned index = listed_.largest(); effort > 0 && index != listed_blocks::none;
+       index = listed_.largest()) {
     const std::size_t sorted =
         sorter_.sort(index, listed_blocks::stay_blocks(index), std::min(effort, sorted_between_looks));
     effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
-    if (has_run(pages) || has_block()) {
+    if (heap_.has_run(pages) || has_block()) {
+      return true;
+    }
+  }
+  for (unsigned index = cut_class_count; index < listed_blocks::most_classes; ++index) {
+    if (listed_.bytes_of(index) != 0 && sorter_.sort(index, 0, 1) != 0 && heap_.has_run(pages)) {
       return true;
     }
   }
@@ -324,10 +203,7 @@ bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, HasBlock has_block
 
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::sort_all() noexcept {
-  {
-    const scoped_lock guard(lock_);
-    join_left(SIZE_MAX);
-  }
+  heap_.join_left(SIZE_MAX, listed_.now());
   for (unsigned index = 0; index < listed_blocks::most_classes; ++index) {
     while (sorter_.sort(index, 0, most_sorted_at_once) != 0) {
     }
@@ -338,58 +214,40 @@ template <class Sorter, class Lock>
 bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages) noexcept {
   const std::size_t held_before = held_bytes();
   sort_all();
-  const scoped_lock guard(lock_);
   if (heap_.has_run(pages)) {
     return true;
   }
-  while (const std::size_t bytes = heap_.give_back_oldest()) {
-    given_back_need_bytes_ += bytes;
-  }
-  note_spare();
-  return heap_.held_bytes() < held_before;  // runs of their own went back when they were sorted
+  heap_.give_back(reason::need, 0);
+  return held_bytes() < held_before;  // runs of their own went back when they were sorted
 }
 
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
   sort_all();
-  const scoped_lock guard(lock_);
-  while (heap_.pages_bytes() > most_bytes) {
-    const std::size_t bytes = heap_.give_back_oldest();
-    if (bytes == 0) {
-      break;
-    }
-    given_back_trim_bytes_ += bytes;
+  heap_.give_back(reason::trim, most_bytes);
+  if (gives_pages_ && pages_bytes() > most_bytes) {
+    heap_.discard_all();
   }
-  if (gives_pages_ && heap_.pages_bytes() > most_bytes) {
-    discarded_bytes_ += heap_.discard_all();
-  }
-  note_spare();
 }
 
 // What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,
 // so that regions become idle. What is left over is for the next call.
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
-  if (left_bytes() != 0) {
-    const scoped_lock guard(lock_);
-    join_left(joined_at_once);
-    note_spare();
+  if (heap_.left_bytes() != 0) {
+    heap_.join_left(joined_at_once, listed_.now());
   }
   std::size_t effort = most_sorted_at_once;
   for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
     const listed_blocks::reach reach = reach_of(most_bytes);
     const unsigned index = effort > 0 ? listed_.longest_unused(reach) : listed_blocks::none;
     const std::uint64_t last_use = index != listed_blocks::none ? listed_.last_use(index) : UINT64_MAX;
-    {
-      const scoped_lock guard(lock_);
-      const std::uint64_t idle_since = heap_.oldest_idle_since();
-      if (idle_since < last_use && (reach != listed_blocks::reach::old || listed_.is_old(idle_since))) {
-        const std::size_t bytes = heap_.give_back_oldest();
-        given_back += bytes;
-        given_back_idle_bytes_ += bytes;
-        note_spare();
-        continue;
-      }
+    const std::size_t bytes = heap_.give_back_oldest(reason::idle, [&](std::uint64_t idle_since) {
+      return idle_since < last_use && (reach != listed_blocks::reach::old || listed_.is_old(idle_since));
+    });
+    if (bytes != 0) {
+      given_back += bytes;
+      continue;
     }
     if (index == listed_blocks::none) {
       break;
@@ -409,14 +267,12 @@ template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::discard_step() noexcept {
   constexpr std::uint64_t ticks_between = 64;
   constexpr std::size_t worth_looking_bytes = std::size_t{1} << 20;
-  const std::size_t scattered_bytes =
-      free_bytes_.load(std::memory_order_relaxed) - spare_bytes_.load(std::memory_order_relaxed);
+  const std::size_t scattered_bytes = heap_.free_bytes() - heap_.spare_bytes();
   if (listed_.now() % ticks_between != 0 || scattered_bytes < worth_looking_bytes ||
       scattered_bytes / 4 < options_.max_idle_bytes / 16) {
     return;
   }
-  const scoped_lock guard(lock_);
-  discarded_bytes_ += heap_.discard_next(listed_.now(), listed_blocks::a_while);
+  heap_.discard_next(listed_.now(), listed_blocks::a_while);
 }
 
 // The blocks of a least stay may hold a hundred times their size: a span each, and through the spans whole
@@ -430,7 +286,7 @@ void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
   if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
     return;
   }
-  const std::size_t idle = free_bytes_.load(std::memory_order_relaxed) + listed_.beside_bytes();
+  const std::size_t idle = heap_.free_bytes() + listed_.beside_bytes();
   if (idle - idle / 8 <= options_.max_idle_bytes || idle <= worth_looking_bytes) {
     next = listed_blocks::most_classes;
   }
@@ -447,15 +303,6 @@ void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
     stays_sorted_at_.store(listed_.now(), std::memory_order_relaxed);
   }
   next_stay_.store(next, std::memory_order_relaxed);
-}
-
-template <class Sorter, class Lock>
-void span_supply<Sorter, Lock>::release() noexcept {
-  const scoped_lock guard(lock_);
-  left_ = {};
-  add_left_bytes(std::size_t{0} - left_bytes());
-  heap_.release();
-  note_spare();
 }
 
 }  // namespace cistern::detail
