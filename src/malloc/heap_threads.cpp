@@ -7,7 +7,7 @@
 namespace cistern::detail {
 namespace {
 
-// Nothing ever changes in here: no head, and a limit that no balance is below.
+// Nothing ever changes in here: no head, and no room.
 constinit std::array<cache_slot, cached_class_count> no_slots{};
 
 /// To the directory `heap_slots` is a cache of its own. It came after the pool, so it is given back before

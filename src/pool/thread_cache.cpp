@@ -2,13 +2,12 @@
 #include <cistern/detail/pool/thread_cache.hpp>
 
 #include <algorithm>
-#include <limits>
 
 namespace cistern::detail {
 namespace {
 
 /// A class whose two magazines would take more than this part of a thread's room doesn't grow any more.
-constexpr std::size_t classes_per_cache = 4;
+constexpr std::size_t classes_per_cache = 3;
 constexpr std::uint32_t most_capacity = 2048;
 /// What a magazine of a class begins with: bytes, and blocks.
 constexpr std::size_t first_capacity_bytes = 4096;
@@ -17,33 +16,43 @@ constexpr std::size_t first_capacity_blocks = 32;
 /// A class with less room than this doubles it when it misses; one with more adds half.
 constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
 
-/// The limit of a slot that shall see every free.
-constexpr std::int64_t closed = std::numeric_limits<std::int64_t>::min();
+/// A class with less in its magazines has its frees looked at often, whether or not they miss: it gets more.
+constexpr std::size_t busy_capacity_bytes = std::size_t{16} << 10;
+constexpr std::size_t busy_capacity_blocks = 8;
 
 /// Whether a block leaves room for others on its cache line.
 bool shares_cache_line(unsigned index) noexcept {
   return class_block_bytes(index) < cache_line_bytes;
 }
 
-std::uint32_t activity(const cache_slot& slot) noexcept {
-  return static_cast<std::uint32_t>(slot.popped + slot.pushed);
+std::size_t busy_capacity(unsigned index) noexcept {
+  return std::max(busy_capacity_bytes / class_block_bytes(index), busy_capacity_blocks);
 }
 
 std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
-  return 2 * capacity * class_block_bytes(index);
+  return 3 * capacity * class_block_bytes(index);  // two magazines, each with half as much again
 }
 
 }  // namespace
 
-// Where every free must be seen, the fast path is closed by a limit that no balance is below.
-void thread_cache::set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept {
-  slot.true_limit = slot.balance() + slot.capacity - static_cast<std::int64_t>(loaded_blocks);
-  slot.limit = depot_->options().zero_on_free || depot_->is_late() ? closed : std::int64_t{slot.true_limit};
+// How many frees may go by unseen: until the magazine is full, but not fewer than half of one, lest every few
+// frees have to look; and until nothing of the class may be in use. None where each one must be seen.
+void thread_cache::open(cache_slot& slot) noexcept {
+  std::size_t room = 0;
+  if (!depot_->options().zero_on_free && !is_late_) {
+    const std::size_t loaded = slot.loaded_blocks();
+    const std::size_t to_full = slot.capacity - std::min<std::size_t>(slot.capacity, loaded);
+    const std::size_t to_last = slot.whole_at - std::min(slot.whole_at, loaded + 1);
+    room = std::min(std::max<std::size_t>(to_full, slot.capacity / 2), to_last);
+  }
+  slot.set_room(static_cast<std::int64_t>(room));
 }
 
 void thread_cache::load(cache_slot& slot, magazine full) noexcept {
   slot.head = full.head;
-  set_true_limit(slot, full.blocks);
+  slot.sum = slot.room + slot.popped + static_cast<std::int64_t>(full.blocks);
+  slot.whole_at = SIZE_MAX;
+  open(slot);
 }
 
 void thread_cache::adopt() noexcept {
@@ -76,7 +85,7 @@ void* thread_cache::try_refill(unsigned index) {
   }
   // The first block of a span counts as a miss, so it never was on the list.
   load(s, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
-  stop_at_last(s, elsewhere, 0);
+  look_for_last(s, elsewhere, 0);
   return fresh ? taken.head : s.pop();
 }
 
@@ -94,32 +103,35 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
       return;
     }
   }
-  if (s.balance() >= s.true_limit) {
-    stop_at_last(s, unload_full(index), 1);
+  if (s.loaded_blocks() >= s.capacity) {
+    look_for_last(s, unload_full(index), 1);
+  } else if (s.capacity < busy_capacity(index)) {
+    widen(index);
   }
   s.push(block, class_block_bytes(index));
-  if (s.limit == closed) {
-    settle_late(s);
-  } else if (s.balance() > s.limit) {
+  if (s.loaded_blocks() >= s.whole_at) {
     flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
+  } else {
+    settle_late();
+    open(s);
   }
 }
 
 // While more is idle than may be, every few frees do a step, whether or not they would get to the depot: a
 // program that has found its rest may never get there.
-void thread_cache::settle_late(cache_slot& slot) noexcept {
-  if (!depot_->is_late()) {
-    set_true_limit(slot, slot.head != nullptr ? slot.loaded_blocks() : 0);
-  } else if (++frees_while_late_ % late_look_frees == 0) {
+void thread_cache::settle_late() noexcept {
+  is_late_ = depot_->is_late();
+  if (is_late_ && ++frees_while_late_ % late_look_frees == 0) {
     depot_->settle();
   }
 }
 
 std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
   const std::size_t elsewhere = depot_->put(index, full);
-  if (depot_->is_late()) {
+  is_late_ = depot_->is_late();
+  if (is_late_) {
     for (cache_slot& slot : slots_) {
-      slot.limit = closed;
+      slot.set_room(0);
     }
   }
   return elsewhere;
@@ -127,15 +139,14 @@ std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
 
 // Where much of a class is out the free of its last live block takes the slow path, as far as this thread can
 // tell when it visits the depot; what other threads do afterwards is not seen.
-void thread_cache::stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere,
-                                std::size_t being_freed) noexcept {
-  if (blocks_elsewhere == depot::unknown_blocks || slot.limit == closed) {
+void thread_cache::look_for_last(cache_slot& slot, std::size_t blocks_elsewhere,
+                                 std::size_t being_freed) noexcept {
+  if (blocks_elsewhere == depot::unknown_blocks) {
     return;
   }
   const std::size_t own_blocks = slot.free_blocks() + being_freed;
   const std::size_t others = blocks_elsewhere - std::min(blocks_elsewhere, own_blocks);
-  const std::size_t before_last = being_freed != 0 ? others : others - std::min<std::size_t>(others, 1);
-  slot.limit = std::min(slot.limit, slot.balance() + static_cast<std::int64_t>(before_last));
+  slot.whole_at = slot.loaded_blocks() + being_freed + others;
 }
 
 // Keeps the full magazine as the spare one, and hands over the one that was. Returns what the depot says of
@@ -165,7 +176,7 @@ magazine thread_cache::take_spare(cache_slot& slot) noexcept {
 void thread_cache::flush_slot(unsigned index) noexcept {
   cache_slot& s = slots_[index];
   const magazine spare = take_spare(s);
-  const magazine loaded{s.head, s.head != nullptr ? s.loaded_blocks() : 0};
+  const magazine loaded{s.head, s.loaded_blocks()};
   load(s, {});
   hand_over(index, spare);
   hand_over(index, loaded);
@@ -231,10 +242,9 @@ void thread_cache::widen(unsigned index) noexcept {
       !reserve(index, room_bytes(index, more), room_bytes(index, capacity))) {
     return;
   }
-  const std::size_t loaded = s.head != nullptr ? s.loaded_blocks() : 0;
   s.earlier_capacity = 0;
   s.capacity = static_cast<std::uint32_t>(capacity);
-  set_true_limit(s, loaded);
+  open(s);
 }
 
 // So many bytes more for a class, which will then have `room`. What there is goes to those who miss, but not
@@ -261,7 +271,7 @@ bool thread_cache::free_budget(unsigned index) noexcept {
     if (s.capacity == 0 || clock_hand_ == index) {
       continue;
     }
-    const std::uint32_t seen = activity(s);
+    const std::uint32_t seen = s.activity();
     if (s.last_activity != seen) {
       s.last_activity = seen;
       return false;

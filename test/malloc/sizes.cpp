@@ -214,13 +214,14 @@ std::size_t rise_and_fall(std::size_t total, std::size_t bytes) {
 
 }  // namespace
 
-// The pool may keep 64 MiB idle for the next rise.
+// The heap may keep 96 MiB idle of what was in use a short while ago, for the next rise; some more lies between
+// blocks in use.
 CONTRACT_CASE(small_blocks_are_given_back_after_a_peak) {
   const std::size_t peak = rise_and_fall(320 * mebibyte, 1000);
   MUST(peak > 300 * mebibyte);
   // What gives memory back lazily does so in passing.
   for (int i = 0; i < 100'000; ++i) free(hide(malloc(static_cast<std::size_t>(16 + i % 2000))));
-  MUST(contract::resident_bytes() < 120 * mebibyte);
+  MUST(contract::resident_bytes() < 160 * mebibyte);
 }
 
 CONTRACT_CASE(large_blocks_are_given_back_after_a_peak) {

@@ -33,31 +33,33 @@ class owned_number {
 
 /// One class in one thread's cache: the magazine in use (`head`) and a spare one, full or empty. After J.
 /// Bonwick and J. Adams, "Magazines and Vmem", 2001: a miss swaps the two and goes to the depot only when
-/// that doesn't help, so at least a magazine's worth of operations lies between two visits.
+/// that doesn't help, so about a magazine's worth of operations lies between two visits.
 ///
-///     blocks at `head` == capacity - (true_limit - (pushed - popped))
+///     blocks at `head` == sum - room - popped
 ///
-/// Two one-way counters instead of one that goes up and down, for the reasons told at `bucket`; the limit is
-/// shifted whenever magazines change, and lowered where the free of a class's last live block is to be seen.
-/// One cache line.
+/// As in `hot_list`, two words that go one way each, and frees that have a look when `room` is used up, be
+/// the magazine full or not. One cache line.
 struct alignas(64) cache_slot {
   free_block* head = nullptr;
   owned_number<std::int64_t> popped;  ///< Allocations served here, ever.
-  owned_number<std::int64_t> pushed;  ///< Frees that ended here, ever.
-  std::int64_t limit = 0;             ///< A free that finds `pushed - popped >= limit` takes the slow path.
-  owned_number<std::int64_t> true_limit;  ///< Where the magazine is full: `limit`, unless more is to be seen.
+  owned_number<std::int64_t> room;    ///< Frees that may still take the fast path.
+  owned_number<std::int64_t> sum;
+  std::size_t whole_at = SIZE_MAX;  ///< With so many blocks at `head` nothing of the class may be in use.
   free_block* spare = nullptr;
   owned_number<std::uint32_t> spare_blocks;
   owned_number<std::uint32_t> capacity;  ///< Blocks in a full magazine; 0 while the class isn't cached.
-  std::uint32_t last_activity = 0;       ///< `popped + pushed` when the budget last looked here.
+  std::uint32_t last_activity = 0;       ///< `activity` when the budget last looked here.
   std::uint32_t earlier_capacity = 0;    ///< What it once grew to, for whoever has this cache next.
 
-  [[nodiscard]] std::int64_t balance() const noexcept { return pushed - popped; }
   [[nodiscard]] std::size_t loaded_blocks() const noexcept {
-    const std::int64_t blocks = capacity - (true_limit - balance());
+    const std::int64_t blocks = sum - room - popped;
     return blocks > 0 ? static_cast<std::size_t>(blocks) : 0;  // below 0: read while its thread works
   }
   [[nodiscard]] std::size_t free_blocks() const noexcept { return loaded_blocks() + spare_blocks; }
+  /// Changes with every use.
+  [[nodiscard]] std::uint32_t activity() const noexcept {
+    return static_cast<std::uint32_t>(sum - room + popped);
+  }
 
   [[nodiscard]] void* pop() noexcept {
     free_block* block = head;
@@ -67,22 +69,29 @@ struct alignas(64) cache_slot {
     return block;
   }
 
-  void push(void* memory, std::size_t block_bytes) noexcept {
-    head = free_block::make(memory, block_bytes, head);
-    ++pushed;
-  }
-
-  /// The fast path of a free: false, and nothing done, where the limit is reached.
+  /// The fast path of a free: false, and nothing done, where somebody has to look first.
   [[nodiscard]] bool try_push(void* memory, std::size_t block_bytes) noexcept {
-    const std::int64_t pushed_before = pushed;  // read once: the compiler takes atomics at their word
-    if (pushed_before - popped >= limit) [[unlikely]] {
+    const std::int64_t left = room - 1;
+    if (left < 0) [[unlikely]] {
       return false;
     }
     head = free_block::make(memory, block_bytes, head);
-    pushed = pushed_before + 1;
+    room = left;
     return true;
   }
+
+  /// A free that takes no room.
+  void push(void* memory, std::size_t block_bytes) noexcept {
+    head = free_block::make(memory, block_bytes, head);
+    ++sum;
+  }
+
+  void set_room(std::int64_t frees) noexcept {
+    sum = sum + (frees - room);
+    room = frees;
+  }
 };
+static_assert(sizeof(cache_slot) == 64);
 
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
@@ -124,7 +133,7 @@ class thread_cache {
 
  private:
   void load(cache_slot& slot, magazine full) noexcept;
-  void set_true_limit(cache_slot& slot, std::size_t loaded_blocks) noexcept;
+  void open(cache_slot& slot) noexcept;
   void widen(unsigned index) noexcept;
   [[nodiscard]] bool reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept;
   [[nodiscard]] bool free_budget(unsigned index) noexcept;
@@ -134,8 +143,8 @@ class thread_cache {
   void flush_slot(unsigned index) noexcept;
   std::size_t unload_full(unsigned index) noexcept;
   std::size_t hand_over(unsigned index, magazine full) noexcept;
-  void settle_late(cache_slot& slot) noexcept;
-  static void stop_at_last(cache_slot& slot, std::size_t blocks_elsewhere, std::size_t being_freed) noexcept;
+  void settle_late() noexcept;
+  static void look_for_last(cache_slot& slot, std::size_t blocks_elsewhere, std::size_t being_freed) noexcept;
   [[nodiscard]] static magazine take_spare(cache_slot& slot) noexcept;
 
   depot* depot_;
@@ -143,6 +152,7 @@ class thread_cache {
   unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::uint32_t frees_while_late_ = 0;
+  bool is_late_ = false;  ///< Whether the depot was when it was last asked: every free is looked at.
   std::array<cache_slot, cached_class_count> slots_{};
 };
 
