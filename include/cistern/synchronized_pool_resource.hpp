@@ -81,7 +81,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        return allocate_cached(detail::small_class_of(last), bytes, alignment);
+        return allocate_cached(detail::small_place_of(last), bytes, alignment);
       }
     }
     return synchronized_pool_resource::do_allocate(bytes, alignment);
@@ -95,7 +95,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        return deallocate_cached(detail::small_class_of(last), block, bytes, alignment);
+        return deallocate_cached(detail::small_place_of(last), block, bytes, alignment);
       }
     }
     synchronized_pool_resource::do_deallocate(block, bytes, alignment);
@@ -136,13 +136,14 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
 
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  void* allocate_cached(unsigned index, std::size_t bytes, std::size_t alignment) {
-    void* const block = engine_.try_pop(index);
+  void* allocate_cached(detail::class_place place, std::size_t bytes, std::size_t alignment) {
+    void* const block = engine_.try_pop(place);
     return block != nullptr ? block : allocate_slow(bytes, alignment);
   }
 
-  void deallocate_cached(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (!engine_.try_push(index, block)) [[unlikely]] {
+  void deallocate_cached(detail::class_place place, void* block, std::size_t bytes,
+                         std::size_t alignment) noexcept {
+    if (!engine_.try_push(place, block)) [[unlikely]] {
       deallocate_slow(block, bytes, alignment);
     }
   }

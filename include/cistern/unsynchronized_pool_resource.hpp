@@ -68,7 +68,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        return allocate_from(detail::small_class_of(last), bytes, alignment);
+        return allocate_from(detail::small_place_of(last), bytes, alignment);
       }
     }
     return unsynchronized_pool_resource::do_allocate(bytes, alignment);
@@ -81,7 +81,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
     if constexpr (!detail::asan_build) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
-        return deallocate_to(detail::small_class_of(last), block, bytes, alignment);
+        return deallocate_to(detail::small_place_of(last), block, bytes, alignment);
       }
     }
     unsynchronized_pool_resource::do_deallocate(block, bytes, alignment);
@@ -119,15 +119,17 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
  private:
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
-  void* allocate_from(unsigned index, std::size_t bytes, std::size_t alignment) {
-    if (detail::hot_list& list = buckets_[index]; list.head != nullptr) [[likely]] {
+  void* allocate_from(detail::class_place place, std::size_t bytes, std::size_t alignment) {
+    if (detail::hot_list& list = buckets_.at(place); list.head != nullptr) [[likely]] {
       return list.pop();
     }
     return allocate_slow(bytes, alignment);
   }
 
-  void deallocate_to(unsigned index, void* block, std::size_t bytes, std::size_t alignment) noexcept {
-    if (!buckets_[index].try_push(block, detail::class_block_bytes(index))) [[unlikely]] {
+  void deallocate_to(detail::class_place place, void* block, std::size_t bytes,
+                     std::size_t alignment) noexcept {
+    if (!buckets_.at(place).try_push(block, detail::class_block_bytes(detail::class_at(place))))
+        [[unlikely]] {
       deallocate_slow(block, bytes, alignment);
     }
   }

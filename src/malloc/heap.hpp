@@ -30,7 +30,7 @@ class heap {
   [[nodiscard]] static void* allocate(std::size_t bytes) noexcept {
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
-      if (cache_slot& slot = heap_slots[small_class_of(last)]; slot.head != nullptr) [[likely]] {
+      if (cache_slot& slot = slot_at(heap_slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     } else if (last < medium_limit_bytes) {

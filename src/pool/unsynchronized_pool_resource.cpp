@@ -32,7 +32,7 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
   if (last >= small_limit_bytes) [[unlikely]] {
     return allocate_not_small(bytes, alignment);
   }
-  void* const block = allocate_from(small_class_of(last), bytes, alignment);
+  void* const block = allocate_from(small_place_of(last), bytes, alignment);
   asan_unpoison(block, bytes);
   return block;
 }
@@ -43,14 +43,14 @@ void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes,
   if (last >= small_limit_bytes) [[unlikely]] {
     return deallocate_not_small(block, bytes, alignment);
   }
-  deallocate_to(small_class_of(last), block, bytes, alignment);
+  deallocate_to(small_place_of(last), block, bytes, alignment);
 }
 
 // Apart, so that what these need costs the small ones nothing.
 void* unsynchronized_pool_resource::allocate_not_small(std::size_t bytes, std::size_t alignment) {
   const std::size_t last = last_byte(bytes, alignment);
   void* const block = last < medium_limit_bytes && alignment <= page_bytes
-                          ? allocate_from(medium_class_of(last), bytes, alignment)
+                          ? allocate_from(place_of(medium_class_of(last)), bytes, alignment)
                           : allocate_slow(bytes, alignment);
   asan_unpoison(block, bytes);
   return block;
@@ -60,7 +60,7 @@ void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t
                                                         std::size_t alignment) noexcept {
   const std::size_t last = last_byte(bytes, alignment);
   if (last < medium_limit_bytes && alignment <= page_bytes) {
-    deallocate_to(medium_class_of(last), block, bytes, alignment);
+    deallocate_to(place_of(medium_class_of(last)), block, bytes, alignment);
   } else {
     deallocate_slow(block, bytes, alignment);
   }

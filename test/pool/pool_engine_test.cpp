@@ -28,6 +28,7 @@ using cistern::pool_statistics;
 using cistern::detail::cached_class_count;
 using cistern::detail::class_block_bytes;
 using cistern::detail::class_of;
+using cistern::detail::place_of;
 using cistern::detail::pool_engine;
 using cistern::detail::upstream_account;
 using cistern::test_support::bucket_of;
@@ -50,11 +51,12 @@ struct fixture : pool_ground {
   ~fixture() = default;
 
   void* allocate(unsigned index) {
-    void* block = index < cached_class_count ? engine.try_pop(index) : nullptr;
+    void* block = index < cached_class_count ? engine.try_pop(place_of(index)) : nullptr;
     return block != nullptr ? block : engine.try_allocate(index);
   }
   void deallocate(unsigned index, void* block) {
-    if (index >= cached_class_count || !engine.try_push(index, block)) engine.deallocate(index, block);
+    if (index >= cached_class_count || !engine.try_push(place_of(index), block))
+      engine.deallocate(index, block);
   }
   [[nodiscard]] pool_statistics statistics() const {
     pool_statistics s;
@@ -70,14 +72,14 @@ struct fixture : pool_ground {
 
 BOOST_AUTO_TEST_CASE(fast_paths_wait_for_a_cache) {
   fixture f;
-  BOOST_TEST(f.engine.try_pop(class_64) == nullptr);
+  BOOST_TEST(f.engine.try_pop(place_of(class_64)) == nullptr);
   void* const block = f.engine.try_allocate(class_64);
   BOOST_REQUIRE(block != nullptr);
-  BOOST_TEST(f.engine.try_push(class_64, block));
-  BOOST_TEST(f.engine.try_pop(class_64) == block);
+  BOOST_TEST(f.engine.try_push(place_of(class_64), block));
+  BOOST_TEST(f.engine.try_pop(place_of(class_64)) == block);
   run_thread([&] {  // another thread has none yet
-    cistern::test_support::require(f.engine.try_pop(class_64) == nullptr, "no cache, no block");
-    cistern::test_support::require(!f.engine.try_push(class_64, block), "no cache, no room");
+    cistern::test_support::require(f.engine.try_pop(place_of(class_64)) == nullptr, "no cache, no block");
+    cistern::test_support::require(!f.engine.try_push(place_of(class_64), block), "no cache, no room");
   });
   f.deallocate(class_64, block);
 }
@@ -224,7 +226,7 @@ BOOST_AUTO_TEST_CASE(release_takes_caches_and_live_blocks) {
   run_thread([&] { (void)f.allocate(class_64); });
   f.engine.release();
   BOOST_TEST(f.account.bytes() == 0U);
-  BOOST_TEST(f.engine.try_pop(class_64) == nullptr);  // of the old cache nothing is found
+  BOOST_TEST(f.engine.try_pop(place_of(class_64)) == nullptr);  // of the old cache nothing is found
   void* const block = f.allocate(class_64);
   f.deallocate(class_64, block);
   BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);

@@ -31,6 +31,11 @@ class bucket_set {
 
   /// For the fast paths; `index` below `cut_class_count`.
   [[nodiscard]] hot_list& operator[](unsigned index) noexcept { return hot_[index]; }
+  [[nodiscard]] hot_list& at(class_place place) noexcept {
+    static_assert(sizeof(hot_list) == class_place_scale);
+    return *reinterpret_cast<hot_list*>(reinterpret_cast<std::byte*>(hot_.data()) +
+                                        static_cast<std::size_t>(place));
+  }
 
   /// A block of a class whose hot list, if it has one, is empty; null where `max_bytes` refuses. Passes on
   /// what upstream throws.

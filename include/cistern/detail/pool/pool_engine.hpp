@@ -36,10 +36,10 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// Gives every region back, live blocks or not. No other thread may be inside the pool.
   void release() noexcept;
 
-  /// The fast path: a block of this thread's cache, or null. `index` below `cached_class_count`.
-  [[nodiscard]] void* try_pop(unsigned index) noexcept {
+  /// The fast path: a block of this thread's cache, or null. Of a class below `cached_class_count`.
+  [[nodiscard]] void* try_pop(class_place place) noexcept {
     if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
-      if (cache_slot& slot = cache->slot(index); slot.head != nullptr) [[likely]] {
+      if (cache_slot& slot = cache->at(place); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -47,9 +47,9 @@ class pool_engine final : private cache_owner, private fork_participant {
   }
 
   /// The fast path: false, and nothing done, where this thread's cache can't take the block at once.
-  [[nodiscard]] bool try_push(unsigned index, void* block) noexcept {
+  [[nodiscard]] bool try_push(class_place place, void* block) noexcept {
     if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
-      if (cache->slot(index).try_push(block, class_block_bytes(index))) [[likely]] {
+      if (cache->at(place).try_push(block, class_block_bytes(class_at(place)))) [[likely]] {
         return true;
       }
     }

@@ -93,6 +93,13 @@ struct alignas(64) cache_slot {
 };
 static_assert(sizeof(cache_slot) == 64);
 
+/// The slot of a class among those of all.
+[[nodiscard]] inline cache_slot& slot_at(cache_slot* slots, class_place place) noexcept {
+  constexpr std::size_t scale = sizeof(cache_slot) / class_place_scale;
+  return *reinterpret_cast<cache_slot*>(reinterpret_cast<std::byte*>(slots) +
+                                        scale * static_cast<std::size_t>(place));
+}
+
 /// All magazines of one thread for one pool. Only its thread touches it, but for the `owned_number`s, and but
 /// for the pool's destructor and `release`, when no other thread may be inside the pool.
 class thread_cache {
@@ -100,6 +107,7 @@ class thread_cache {
   explicit thread_cache(depot& owner) noexcept : depot_(&owner) {}
 
   [[nodiscard]] cache_slot& slot(unsigned index) noexcept { return slots_[index]; }
+  [[nodiscard]] cache_slot& at(class_place place) noexcept { return slot_at(slots_.data(), place); }
   [[nodiscard]] const cache_slot& slot(unsigned index) const noexcept { return slots_[index]; }
 
   /// A thread takes this cache, which is empty: trims requested before don't concern it.
