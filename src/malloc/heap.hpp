@@ -84,7 +84,9 @@ class heap {
 
  private:
   static void deallocate_cached(unsigned index, void* block) noexcept {
-    if (!heap_slots[index].try_push(block, class_block_bytes(index))) [[unlikely]] {
+    const std::size_t block_bytes = class_block_bytes(index);
+    if (index < small_class_count ? !heap_slots[index].try_push(block, block_bytes)
+                                  : !heap_slots[index].try_push_large(block, block_bytes)) [[unlikely]] {
       deallocate_slow(block);
     }
   }

@@ -157,11 +157,13 @@ void bucket_set::note_run(unsigned index) noexcept {
 }
 
 void bucket_set::note(unsigned index) noexcept {
-  const std::size_t listed = listed_blocks_of(index);
-  const bool is_ripe = listed_blocks::is_ripe(listed, in_use_blocks(index), hot_[index].head);
-  supply_.listed().note(index, listed, is_ripe);
   const class_spans& spans = buckets_[index].spans;
-  supply_.listed().note_beside(index, spans.bytes() - spans.out_blocks() * class_block_bytes(index));
+  const std::size_t listed = listed_blocks_of(index);
+  const std::size_t in_use = in_use_blocks(index);
+  const std::size_t beside = spans.bytes() - spans.out_blocks() * class_block_bytes(index);
+  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, in_use, hot_[index].head),
+                        listed_blocks::are_few(in_use, listed) ? beside : 0);
+  supply_.listed().note_beside(index, beside);
 }
 
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is
@@ -266,8 +268,10 @@ void bucket_set::release() noexcept {
     set_room(index);
   }
   for (unsigned index = cut_class_count; index < class_count; ++index) {
-    runs_[index - cut_class_count].release();
-    if (index < kept_class_count) {
+    run_class& runs = runs_[index - cut_class_count];
+    const bool has_kept = runs.kept != nullptr;
+    runs.release();
+    if (has_kept) {
       note_run(index);
     }
   }

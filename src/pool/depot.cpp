@@ -293,9 +293,12 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
 
 void depot::note(shelf& s, unsigned index) noexcept {
   const std::size_t listed = s.listed_blocks();
+  const std::size_t elsewhere = s.spans.out_blocks() - listed;
+  const std::size_t beside = s.spans.bytes() - s.spans.out_blocks() * class_block_bytes(index);
   const free_block* const list = s.magazines.empty() ? s.loose : s.magazines.top();
-  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, s.spans.out_blocks() - listed, list));
-  supply_.listed().note_beside(index, s.spans.bytes() - s.spans.out_blocks() * class_block_bytes(index));
+  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, elsewhere, list),
+                        listed_blocks::are_few(elsewhere, listed) ? beside : 0);
+  supply_.listed().note_beside(index, beside);
 }
 
 void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
@@ -540,8 +543,9 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
     run_shelf& s = runs_[index - cached_class_count];
+    const bool has_kept = s.runs.kept != nullptr;
     s.runs.release();
-    if (index < kept_class_count) {
+    if (has_kept) {
       note_run(s, index);
     }
   }

@@ -24,8 +24,7 @@ bool are_in_order(const free_block* list) noexcept {
 }  // namespace
 
 bool listed_blocks::is_ripe(std::size_t blocks, std::size_t in_use_blocks, const free_block* list) noexcept {
-  constexpr std::size_t few_in_use = 8;  // one in so many
-  return in_use_blocks < blocks / few_in_use || are_in_order(list);
+  return are_few(in_use_blocks, blocks) || are_in_order(list);
 }
 
 void listed_blocks::set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bool value) noexcept {
@@ -35,14 +34,16 @@ void listed_blocks::set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bo
   }
 }
 
-void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe) noexcept {
+void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe,
+                         std::size_t pinned_bytes) noexcept {
+  const bool is_long = blocks > stay_blocks(index);
   const std::size_t bytes_before = bytes_of(index);
-  const std::size_t bytes = blocks * class_block_bytes(index);
+  const std::size_t bytes = blocks * class_block_bytes(index) + (is_long ? pinned_bytes : 0);
   if (bytes != bytes_before) {
     of_class_[index].store(bytes, std::memory_order_relaxed);
     bytes_.fetch_add(bytes - bytes_before, std::memory_order_relaxed);
   }
-  set_bit(long_, index, blocks > stay_blocks(index));
+  set_bit(long_, index, is_long);
   set_bit(ripe_, index, is_ripe);
 }
 

@@ -59,9 +59,8 @@ void* synchronized_pool_resource::allocate_not_small(std::size_t bytes, std::siz
 void synchronized_pool_resource::deallocate_not_small(void* block, std::size_t bytes,
                                                       std::size_t alignment) noexcept {
   const std::size_t last = last_byte(bytes, alignment);
-  if (last < largest_cached_block_bytes && alignment <= page_bytes) {
-    deallocate_cached(place_of(large_class_of(last)), block, bytes, alignment);
-  } else {
+  if (last >= largest_cached_block_bytes || alignment > page_bytes ||
+      !engine_.try_push_large(large_class_of(last), block)) {
     deallocate_slow(block, bytes, alignment);
   }
 }

@@ -7,7 +7,7 @@ namespace cistern::detail {
 namespace {
 
 /// A class whose two magazines would take more than this part of a thread's room doesn't grow any more.
-constexpr std::size_t classes_per_cache = 3;
+constexpr std::size_t classes_per_cache = 5;
 constexpr std::uint32_t most_capacity = 2048;
 /// What a magazine of a class begins with: bytes, and blocks.
 constexpr std::size_t first_capacity_bytes = 4096;
@@ -16,43 +16,39 @@ constexpr std::size_t first_capacity_blocks = 32;
 /// A class with less room than this doubles it when it misses; one with more adds half.
 constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
 
-/// A class with less in its magazines has its frees looked at often, whether or not they miss: it gets more.
+/// A class of small blocks with less in its magazines gets more when its frees look, whether or not they
+/// miss.
 constexpr std::size_t busy_capacity_bytes = std::size_t{16} << 10;
-constexpr std::size_t busy_capacity_blocks = 8;
 
 /// Whether a block leaves room for others on its cache line.
 bool shares_cache_line(unsigned index) noexcept {
   return class_block_bytes(index) < cache_line_bytes;
 }
 
-std::size_t busy_capacity(unsigned index) noexcept {
-  return std::max(busy_capacity_bytes / class_block_bytes(index), busy_capacity_blocks);
-}
-
 std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
-  return 3 * capacity * class_block_bytes(index);  // two magazines, each with half as much again
+  return 2 * capacity * class_block_bytes(index);
 }
 
 }  // namespace
 
-// How many frees may go by unseen: until the magazine is full, but not fewer than half of one, lest every few
-// frees have to look; and until nothing of the class may be in use. None where each one must be seen.
-void thread_cache::open(cache_slot& slot) noexcept {
+// How many frees may go by unseen: until the magazine is full, and until nothing of the class may be in use.
+// None where each one must be seen.
+void thread_cache::open(unsigned index) noexcept {
+  cache_slot& s = slots_[index];
   std::size_t room = 0;
   if (!depot_->options().zero_on_free && !is_late_) {
-    const std::size_t loaded = slot.loaded_blocks();
-    const std::size_t to_full = slot.capacity - std::min<std::size_t>(slot.capacity, loaded);
-    const std::size_t to_last = slot.whole_at - std::min(slot.whole_at, loaded + 1);
-    room = std::min(std::max<std::size_t>(to_full, slot.capacity / 2), to_last);
+    const std::size_t most = s.most_blocks();
+    room = index < small_class_count ? most - std::min(most, s.loaded_blocks()) : 1;
   }
-  slot.set_room(static_cast<std::int64_t>(room));
+  s.set_room(static_cast<std::int64_t>(room));
 }
 
-void thread_cache::load(cache_slot& slot, magazine full) noexcept {
-  slot.head = full.head;
-  slot.sum = slot.room + slot.popped + static_cast<std::int64_t>(full.blocks);
-  slot.whole_at = SIZE_MAX;
-  open(slot);
+void thread_cache::load(unsigned index, magazine full) noexcept {
+  cache_slot& s = slots_[index];
+  s.head = full.head;
+  s.sum = s.room + s.popped + static_cast<std::int64_t>(full.blocks);
+  s.whole_at = SIZE_MAX;
+  open(index);
 }
 
 void thread_cache::adopt() noexcept {
@@ -70,7 +66,7 @@ void* thread_cache::try_refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
   if (s.head == nullptr && s.spare_blocks != 0) {
-    load(s, take_spare(s));
+    load(index, take_spare(s));
   }
   if (s.head != nullptr) {
     return s.pop();
@@ -84,7 +80,7 @@ void* thread_cache::try_refill(unsigned index) {
     return nullptr;
   }
   // The first block of a span counts as a miss, so it never was on the list.
-  load(s, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
+  load(index, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
   look_for_last(s, elsewhere, 0);
   return fresh ? taken.head : s.pop();
 }
@@ -103,9 +99,11 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
       return;
     }
   }
-  if (s.loaded_blocks() >= s.capacity) {
+  // Of small blocks nearly full is full, lest every few frees have to look.
+  const std::uint32_t spared = index < small_class_count ? s.capacity / 8 : 0;
+  if (s.loaded_blocks() >= s.capacity - spared) {
     look_for_last(s, unload_full(index), 1);
-  } else if (s.capacity < busy_capacity(index)) {
+  } else if (s.capacity < busy_capacity_bytes / class_block_bytes(index) && has_much_room()) {
     widen(index);
   }
   s.push(block, class_block_bytes(index));
@@ -113,7 +111,7 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
     flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
   } else {
     settle_late();
-    open(s);
+    open(index);
   }
 }
 
@@ -124,6 +122,11 @@ void thread_cache::settle_late() noexcept {
   if (is_late_ && ++frees_while_late_ % late_look_frees == 0) {
     depot_->settle();
   }
+}
+
+// Whether what is given to a class now isn't missed by another one soon.
+bool thread_cache::has_much_room() const noexcept {
+  return reserved_bytes_ < depot_->cache_share_bytes() / 4;
 }
 
 std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
@@ -157,7 +160,7 @@ std::size_t thread_cache::unload_full(unsigned index) noexcept {
   const magazine spare = take_spare(s);
   s.spare = full.head;
   s.spare_blocks = static_cast<std::uint32_t>(full.blocks);
-  load(s, {});
+  load(index, {});
   std::size_t elsewhere = depot::unknown_blocks;
   if (spare.head != nullptr) {
     elsewhere = hand_over(index, spare);  // which may reach upstream, which may have this cache flushed
@@ -177,7 +180,7 @@ void thread_cache::flush_slot(unsigned index) noexcept {
   cache_slot& s = slots_[index];
   const magazine spare = take_spare(s);
   const magazine loaded{s.head, s.loaded_blocks()};
-  load(s, {});
+  load(index, {});
   hand_over(index, spare);
   hand_over(index, loaded);
 }
@@ -231,20 +234,20 @@ void thread_cache::widen(unsigned index) noexcept {
   // Doubled while it is small, so that it has soon what it needs, but no more of what others need.
   const std::uint32_t had = s.capacity;
   const std::uint32_t step = room_bytes(index, had) < small_room_bytes ? had : std::max(had / 2, 1U);
-  const std::size_t more = std::max<std::size_t>({step, first, s.earlier_capacity / 2});
-  const std::size_t capacity = s.capacity + more;
   const pool_options& options = depot_->options();
+  const std::size_t most = std::min({std::size_t{most_capacity}, options.max_idle_blocks_per_bucket / 2,
+                                     options.thread_cache_bytes / classes_per_cache / room_bytes(index, 1)});
+  const std::size_t wanted = had + std::max<std::size_t>({step, first, s.earlier_capacity / 2});
+  const std::size_t capacity = std::min(wanted, most);
   if (reserved_bytes_ > depot_->cache_share_bytes() && halve_largest(index, 0)) {
     return;  // there are more threads than there were
   }
-  if (capacity > most_capacity || 2 * capacity > options.max_idle_blocks_per_bucket ||
-      room_bytes(index, capacity) > options.thread_cache_bytes / classes_per_cache ||
-      !reserve(index, room_bytes(index, more), room_bytes(index, capacity))) {
+  if (capacity <= had || !reserve(index, room_bytes(index, capacity - had), room_bytes(index, capacity))) {
     return;
   }
   s.earlier_capacity = 0;
   s.capacity = static_cast<std::uint32_t>(capacity);
-  open(s);
+  open(index);
 }
 
 // So many bytes more for a class, which will then have `room`. What there is goes to those who miss, but not
@@ -312,7 +315,7 @@ void thread_cache::resize_slot(unsigned index, std::uint32_t capacity) noexcept 
   reserved_bytes_ -= bytes;
   depot_->give_cache_bytes(bytes);
   s.capacity = capacity;
-  load(s, {});
+  load(index, {});
 }
 
 }  // namespace cistern::detail

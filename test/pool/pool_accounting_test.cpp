@@ -219,7 +219,8 @@ BOOST_AUTO_TEST_CASE(a_large_block_is_in_the_right_row) {
   pool.deallocate(block, 60 * kib);
   pool.deallocate(pool.allocate(60 * kib), 60 * kib);
   s = pool.statistics();
-  BOOST_TEST((s.buckets[0] ==
-              cistern::bucket_statistics{.block_bytes = 64 * kib, .hits = 1, .misses = 1, .returned = 2}));
+  BOOST_TEST(
+      (s.buckets[0] == cistern::bucket_statistics{
+                           .block_bytes = 64 * kib, .hits = 1, .misses = 1, .returned = 2, .depth = 1}));
   BOOST_TEST(s.idle_bytes == 64 * kib);
 }

@@ -30,6 +30,7 @@ using cistern::detail::class_block_bytes;
 using cistern::detail::class_of;
 using cistern::detail::place_of;
 using cistern::detail::pool_engine;
+using cistern::detail::small_class_count;
 using cistern::detail::upstream_account;
 using cistern::test_support::bucket_of;
 using cistern::test_support::effective;

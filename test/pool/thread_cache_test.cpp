@@ -27,6 +27,7 @@ using cistern::detail::class_block_bytes;
 using cistern::detail::class_of;
 using cistern::detail::depot;
 using cistern::detail::magazine;
+using cistern::detail::small_class_count;
 using cistern::detail::thread_cache;
 using cistern::test_support::bucket_of;
 using cistern::test_support::pool_ground;
@@ -52,7 +53,11 @@ struct fixture : pool_ground {
     return slot.head != nullptr ? slot.pop() : cache->try_refill(index);
   }
   void deallocate(unsigned index, void* block) {
-    if (!cache->slot(index).try_push(block, class_block_bytes(index))) cache->take_back(index, block);
+    auto& slot = cache->slot(index);
+    const std::size_t bytes = class_block_bytes(index);
+    const bool taken =
+        index < small_class_count ? slot.try_push(block, bytes) : slot.try_push_large(block, bytes);
+    if (!taken) cache->take_back(index, block);
   }
   std::vector<void*> allocate(unsigned index, std::size_t count) {
     std::vector<void*> blocks(count);

@@ -117,6 +117,8 @@ inline constexpr unsigned class_place_scale = 32;
   return class_at(small_place_of(last));
 }
 
+inline constexpr unsigned small_class_count = computed_class_of(small_limit_bytes - 1) + 1;
+
 /// The class of a request with `last` from `small_limit_bytes` to below `medium_limit_bytes`.
 [[nodiscard]] constexpr unsigned medium_class_of(std::size_t last) noexcept {
   return class_table<std::uint8_t, medium_limit_bytes, medium_step_bytes, 1>[last / medium_step_bytes];

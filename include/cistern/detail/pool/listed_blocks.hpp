@@ -31,12 +31,17 @@ class listed_blocks {
   }
 
   /// From now on the list of a class has so many blocks. `is_ripe`: sorting them is likely to make whole
-  /// spans free.
-  void note(unsigned index, std::size_t blocks, bool is_ripe) noexcept;
+  /// spans free. `pinned_bytes`: what lies free beside them, and would go with them. It counts as they do while
+  /// the list is longer than its least stay.
+  void note(unsigned index, std::size_t blocks, bool is_ripe, std::size_t pinned_bytes = 0) noexcept;
   /// Whether that is likely: few blocks of the class are in use, or those freed last, with which `list`
   /// begins, lie near each other. O(1).
   [[nodiscard]] static bool is_ripe(std::size_t blocks, std::size_t in_use_blocks,
                                     const free_block* list) noexcept;
+  /// Whether there are so few beside those in a list that what lies free in their spans is held by the list.
+  [[nodiscard]] static bool are_few(std::size_t in_use_blocks, std::size_t blocks) noexcept {
+    return in_use_blocks < blocks / 8;
+  }
   /// Of a class, so many bytes lie beside blocks that are out.
   void note_beside(unsigned index, std::size_t bytes) noexcept {
     const std::size_t before = beside_[index].exchange(bytes, std::memory_order_relaxed);

@@ -56,6 +56,12 @@ class pool_engine final : private cache_owner, private fork_participant {
     return false;
   }
 
+  /// The same for a class of blocks above `small_limit_bytes`.
+  [[nodiscard]] bool try_push_large(unsigned index, void* block) noexcept {
+    thread_cache* const cache = cache_at_hand();
+    return cache != nullptr && cache->slot(index).try_push_large(block, class_block_bytes(index));
+  }
+
   /// A block of a class, after a fast path that had none; null where there is no memory.
   [[nodiscard]] void* try_allocate(unsigned index);
   /// The same for a class whose blocks are runs of pages, with zeros in the first `bytes`. From a source

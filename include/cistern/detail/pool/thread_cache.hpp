@@ -4,6 +4,7 @@
 #include <cistern/detail/pool/free_list.hpp>
 #include <cistern/detail/pool/magazine.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -38,7 +39,8 @@ class owned_number {
 ///     blocks at `head` == sum - room - popped
 ///
 /// As in `hot_list`, two words that go one way each, and frees that have a look when `room` is used up, be
-/// the magazine full or not. One cache line.
+/// the magazine full or not. Of larger blocks a magazine has too few for that: there `room` only says whether
+/// frees may take the fast path at all. One cache line.
 struct alignas(64) cache_slot {
   free_block* head = nullptr;
   owned_number<std::int64_t> popped;  ///< Allocations served here, ever.
@@ -56,6 +58,10 @@ struct alignas(64) cache_slot {
     return blocks > 0 ? static_cast<std::size_t>(blocks) : 0;  // below 0: read while its thread works
   }
   [[nodiscard]] std::size_t free_blocks() const noexcept { return loaded_blocks() + spare_blocks; }
+  /// What `head` may have before a free has a look.
+  [[nodiscard]] std::size_t most_blocks() const noexcept {
+    return std::min<std::size_t>(capacity, whole_at - 1);
+  }
   /// Changes with every use.
   [[nodiscard]] std::uint32_t activity() const noexcept {
     return static_cast<std::uint32_t>(sum - room + popped);
@@ -77,6 +83,15 @@ struct alignas(64) cache_slot {
     }
     head = free_block::make(memory, block_bytes, head);
     room = left;
+    return true;
+  }
+
+  /// The same for a class of larger blocks.
+  [[nodiscard]] bool try_push_large(void* memory, std::size_t block_bytes) noexcept {
+    if (room == 0 || loaded_blocks() >= most_blocks()) [[unlikely]] {
+      return false;
+    }
+    push(memory, block_bytes);
     return true;
   }
 
@@ -140,9 +155,10 @@ class thread_cache {
   bool in_use = false;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
 
  private:
-  void load(cache_slot& slot, magazine full) noexcept;
-  void open(cache_slot& slot) noexcept;
+  void load(unsigned index, magazine full) noexcept;
+  void open(unsigned index) noexcept;
   void widen(unsigned index) noexcept;
+  [[nodiscard]] bool has_much_room() const noexcept;
   [[nodiscard]] bool reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept;
   [[nodiscard]] bool free_budget(unsigned index) noexcept;
   [[nodiscard]] bool halve_largest(unsigned index, std::size_t least_room) noexcept;
