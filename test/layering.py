@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that includes point down the folders, without a cycle, the rules for headers, and that nothing is untested.
+"""Checks that includes point down the folders, without a cycle, the rules for headers, and that nothing is untested
+or left out of the build.
 
     layering.py ROOT           checks include/cistern and src under ROOT against ROOT/test/layers.txt
                                and ROOT/test/tested_through.txt
@@ -8,7 +9,8 @@
 Rules: every file belongs to a folder of layers.txt; a file includes files of its own folder and of those that
 layers.txt allows it; components (a header and its source) don't include each other in a circle; a header begins with
 a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines; a component with a source or
-a header in detail has a test of its name in its folder of test, or tested_through.txt says which tests show it.
+a header in detail has a test of its name in its folder of test, or tested_through.txt says which tests show it;
+include/CMakeLists.txt lists the headers that are there; a CMakeLists.txt of test names each *_test.cpp.
 """
 
 import fnmatch
@@ -127,6 +129,20 @@ def test_faults(root, components):
                 yield f"test/tested_through.txt:{number}: there is no test/{name}"
 
 
+def build_faults(root):
+    """A header that isn't listed isn't installed; a test that isn't registered doesn't run."""
+    listed = set(re.findall(r"^\s*(cistern/\S+\.hpp)$", (root / "include/CMakeLists.txt").read_text(), re.MULTILINE))
+    there = {str(path.relative_to(root / "include")) for path in (root / "include/cistern").rglob("*.hpp")}
+    for header in sorted(listed ^ there):
+        yield f"include/CMakeLists.txt: {header} is {'there, but not listed' if header in there else 'listed, but not there'}"
+    registered = set()
+    for cmake in (root / "test").rglob("CMakeLists.txt"):
+        named = re.findall(r"cistern_add_test\(([\w/]+)|([\w/]+)_test\.cpp", cmake.read_text())
+        registered |= {cmake.parent / f"{one or other}_test.cpp" for one, other in named}
+    for path in sorted(set((root / "test").rglob("*_test.cpp")) ^ registered):
+        yield f"{path.relative_to(root)} is {'there, but no' if path.is_file() else 'not there, but a'} CMakeLists.txt of test names it"
+
+
 def cycle_in(graph):
     """A list of components that include each other in a circle, or None."""
     finished, path = set(), []
@@ -172,6 +188,7 @@ def faults_under(root):
             if layers.component_of(target) != component:
                 graph.setdefault(component, set()).add(layers.component_of(target))
     faults.extend(test_faults(root, components))
+    faults.extend(build_faults(root))
     if count == 0:
         faults.append(f"no code under {root}")
     cycle = cycle_in(graph)
@@ -243,6 +260,13 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
     ("tested through what isn't there",
      {"test/tested_through.txt": GOOD["test/tested_through.txt"].replace("tool/run.py : no", "tool/gone.py : no")},
      ["test/tested_through.txt:2: there is no test/tool/gone.py"]),
+    ("header that isn't listed", {"include/CMakeLists.txt": "".join(
+        f"  cistern/{name}.hpp\n" for name in ("low", "testing/kit", "high", "detail/side/secret", "gone"))},
+     ["detail/low/part.hpp is there, but not listed", "cistern/gone.hpp is listed, but not there"]),
+    ("test that isn't registered", {
+        "test/CMakeLists.txt": "cistern_add_test(high/high)\ncistern_add_test(low/low LABELS threads)\n",
+        "test/low/CMakeLists.txt": "add_executable(one part_test.cpp)\ncistern_add_test(gone)\n"},
+     ["test/low/text_test.cpp is there, but no", "test/low/gone_test.cpp is not there, but a"]),
     ("missing header", {"src/low/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
 ]
 
@@ -250,7 +274,11 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
 def faults_of(files):
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        for name, text in {"test/layers.txt": LAYERS, "test/tested_through.txt": "", **files}.items():
+        defaults = {
+            "test/layers.txt": LAYERS, "test/tested_through.txt": "",
+            "include/CMakeLists.txt": "".join(f"{name[8:]}\n" for name in files if name.startswith("include/")),
+            "test/CMakeLists.txt": "".join(f"{name[5:]}\n" for name in files if name.endswith("_test.cpp"))}
+        for name, text in {**defaults, **files}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8")
         return faults_under(root)

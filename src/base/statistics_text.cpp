@@ -180,9 +180,10 @@ void openmetrics_text::gauges(std::string_view prefix, std::string_view unit,
   }
 }
 
-void openmetrics_text::counters(std::string_view prefix, const std::vector<figure>& figures) {
+void openmetrics_text::counters(std::string_view prefix, const std::vector<figure>& figures,
+                                std::string_view unit) {
   for (const figure& one : figures) {
-    counter(std::string(prefix) + one.key, one.help);
+    counter(std::string(prefix) + one.key, one.help, unit);
     sample(one.value);
   }
 }

@@ -103,7 +103,8 @@ class openmetrics_text {
   /// A family with one sample for each figure, named by `prefix`, its key, and the unit if the key doesn't
   /// say it.
   void gauges(std::string_view prefix, std::string_view unit, const std::vector<figure>& figures);
-  void counters(std::string_view prefix, const std::vector<figure>& figures);
+  /// The same as counters; a `unit` is the end of each key.
+  void counters(std::string_view prefix, const std::vector<figure>& figures, std::string_view unit = {});
 
   /// Adds a sample to the family started last; `more_labels` as written, for example `block_bytes="64"`.
   void sample(std::uint64_t value, std::string_view more_labels = {});

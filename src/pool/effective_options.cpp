@@ -59,7 +59,7 @@ pool_options effective_options(const pool_options& asked) {
 }
 
 bool gives_pages(const std::pmr::memory_resource* upstream) noexcept {
-  return dynamic_cast<const page_resource*>(upstream) != nullptr;
+  return upstream != nullptr && pages()->is_equal(*upstream);
 }
 
 pool_options from_standard(const std::pmr::pool_options& asked) noexcept {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <typeinfo>
 #include <utility>
 
 #include <sys/resource.h>
@@ -64,7 +65,8 @@ void page_resource::do_deallocate(void* block, std::size_t bytes, [[maybe_unused
 }
 
 bool page_resource::do_is_equal(const std::pmr::memory_resource& other) const noexcept {
-  return dynamic_cast<const page_resource*>(&other) != nullptr;
+  // Not by dynamic_cast: it reads the type_info of `other`, and in a program without RTTI that is null.
+  return &typeid(other) == &typeid(page_resource);
 }
 
 page_resource* pages() noexcept {

@@ -35,13 +35,16 @@ using detail::with_thousands;
   return {{"upstream_allocations", "upstream allocations", "Successful allocations from upstream.",
            s.upstream_allocations},
           {"upstream_deallocations", "upstream deallocations", "Deallocations to upstream.",
-           s.upstream_deallocations},
-          {"given_back_idle_bytes", "given back: idle", "Bytes given back as more was idle than may be.",
+           s.upstream_deallocations}};
+}
+
+[[nodiscard]] std::vector<figure> byte_counters(const pool_statistics& s) {
+  return {{"given_back_idle_bytes", "given back: idle", "Bytes given back as more was idle than may be.",
            s.given_back_idle_bytes},
           {"given_back_trim_bytes", "given back: trim", "Bytes given back by trim.", s.given_back_trim_bytes},
           {"given_back_need_bytes", "given back: need", "Bytes given back lest a request be refused.",
            s.given_back_need_bytes},
-          {"discarded_bytes", "discarded", "Bytes of free pages whose memory the system got back.",
+          {"discarded_bytes", "discarded pages", "Bytes of free pages whose memory the system got back.",
            s.discarded_bytes}};
 }
 
@@ -51,7 +54,7 @@ using detail::with_thousands;
 
 [[nodiscard]] std::string totals_table(const pool_statistics& s) {
   text_table table(text_table::first_column::left);
-  const auto add_bytes = [&](const char* name, std::size_t bytes) {
+  const auto add_bytes = [&](const char* name, std::uint64_t bytes) {
     table.add_row({name, with_thousands(bytes), "B", bytes < 1024 ? "" : "(" + in_binary_units(bytes) + ")"});
   };
   for (const figure& one : byte_gauges(s)) {
@@ -61,6 +64,7 @@ using detail::with_thousands;
     }
   }
   for (const figure& one : upstream_counters(s)) table.add_row({one.name, with_thousands(one.value)});
+  for (const figure& one : byte_counters(s)) add_bytes(one.name, one.value);
   return table.text();
 }
 
@@ -162,6 +166,7 @@ std::string to_json(const pool_statistics& statistics) {
   return detail::json_object()
       .add(byte_gauges(statistics))
       .add(upstream_counters(statistics))
+      .add(byte_counters(statistics))
       .add_raw("buckets", detail::json_array(buckets))
       .add_raw("oversize", oversize_json(statistics.oversize))
       .text();
@@ -171,6 +176,7 @@ std::string to_openmetrics(const pool_statistics& statistics, std::string_view p
   detail::openmetrics_text text("pool", pool_name);
   text.gauges("cistern_pool_", "bytes", byte_gauges(statistics));
   text.counters("cistern_pool_", upstream_counters(statistics));
+  text.counters("cistern_pool_", byte_counters(statistics), "bytes");
   add_oversize_metrics(text, statistics.oversize);
   add_bucket_metrics(text, statistics.buckets);
   return std::move(text).finish();

@@ -130,6 +130,7 @@ BOOST_AUTO_TEST_CASE(openmetrics_families_and_samples) {
   text.histogram("wait_seconds", "seconds", "How long.", {{1, 4}, {8, 0}, {64, 2}}, 7, 99);
   text.gauges("x_", "bytes", {{"idle_bytes", "", "Idle.", 5}, {"depth", "", "Depth.", 6}});
   text.counters("x_", {{"hits", "", "Hits.", 8}});
+  text.counters("x_", {{"lost_bytes", "", "Lost.", 9}}, "bytes");
   const std::string label = "{pool=\"a \\\"b\\\"\"";
   const std::string expected =
       "# TYPE held_bytes gauge\n# UNIT held_bytes bytes\n# HELP held_bytes What is held.\n"
@@ -171,6 +172,10 @@ BOOST_AUTO_TEST_CASE(openmetrics_families_and_samples) {
       "x_hits_total" +
       label +
       "} 8\n"
+      "# TYPE x_lost_bytes counter\n# UNIT x_lost_bytes bytes\n# HELP x_lost_bytes Lost.\n"
+      "x_lost_bytes_total" +
+      label +
+      "} 9\n"
       "# EOF\n";
   BOOST_TEST(std::move(text).finish() == expected);
 }

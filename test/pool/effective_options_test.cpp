@@ -2,6 +2,7 @@
 // value and bound; and what they mean for a request.
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
+#include <cistern/page_resource.hpp>
 #include <cistern/pool_options.hpp>
 
 #include <cstddef>
@@ -137,6 +138,14 @@ BOOST_AUTO_TEST_CASE(the_standard_s_options_are_never_refused) {
   }
   BOOST_TEST(from_standard({3, 100}).max_blocks_per_chunk == 3U);
   BOOST_TEST(from_standard({3, 100}).largest_required_pool_block == 100U);
+}
+
+BOOST_AUTO_TEST_CASE(only_page_resources_give_pages) {
+  const cistern::page_resource own;
+  BOOST_TEST(gives_pages(&own));
+  BOOST_TEST(gives_pages(cistern::pages()));
+  BOOST_TEST(!gives_pages(nullptr));
+  BOOST_TEST(!gives_pages(std::pmr::new_delete_resource()));
 }
 
 BOOST_AUTO_TEST_CASE(a_bucket_serves_what_its_options_say) {

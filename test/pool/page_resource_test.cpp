@@ -1,8 +1,11 @@
 // Pages from the system: the suite for every resource, alignment, failure, and use outside of main.
+#include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/no_limit.hpp>
 #include <cistern/page_resource.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/resource_conformance.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
@@ -14,6 +17,7 @@
 #include <memory>
 #include <memory_resource>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -50,6 +54,37 @@ struct early_and_late {
   early_and_late& operator=(const early_and_late&) = delete;
   void* block;
 } used_outside_of_main;
+
+using pools = std::tuple<cistern::unsynchronized_pool_resource, cistern::synchronized_pool_resource>;
+
+// Blocks that are pages of their own; every other one is free again, between two that are in use.
+template <class Pool>
+struct scattered {
+  static constexpr std::size_t block_bytes = 512 * kib;
+  static constexpr std::size_t pairs = 8;
+
+  explicit scattered(const cistern::pool_options& options, std::pmr::memory_resource* upstream)
+      : pool(options, upstream) {
+    for (void*& block : kept) {
+      block = filled(1);
+      gone.push_back(filled(2));
+    }
+    for (void* const block : gone) pool.deallocate(block, block_bytes);
+  }
+
+  void* filled(int value) { return std::memset(pool.allocate(block_bytes), value, block_bytes); }
+  [[nodiscard]] std::size_t discarded_bytes() const { return pool.statistics().discarded_bytes; }
+  // Memory that the system got back reads as zero when it is used again.
+  [[nodiscard]] std::size_t zero_blocks() {
+    std::size_t zeros = 0;
+    for (std::size_t i = 0; i < pairs; ++i) zeros += is_zero(pool.allocate(block_bytes), block_bytes) ? 1 : 0;
+    return zeros;
+  }
+
+  Pool pool;
+  std::vector<void*> kept = std::vector<void*>(pairs);
+  std::vector<void*> gone;
+};
 
 }  // namespace
 
@@ -164,6 +199,37 @@ BOOST_AUTO_TEST_CASE(a_pool_works_over_pages) {
     BOOST_TEST(page_resource::held_bytes() > held);
   }
   BOOST_TEST(page_resource::held_bytes() == held);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_trim_gives_the_system_what_lies_between_blocks, Pool, pools) {
+  scattered<Pool> f({}, pages());
+  BOOST_TEST(f.discarded_bytes() == 0U);
+  f.pool.trim();
+  const cistern::pool_statistics after = f.pool.statistics();
+  BOOST_TEST(after.discarded_bytes > 0U);
+  BOOST_TEST(after.discarded_bytes + after.given_back_trim_bytes >= f.pairs * f.block_bytes);
+  f.pool.check_invariants();
+  for (const void* block : f.kept) BOOST_TEST(static_cast<const char*>(block)[f.block_bytes - 1] == 1);
+  BOOST_TEST(f.zero_blocks() == f.pairs);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_pool_in_use_gives_the_system_what_lies_between_blocks, Pool, pools) {
+  constexpr int most_rounds = 10'000;
+  scattered<Pool> f({.max_idle_bytes = 4 * mib, .thread_cache_bytes = 0}, pages());
+  std::vector<void*> blocks(1000);
+  for (int round = 0; round < most_rounds && f.discarded_bytes() < (f.pairs - 1) * f.block_bytes; ++round) {
+    for (void*& block : blocks) block = f.pool.allocate(48);
+    for (void* block : blocks) f.pool.deallocate(block, 48);
+  }
+  BOOST_TEST(f.discarded_bytes() >= (f.pairs - 1) * f.block_bytes);  // one may stay at hand
+  f.pool.check_invariants();
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(behind_an_adaptor_nothing_is_discarded, Pool, pools) {
+  cistern::limit_adaptor limit(cistern::no_limit, pages());
+  scattered<Pool> f({}, &limit);
+  f.pool.trim();
+  BOOST_TEST(f.discarded_bytes() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(an_alignment_must_be_a_power_of_two) {

@@ -25,12 +25,21 @@ namespace {
 
 pool_statistics busy_pool() {
   return {.in_use_bytes = 123'456'789,
-          .idle_bytes = 4096,
+          .idle_bytes = 40'960,
+          .idle_in_lists_bytes = 3000,
+          .idle_in_caches_bytes = 1032,
+          .idle_in_spans_bytes = 64,
+          .idle_in_pages_bytes = 4096,
+          .idle_in_regions_bytes = 32'768,
           .overhead_bytes = 800,
-          .upstream_bytes = 123'461'685,
+          .upstream_bytes = 123'498'549,
           .peak_upstream_bytes = 223'461'685,
           .upstream_allocations = 1234,
           .upstream_deallocations = 3,
+          .given_back_idle_bytes = 70'000'000,
+          .given_back_trim_bytes = 29'963'136,
+          .given_back_need_bytes = 0,
+          .discarded_bytes = 65'536,
           .buckets = {{16, 1'234'567, 8, 1'234'000, 0, 12, 575}, {1280, 0, 3, 3, 0, 3, 0}},
           .oversize = {4, 2, 2, 90'000'000}};
 }
@@ -55,12 +64,21 @@ BOOST_AUTO_TEST_CASE(table_of_a_busy_pool) {
   BOOST_TEST(printed(busy_pool()) ==
              "in use                  123,456,789  B  (117.73 MiB)\n"
              "  of which oversize      90,000,000  B   (85.83 MiB)\n"
-             "idle                          4,096  B       (4 KiB)\n"
+             "idle                         40,960  B      (40 KiB)\n"
+             "  in lists                    3,000  B    (2.92 KiB)\n"
+             "  in caches                   1,032  B       (1 KiB)\n"
+             "  in spans                       64  B\n"
+             "  in pages                    4,096  B       (4 KiB)\n"
+             "  in regions                 32,768  B      (32 KiB)\n"
              "overhead                        800  B\n"
-             "held from upstream      123,461,685  B  (117.74 MiB)\n"
+             "held from upstream      123,498,549  B  (117.77 MiB)\n"
              "peak                    223,461,685  B   (213.1 MiB)\n"
              "upstream allocations          1,234\n"
              "upstream deallocations            3\n"
+             "given back: idle         70,000,000  B   (66.75 MiB)\n"
+             "given back: trim         29,963,136  B   (28.57 MiB)\n"
+             "given back: need                  0  B\n"
+             "discarded pages              65,536  B      (64 KiB)\n"
              "\n"
              "   block  live  free       hits  misses  hit rate   returned  discarded\n"
              "-----------------------------------------------------------------------\n"
@@ -73,11 +91,20 @@ BOOST_AUTO_TEST_CASE(table_of_a_new_pool_has_only_totals) {
   BOOST_TEST(printed(pool_statistics{}) ==
              "in use                  0  B\n"
              "idle                    0  B\n"
+             "  in lists              0  B\n"
+             "  in caches             0  B\n"
+             "  in spans              0  B\n"
+             "  in pages              0  B\n"
+             "  in regions            0  B\n"
              "overhead                0  B\n"
              "held from upstream      0  B\n"
              "peak                    0  B\n"
              "upstream allocations    0\n"
-             "upstream deallocations  0\n");
+             "upstream deallocations  0\n"
+             "given back: idle        0  B\n"
+             "given back: trim        0  B\n"
+             "given back: need        0  B\n"
+             "discarded pages         0  B\n");
 }
 
 BOOST_AUTO_TEST_CASE(table_is_the_same_whatever_the_stream_was_set_to) {
@@ -114,8 +141,12 @@ BOOST_AUTO_TEST_CASE(json_has_every_field_under_its_name) {
   const std::string json = to_json(busy_pool());
   BOOST_TEST(
       json ==
-      R"({"in_use_bytes":123456789,"idle_bytes":4096,"overhead_bytes":800,"upstream_bytes":123461685,)"
+      R"({"in_use_bytes":123456789,"idle_bytes":40960,"idle_in_lists_bytes":3000,"idle_in_caches_bytes":1032,)"
+      R"("idle_in_spans_bytes":64,"idle_in_pages_bytes":4096,"idle_in_regions_bytes":32768,)"
+      R"("overhead_bytes":800,"upstream_bytes":123498549,)"
       R"("peak_upstream_bytes":223461685,"upstream_allocations":1234,"upstream_deallocations":3,)"
+      R"("given_back_idle_bytes":70000000,"given_back_trim_bytes":29963136,"given_back_need_bytes":0,)"
+      R"("discarded_bytes":65536,)"
       R"("buckets":[{"block_bytes":16,"hits":1234567,"misses":8,"returned":1234000,"discarded":0,"depth":12,)"
       R"("live_blocks":575},{"block_bytes":1280,"hits":0,"misses":3,"returned":3,"discarded":0,"depth":3,)"
       R"("live_blocks":0}],"oversize":{"allocations":4,"deallocations":2,"live_blocks":2,)"
@@ -124,7 +155,7 @@ BOOST_AUTO_TEST_CASE(json_has_every_field_under_its_name) {
 
 BOOST_AUTO_TEST_CASE(json_is_read_back_by_a_parser) {
   const auto tree = parsed(to_json(busy_pool()));
-  BOOST_TEST(tree.get<std::size_t>("upstream_bytes") == 123'461'685u);
+  BOOST_TEST(tree.get<std::size_t>("upstream_bytes") == 123'498'549u);
   BOOST_TEST(tree.get_child("buckets").size() == 2u);
   BOOST_TEST(tree.get_child("buckets").back().second.get<std::size_t>("block_bytes") == 1280u);
   BOOST_TEST(tree.get<std::uint64_t>("oversize.live_bytes") == 90'000'000u);
@@ -151,6 +182,15 @@ BOOST_AUTO_TEST_CASE(openmetrics_of_a_small_pool) {
   BOOST_TEST(text.find("cistern_pool_bucket") == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(openmetrics_of_counted_bytes_names_their_unit) {
+  const std::string text = to_openmetrics(busy_pool(), "p");
+  BOOST_TEST(
+      text.find("\n# TYPE cistern_pool_given_back_idle_bytes counter\n"
+                "# UNIT cistern_pool_given_back_idle_bytes bytes\n"
+                "# HELP cistern_pool_given_back_idle_bytes Bytes given back as more was idle than may be.\n"
+                "cistern_pool_given_back_idle_bytes_total{pool=\"p\"} 70000000\n") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(openmetrics_labels_buckets_with_their_size) {
   const std::string text = to_openmetrics(busy_pool(), "p");
   BOOST_TEST(text.find("\ncistern_pool_bucket_hits_total{pool=\"p\",block_bytes=\"16\"} 1234567\n"
@@ -173,6 +213,7 @@ BOOST_AUTO_TEST_CASE(openmetrics_keeps_the_rules_of_the_format) {
   std::string family;
   std::string type;
   std::string unit;
+  bool has_help = false;
   for (const std::string& line : lines_of(text)) {
     std::istringstream in(line);
     std::string first;
@@ -186,6 +227,7 @@ BOOST_AUTO_TEST_CASE(openmetrics_keeps_the_rules_of_the_format) {
         in >> type;
         family = name;
         unit.clear();
+        has_help = false;
         BOOST_TEST(families.insert(family).second, "a family stands in one place: " << family);
         BOOST_TEST(!family.ends_with("_total"));
         BOOST_TEST((type == "gauge" || type == "counter"));
@@ -194,15 +236,18 @@ BOOST_AUTO_TEST_CASE(openmetrics_keeps_the_rules_of_the_format) {
         BOOST_TEST(family.ends_with("_" + unit), "a family's name ends in its unit: " << family);
       } else {
         BOOST_TEST(keyword == "HELP");
+        has_help = true;
       }
       BOOST_TEST(name == family);
       continue;
     }
     const std::string sample = first.substr(0, first.find('{'));
     BOOST_TEST(sample == (type == "counter" ? family + "_total" : family));
-    BOOST_TEST(!unit.empty() == (type == "gauge"));
+    BOOST_TEST(has_help, "nobody says what this is: " << family);
+    const bool says_unit = type == "gauge" || family.ends_with("_bytes");  // other counters have none
+    BOOST_TEST(!unit.empty() == says_unit, family);
     BOOST_TEST(line.find("{pool=\"p\"") == sample.size());
     BOOST_TEST(line.find_first_not_of("0123456789", line.find("} ") + 2) == std::string::npos);
   }
-  BOOST_TEST(families.size() == 17u);
+  BOOST_TEST(families.size() == 26u);
 }

@@ -171,7 +171,7 @@ void use_pools() {
   require(!text.str().empty(), "text of statistics");
   cistern::page_resource pages;
   const std::pmr::vector<int> ones(1000, 1, &pages);
-  require(ones.back() == 1, "pages");
+  require(ones.back() == 1 && pages.is_equal(*cistern::pages()) && !pages.is_equal(upstream), "pages");
 }
 
 // --- bytes ---

@@ -41,7 +41,7 @@ extern const char CISTERN_ABI_STANDARD_LIBRARY;
 // before it looks for the symbol.
 #define CISTERN_CONCATENATE(a, b) a##b
 #define CISTERN_REFER_TO(symbol) \
-  [[gnu::used, gnu::retain]] inline const char* const CISTERN_CONCATENATE(symbol, _) = &symbol;
+  [[gnu::used, gnu::retain]] inline const char* const CISTERN_CONCATENATE(symbol, _) = &(symbol);
 namespace cistern::detail {
 CISTERN_REFER_TO(CISTERN_ABI_VERSION)
 CISTERN_REFER_TO(CISTERN_ABI_CHECKS)
