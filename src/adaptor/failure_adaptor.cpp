@@ -1,5 +1,6 @@
 #include <cistern/adaptor/failure_adaptor.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 
 #include <new>
 #include <utility>
@@ -50,6 +51,7 @@ bool failure_adaptor::make_room(std::size_t bytes, std::size_t alignment) {
 }
 
 void* failure_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
+  detail::expect_possible_size(bytes);  // no room that a callback makes would do
   for (bool first = true;; first = false) {
     try {
       void* const block = upstream_->allocate(bytes, alignment);

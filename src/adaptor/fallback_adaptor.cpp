@@ -2,6 +2,7 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -57,6 +58,7 @@ fallback_adaptor::~fallback_adaptor() {
 }
 
 void* fallback_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
+  detail::expect_possible_size(bytes, fallback_live_bytes());
   try {
     return upstream_->allocate(bytes, alignment);
   } catch (const std::bad_alloc&) {

@@ -194,8 +194,8 @@ void* guarding_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
     throw bad_allocation("guarding_adaptor: bad alignment", bytes, alignment, 0);
   }
   const std::size_t front_bytes = front_bytes_for(alignment);
-  const std::size_t most_bytes = SIZE_MAX - front_bytes - canary_bytes_;
-  if (front_bytes < alignment || front_bytes > SIZE_MAX / 2 || bytes > most_bytes) {
+  const std::size_t most_bytes = PTRDIFF_MAX - front_bytes - canary_bytes_;
+  if (front_bytes < alignment || front_bytes > PTRDIFF_MAX - canary_bytes_ || bytes > most_bytes) {
     throw bad_allocation("guarding_adaptor: no room for canaries", bytes, most_bytes, outstanding_bytes());
   }
   const std::size_t whole_bytes = front_bytes + bytes + canary_bytes_;

@@ -2,11 +2,13 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/atomic_count.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 
 namespace cistern {
 
 void* limit_adaptor::allocate_reserved(std::size_t bytes, std::size_t alignment, std::size_t held_bytes) {
   try {
+    detail::expect_possible_size(bytes, held_bytes - bytes);
     void* const block = upstream_->allocate(bytes, alignment);
     detail::raise(peak_bytes_, held_bytes);
     return block;

@@ -1,4 +1,5 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
 #include <utility>
@@ -28,6 +29,7 @@ void* recording_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
   ::pthread_testcancel();  // what came in while an earlier call was recorded, before there is a block to lose
   void* block = nullptr;
   try {
+    detail::expect_possible_size(bytes);
     block = upstream_->allocate(bytes, alignment);
   } catch (...) {
     record(trace_call::failed_allocate, nullptr, bytes, alignment);

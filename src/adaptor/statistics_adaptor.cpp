@@ -1,5 +1,6 @@
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -44,6 +45,7 @@ void statistics_adaptor::count_allocation(std::size_t bytes) noexcept {
 void* statistics_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
   void* block = nullptr;
   try {
+    detail::expect_possible_size(bytes);
     block = upstream_->allocate(bytes, alignment);
   } catch (...) {
     const detail::scoped_lock guard(lock_);

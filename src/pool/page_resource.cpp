@@ -2,6 +2,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/page_resource.hpp>
 
 #include <algorithm>
@@ -40,9 +41,7 @@ std::size_t page_resource::held_bytes() noexcept {
 
 void* page_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
-  if (bytes > PTRDIFF_MAX) {
-    refuse("request is larger than any object can be", bytes, PTRDIFF_MAX);
-  }
+  detail::expect_possible_size(bytes, held_bytes());
   const std::size_t whole_bytes = detail::whole_pages(bytes);
   const bool huge = whole_bytes >= detail::huge_page_bytes;
   void* block =

@@ -1,16 +1,8 @@
-#include <cistern/bad_allocation.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
 
-#include <cstdint>
 #include <cstring>
 
 namespace cistern::detail {
-
-void unpooled_blocks::expect_possible(std::size_t bytes) const {
-  if (bytes > PTRDIFF_MAX) {
-    throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, account_.bytes());
-  }
-}
 
 void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
   if (pass_through_) {

@@ -1,4 +1,5 @@
 #include <cistern/adaptor/trace_replay.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <algorithm>
@@ -64,6 +65,7 @@ void replay_blocks::allocate(const trace_event& event) {
   const auto entry = blocks_.try_emplace(event.block).first;  // First, so that no block can get lost.
   void* volatile got = nullptr;  // Volatile: the compiler takes the alignment for granted.
   try {
+    detail::expect_possible_size(event.bytes);  // whatever the resource is
     got = resource_->allocate(event.bytes, alignment);
   } catch (const std::bad_alloc&) {
     blocks_.erase(entry);

@@ -9,11 +9,13 @@
 #include <cistern/adaptor/trace_replay.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
+#include <cistern/testing/failing_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <memory_resource>
 #include <new>
@@ -99,6 +101,20 @@ class stack final : public std::pmr::memory_resource {
   std::vector<std::unique_ptr<std::pmr::memory_resource>> parts_;
 };
 
+/// Has no memory, and counts who asks for what no object can have.
+class nothing_left final : public std::pmr::memory_resource {
+ public:
+  int impossible_requests = 0;
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t /*alignment*/) override {
+    impossible_requests += bytes > PTRDIFF_MAX ? 1 : 0;
+    throw std::bad_alloc();
+  }
+  void do_deallocate(void* /*block*/, std::size_t /*bytes*/, std::size_t /*alignment*/) override {}
+  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
+};
+
 order order_in_use{};
 
 template <class Pool>
@@ -152,6 +168,30 @@ BOOST_AUTO_TEST_CASE(over_the_synchronized_pool) {
       each_once(kind::recording, kind::statistics, kind::guarding, kind::failure, kind::limit,
                 kind::fallback),
       1);
+}
+
+// libstdc++'s aligned operator new rounds such sizes up past zero, and returns a small block.
+BOOST_AUTO_TEST_CASE(no_adaptor_asks_for_more_than_any_object_can_have) {
+  nothing_left upstream;
+  cistern::limit_adaptor without_limit(SIZE_MAX, &upstream);
+  cistern::fallback_adaptor over_nothing(std::pmr::null_memory_resource(), &upstream);
+  cistern::testing::failing_resource failing(&upstream);
+  cistern::guarding_adaptor with_long_canaries({.canary_bytes = 4096}, &upstream);
+  std::vector<std::unique_ptr<std::pmr::memory_resource>> made;
+  std::vector<std::pmr::memory_resource*> all{&without_limit, &over_nothing, &failing, &with_long_canaries};
+  for (const kind each :
+       {kind::limit, kind::statistics, kind::recording, kind::fallback, kind::failure, kind::guarding}) {
+    all.push_back(made.emplace_back(adaptor_over(each, &upstream)).get());
+  }
+  for (std::pmr::memory_resource* const adaptor : all) {
+    for (const std::size_t bytes : {SIZE_MAX, SIZE_MAX - 5, SIZE_MAX - 40, std::size_t{PTRDIFF_MAX} + 1,
+                                    std::size_t{PTRDIFF_MAX}, std::size_t{PTRDIFF_MAX} - 100}) {
+      for (const std::size_t alignment : {std::size_t{8}, std::size_t{64}, std::size_t{4096}}) {
+        BOOST_CHECK_THROW((void)adaptor->allocate(bytes, alignment), std::bad_alloc);
+      }
+    }
+  }
+  BOOST_TEST(upstream.impossible_requests == 0);
 }
 
 // The stack that a service might have: a bounded pool, caches that make room, a reserve, accounts on top.

@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/requirements.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -54,6 +55,7 @@ class failing_resource : public std::pmr::memory_resource {
  protected:
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     if (next_one_fails()) throw std::bad_alloc();
+    ::cistern::detail::expect_possible_size(bytes);
     return upstream_->allocate(bytes, alignment);
   }
 

@@ -4,6 +4,7 @@
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
@@ -34,7 +35,7 @@ class unpooled_blocks {
   /// upstream throws.
   template <class MakeRoom>
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, MakeRoom make_room) {
-    expect_possible(bytes);
+    expect_possible_size(bytes, account_.bytes());
     try {
       if (void* block = try_allocate(bytes, alignment); block != nullptr) {
         return block;
@@ -65,8 +66,6 @@ class unpooled_blocks {
   bool each_lock(lock_visitor& visit) noexcept { return visit(oversize_lock_) && passed_.each_lock(visit); }
 
  private:
-  /// Throws where no object can have this size.
-  void expect_possible(std::size_t bytes) const;
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
   [[nodiscard]] void* or_refuse(void* block, std::size_t bytes) const {
     if (block == nullptr) {
