@@ -65,7 +65,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   /// alignment) folds away. Throws `std::bad_alloc` (see `bad_allocation`) and what upstream throws.
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = alignof(std::max_align_t)) {
     CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
-    if constexpr (!detail::asan_build) {
+    if constexpr (detail::inline_fast_paths) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
         return allocate_from(detail::small_place_of(last), bytes, alignment);
@@ -78,7 +78,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   void deallocate(void* block, std::size_t bytes,
                   std::size_t alignment = alignof(std::max_align_t)) noexcept {
     CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
-    if constexpr (!detail::asan_build) {
+    if constexpr (detail::inline_fast_paths) {
       const std::size_t last = detail::last_byte(bytes, alignment);
       if (last < detail::small_limit_bytes) [[likely]] {
         return deallocate_to(detail::small_place_of(last), block, bytes, alignment);

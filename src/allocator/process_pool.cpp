@@ -1,8 +1,8 @@
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
-#include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/process_pool.hpp>
@@ -20,7 +20,7 @@ namespace {
 
 // Pages hide what lies in them from tools: from a search for leaks, and, passed through, from everything.
 std::pmr::memory_resource* upstream() {
-  const bool tools_look = program_has_asan() || environment_says_pass_through();
+  const bool tools_look = memory_checker_present() || environment_says_pass_through();
   return tools_look ? std::pmr::new_delete_resource() : pages();
 }
 

@@ -1,5 +1,6 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/bucket_set.hpp>
+#include <cistern/detail/pool/watched_blocks.hpp>
 
 #include <algorithm>
 #include <array>
@@ -52,7 +53,8 @@ void* bucket_set::try_allocate_cut(unsigned index) {
   const auto fitting = static_cast<std::uint32_t>(std::max<std::size_t>(most_batch_bytes / block_bytes, 1));
   const std::uint32_t more = b.batch_blocks == 0 ? first_batch_blocks : 2 * b.batch_blocks;
   b.batch_blocks = std::min({more, fitting, most_batch_blocks});
-  const magazine taken = b.spans.take(block_bytes, b.batch_blocks);
+  const magazine taken =
+      lists_are_shut_ ? b.spans.take_watched(block_bytes) : b.spans.take(block_bytes, b.batch_blocks);
   ++b.misses;
   hot_[index].head = taken.head->next();
   supply_.listed().use(index);
@@ -108,7 +110,10 @@ void* bucket_set::try_allocate_run(unsigned index) {
 // ---- deallocation ----
 
 void bucket_set::deallocate(unsigned index, void* block) noexcept {
-  if (options_.zero_on_free) {
+  if (sees_every_free_) [[unlikely]] {
+    if (lists_are_shut_) {
+      return deallocate_watched(index, block);
+    }
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
@@ -156,6 +161,34 @@ void bucket_set::note_run(unsigned index) noexcept {
   supply_.listed().note(index, runs_[index - cut_class_count].kept_blocks(), true);
 }
 
+// Straight back to its run, past the list, from which a fast path would take it.
+void bucket_set::deallocate_watched(unsigned index, void* block) noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  span* const home = find_watched(supply_, index, block, [&](const span& in) {
+    return class_spans::is_out(block, class_block_bytes(in.index), in);
+  });
+  if (home == nullptr) {
+    return;
+  }
+  if (options_.zero_on_free) {
+    allow_access(block, block_bytes);
+    std::memset(block, 0, block_bytes);
+  }
+  if (!is_cut(index)) {
+    forbid_access(block, block_bytes);
+    supply_.give(home);
+    ++runs_[index - cut_class_count].returned;
+  } else {
+    if (buckets_[index].spans.put_watched(block, block_bytes, home)) {
+      supply_.give(home);
+    }
+    ++hot_[index].pushed_and_room;
+    note(index);
+  }
+  supply_.listed().tick();
+  supply_.settle();
+}
+
 void bucket_set::note(unsigned index) noexcept {
   const class_spans& spans = buckets_[index].spans;
   const std::size_t listed = listed_blocks_of(index);
@@ -182,7 +215,7 @@ void bucket_set::set_room(unsigned index) noexcept {
   const std::size_t more_blocks = most_blocks - std::min(most_blocks, listed_blocks_of(index));
   room = more_blocks < static_cast<std::size_t>(room) ? static_cast<std::int64_t>(more_blocks) : room;
   const bool is_served = class_block_bytes(index) <= options_.largest_required_pool_block;
-  hot_[index].set_room(is_served && !options_.zero_on_free && !options_.pass_through ? room : 0);
+  hot_[index].set_room(is_served && !sees_every_free_ && !options_.pass_through ? room : 0);
 }
 
 // No block of the class is in use: neither its hot list nor its spans need a look. The next blocks come in

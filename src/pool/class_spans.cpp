@@ -1,3 +1,4 @@
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 
 #include <algorithm>
@@ -107,6 +108,33 @@ bool class_spans::put(free_block* block, span* home) noexcept {
   return true;
 }
 
+magazine class_spans::take_watched(std::size_t block_bytes) noexcept {
+  magazine taken;
+  {
+    const checker_pause pause;
+    taken = take(block_bytes, 1);
+  }
+  allow_access(taken.head, sizeof(free_block));
+  taken.head->next(nullptr);
+  return taken;
+}
+
+bool class_spans::put_watched(void* block, std::size_t block_bytes, span* home) noexcept {
+  forbid_access(block, block_bytes);
+  const checker_pause pause;
+  return put(static_cast<free_block*>(block), home);
+}
+
+bool class_spans::is_out(const void* block, std::size_t block_bytes, const span& home) noexcept {
+  const checker_pause pause;
+  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(block) - home.base());
+  const free_block* free = home.free;
+  while (free != nullptr && free != block) {
+    free = free->next();
+  }
+  return free == nullptr && offset % block_bytes == 0 && offset / block_bytes < home.carved;
+}
+
 void class_spans::leave_to(span_list& list) noexcept {
   list.take_all(open_);
   list.take_all(full_);
@@ -116,6 +144,7 @@ void class_spans::leave_to(span_list& list) noexcept {
 }
 
 void class_spans::check_invariants(unsigned index) const noexcept {
+  const checker_pause pause;
   const std::size_t block_bytes = class_block_bytes(index);
   std::size_t out = 0;
   std::size_t carved = 0;

@@ -1,10 +1,12 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/depot.hpp>
+#include <cistern/detail/pool/watched_blocks.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -19,6 +21,16 @@ constexpr std::size_t most_taken_blocks = 64;
   std::abort();
 }
 
+// Two magazines of one block each must fit into a quarter of what a cache may have.
+unsigned cached_classes(const pool_options& options) noexcept {
+  unsigned classes = 0;
+  while (options.max_idle_blocks_per_bucket >= 2 && classes < cached_class_count &&
+         class_block_bytes(classes) <= options.thread_cache_bytes / 8) {
+    ++classes;
+  }
+  return classes;
+}
+
 std::uint32_t run_pages(unsigned index) noexcept {
   return static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
 }
@@ -26,7 +38,10 @@ std::uint32_t run_pages(unsigned index) noexcept {
 }  // namespace
 
 depot::depot(const pool_options& options, upstream_account& account) noexcept
-    : options_(options), account_(account), supply_(options, account, *this) {}
+    : options_(options),
+      account_(account),
+      cached_classes_(account.lists_are_shut() ? 0 : cached_classes(options)),
+      supply_(options, account, *this) {}
 
 // Relaxed, here and below: nothing is published through these numbers.
 std::size_t depot::cache_share_bytes() const noexcept {
@@ -99,7 +114,9 @@ magazine depot::take_locked(shelf& s, unsigned index, span* added, std::size_t m
   }
   fresh = true;
   ++s.misses;
-  return s.spans.take(class_block_bytes(index), std::min(most_blocks, most_taken_blocks));
+  return account_.lists_are_shut()
+             ? s.spans.take_watched(class_block_bytes(index))
+             : s.spans.take(class_block_bytes(index), std::min(most_blocks, most_taken_blocks));
 }
 
 // A magazine as it came, or the first of its blocks, or of those that came singly.
@@ -332,13 +349,44 @@ void depot::deallocate_run(unsigned index, void* block) noexcept {
   {
     const scoped_lock guard(s.lock);
     ++s.runs.returned;
-    if (keeps_run(options_, index)) {
+    if (keeps_run(options_, index) && !account_.lists_are_shut()) {
       std::swap(s.runs.kept, block);
       note_run(s, index);
     }
   }
   if (block != nullptr) {
     supply_.give(supply_.span_of(block));
+  }
+  settle();
+}
+
+// Straight back to its run, past the lists, from which a fast path would take it.
+void depot::deallocate_watched(unsigned index, void* block) noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  span* home = find_watched(supply_, index, block, [&](const span& in) {
+    const scoped_lock guard(shelves_[in.index].lock);
+    return class_spans::is_out(block, class_block_bytes(in.index), in);
+  });
+  if (home == nullptr) {
+    return;
+  }
+  if (options_.zero_on_free) {
+    allow_access(block, block_bytes);
+    std::memset(block, 0, block_bytes);
+  }
+  if (index >= cached_class_count) {
+    forbid_access(block, block_bytes);
+    return deallocate_run(index, block);
+  }
+  shelf& s = shelves_[index];
+  {
+    const scoped_lock guard(s.lock);
+    ++s.visits;
+    home = s.spans.put_watched(block, block_bytes, home) ? home : nullptr;
+    note(s, index);
+  }
+  if (home != nullptr) {
+    supply_.give(home);
   }
   settle();
 }

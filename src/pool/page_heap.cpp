@@ -1,4 +1,5 @@
 #include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/page_heap.hpp>
 
@@ -218,7 +219,9 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
     return nullptr;
   }
   auto* const added = new (record.base + bytes) heap_region(record);
-  asan_poison(added->base, bytes);
+  if (account_.is_watched()) {
+    forbid_access(added->base, bytes);
+  }
   regions_.insert(added);
   pages_bytes_ += bytes;
   overhead_bytes_ += added->records_bytes();
@@ -276,7 +279,9 @@ void page_heap::give_back(heap_region* gone) noexcept {
   std::byte* const base = gone->base;
   const std::size_t bytes = gone->bytes + gone->records_bytes();
   const std::size_t alignment = gone->alignment;
-  asan_unpoison(base, bytes);
+  if (account_.is_watched()) {
+    allow_access(base, bytes);
+  }
   account_.deallocate(base, bytes, alignment);
 }
 

@@ -50,6 +50,9 @@ void* pool_engine::try_allocate_zeroed_run(unsigned index, std::size_t bytes) {
 }
 
 void pool_engine::deallocate(unsigned index, void* block) noexcept {
+  if (account_.lists_are_shut()) [[unlikely]] {
+    return depot_.deallocate_watched(index, block);
+  }
   if (depot_.options().zero_on_free) {
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
 
 #include <cstring>
@@ -17,6 +18,13 @@ void unpooled_blocks::deallocate(void* block, std::size_t bytes, std::size_t ali
   if (pass_through_) {
     passed_.deallocate(block, bytes, alignment, zero_on_free_, account_);
     return;
+  }
+  if (account_.is_watched()) {
+    if (is_forbidden(block) && !find(block)) {
+      report_misuse("a block is given back that is not in use", block, bytes);
+      return;
+    }
+    allow_access(block, oversize_list::granted_bytes(bytes));
   }
   if (zero_on_free_) {
     std::memset(block, 0, oversize_list::granted_bytes(bytes));

@@ -1,4 +1,5 @@
 #include <cistern/detail/pool/effective_options.hpp>
+#include <cistern/detail/pool/watched_blocks.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
@@ -69,7 +70,9 @@ void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t
 sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
   void* block = unsynchronized_pool_resource::do_allocate(bytes, alignment);
   const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
-  asan_unpoison(block, granted);
+  if (account_.is_watched()) {
+    allow_access(block, granted);
+  }
   return {block, granted};
 }
 
@@ -86,6 +89,9 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
   void* block = buckets_.try_allocate(index);
   if (block == nullptr) {
     account_.refuse(bytes, class_block_bytes(index));
+  }
+  if (account_.lists_are_shut()) [[unlikely]] {
+    hand_out_watched(block, index, bytes);
   }
   return block;
 }

@@ -1,10 +1,20 @@
 #include <cistern/bad_allocation.hpp>
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/atomic_count.hpp>
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 
 #include <algorithm>
 
 namespace cistern::detail {
+
+upstream_account::upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes,
+                                   bool gives_pages) noexcept
+    : upstream_(upstream),
+      max_bytes_(max_bytes),
+      gives_pages_(gives_pages),
+      is_watched_(memory_checker_present()),
+      lists_are_shut_(is_watched_ && !asan_build) {}
 
 void* upstream_account::try_allocate(std::size_t bytes, std::size_t alignment) {
   if (!reserve(bytes_, bytes, max_bytes_).granted) {

@@ -1,5 +1,6 @@
 // Blocks straight from upstream: as large and aligned as asked for, found and freed in any order, all given
 // back on release, and nothing of it when upstream refuses.
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -38,6 +39,7 @@ struct fixture {
     user_block block{list.try_allocate(bytes, alignment, account), bytes, alignment};
     BOOST_REQUIRE(block.ptr != nullptr);
     BOOST_TEST(block.aligned());
+    cistern::detail::asan_unpoison(block.ptr, oversize_list::granted_bytes(bytes));
     block.seed = static_cast<unsigned char>(1 + list.statistics().allocations % 127);
     fill(block, oversize_list::granted_bytes(bytes));
     return block;

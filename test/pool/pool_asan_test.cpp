@@ -82,6 +82,22 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(nothing_allowed_is_reported, Pool, pools) {
   }
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(what_its_user_has_poisoned_may_be_freed, Pool, pools) {
+  Pool pool;
+  for (const std::size_t bytes : {16, 100, 5'000, 300'000, 40'000'000}) {
+    for (int round = 0; round < 2; ++round) {
+      void* const other = pool.allocate(bytes);
+      void* const block = pool.allocate(bytes);
+      std::memset(block, 1, bytes);
+      cistern::detail::asan_poison(block, bytes);
+      pool.deallocate(block, bytes);
+      pool.deallocate(other, bytes);
+    }
+  }
+  pool.check_invariants();
+  BOOST_TEST(pool.statistics().in_use_bytes == 0U);
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(use_after_free_is_reported, Pool, pools) {
   if constexpr (with_asan) {
     for (const std::size_t bytes :

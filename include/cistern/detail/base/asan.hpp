@@ -20,9 +20,17 @@
 
 namespace cistern::detail {
 
-/// Whether this translation unit is compiled with AddressSanitizer. A program may mix instrumented and plain
-/// translation units, so poisoning and unpoisoning of one piece of memory belong into the same one.
+/// Whether this translation unit is compiled with AddressSanitizer.
 inline constexpr bool asan_build = CISTERN_ASAN != 0;
+
+/// Whether code in headers may take blocks from a pool's lists and put them there. An instrumented library
+/// (whose CMake target says so to its users) keeps poisoned blocks in them, and a plain one none while
+/// AddressSanitizer looks on: so of plain code with an instrumented library nothing may.
+#if CISTERN_ASAN || defined(CISTERN_LIBRARY_HAS_ASAN)
+inline constexpr bool inline_fast_paths = false;
+#else
+inline constexpr bool inline_fast_paths = true;
+#endif
 
 /// From now on any access to [`begin`, `begin + bytes`) is reported. No effect without ASan.
 inline void asan_poison([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) noexcept {

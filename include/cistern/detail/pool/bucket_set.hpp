@@ -24,7 +24,10 @@ class bucket_set {
  public:
   /// `options` in effect; they and `account` must outlive this.
   bucket_set(const pool_options& options, upstream_account& account) noexcept
-      : options_(options), supply_(options, account, *this) {}
+      : options_(options),
+        lists_are_shut_(account.lists_are_shut()),
+        sees_every_free_(options.zero_on_free || lists_are_shut_),
+        supply_(options, account, *this) {}
   bucket_set(const bucket_set&) = delete;
   bucket_set& operator=(const bucket_set&) = delete;
   ~bucket_set() = default;
@@ -81,8 +84,11 @@ class bucket_set {
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
   std::size_t sort_run(unsigned index) noexcept;
+  void deallocate_watched(unsigned index, void* block) noexcept;
 
   const pool_options& options_;
+  const bool lists_are_shut_;
+  const bool sees_every_free_;
   span_supply<bucket_set, no_lock> supply_;
   std::array<hot_list, cut_class_count> hot_{};
   std::array<bucket, cut_class_count> buckets_{};

@@ -44,6 +44,15 @@ class class_spans {
   /// Puts a block back. True: `home` is one of this class no more, as none of its blocks is out. O(1).
   [[nodiscard]] bool put(free_block* block, span* home) noexcept;
 
+  // The same where a memory checker looks on: free blocks may not be touched, links included.
+
+  /// One block, whose link may be touched.
+  [[nodiscard]] magazine take_watched(std::size_t block_bytes) noexcept;
+  /// `put` of a block that may be touched, and may not afterwards.
+  [[nodiscard]] bool put_watched(void* block, std::size_t block_bytes, span* home) noexcept;
+  /// Whether `block` is the beginning of a block of `home` that is out. O(blocks).
+  [[nodiscard]] static bool is_out(const void* block, std::size_t block_bytes, const span& home) noexcept;
+
   /// The fewest pages that a span of a class may have.
   [[nodiscard]] static std::uint32_t least_span_pages(unsigned index) noexcept;
   /// How many pages the next span should have: the more blocks are out, the more. O(1).

@@ -36,12 +36,8 @@ class depot {
 
   [[nodiscard]] const pool_options& options() const noexcept { return options_; }
 
-  /// Whether thread caches may have blocks of a class: two magazines of one block each must fit into a
-  /// quarter of what a cache may have.
-  [[nodiscard]] bool is_cached(unsigned index) const noexcept {
-    return index < cached_class_count && class_block_bytes(index) <= options_.thread_cache_bytes / 8 &&
-           options_.max_idle_blocks_per_bucket >= 2;
-  }
+  /// Whether thread caches may have blocks of a class.
+  [[nodiscard]] bool is_cached(unsigned index) const noexcept { return index < cached_classes_; }
   /// Counts the caches of threads that run, among which the room of all is divided.
   void add_cache() noexcept { caches_.fetch_add(1, std::memory_order_relaxed); }
   void remove_cache() noexcept { caches_.fetch_sub(1, std::memory_order_relaxed); }
@@ -83,6 +79,8 @@ class depot {
   /// is no room behind it.
   [[nodiscard]] bool try_resize_run(unsigned from, void* block, unsigned to) noexcept;
   void deallocate(unsigned index, void* block) noexcept;
+  /// The same where lists are shut: checks the block, and overwrites it if it is to be.
+  void deallocate_watched(unsigned index, void* block) noexcept;
 
   /// Gives back everything idle that the calling thread can reach, its own cache included. False: there was
   /// nothing, and asking again is vain.
@@ -185,6 +183,7 @@ class depot {
 
   const pool_options& options_;
   upstream_account& account_;
+  const unsigned cached_classes_;
   std::atomic<std::uint32_t> trims_requested_{0};
   std::atomic<std::size_t> trim_keep_bytes_{0};
   std::atomic<std::size_t> cache_bytes_{0};

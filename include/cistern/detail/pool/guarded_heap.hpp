@@ -96,6 +96,11 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.span_of(block);
   }
+  /// The same for an address that may be in no run: null then.
+  [[nodiscard]] span* span_at(const void* address) noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.holds(address) ? heap_.span_of(address) : nullptr;
+  }
   /// See `page_heap::find`.
   [[nodiscard]] span* find(const void* address) const noexcept {
     const scoped_lock guard(lock_);

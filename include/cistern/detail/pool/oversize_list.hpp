@@ -20,7 +20,8 @@ class oversize_list {
     return (bytes + (record_alignment - 1)) & ~(record_alignment - 1);
   }
 
-  /// A block of `granted_bytes(bytes)`, or null where the account's limit refuses it. Passes on what
+  /// A block of `granted_bytes(bytes)`, of which only `bytes` may be touched where a memory checker looks on
+  /// (who grants the rest must allow it), or null where the account's limit refuses it. Passes on what
   /// upstream throws. `bytes` at most `PTRDIFF_MAX`.
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account);
 
@@ -46,6 +47,8 @@ class oversize_list {
     std::size_t alignment;
   };
   static constexpr std::size_t record_alignment = alignof(std::max_align_t);
+  static void give_back(void* block, std::size_t granted, std::size_t alignment,
+                        upstream_account& account) noexcept;
 
   record* head_ = nullptr;
   oversize_counts counts_;

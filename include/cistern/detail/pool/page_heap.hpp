@@ -52,6 +52,8 @@ class page_heap {
   [[nodiscard]] span* span_of(const void* block) const noexcept {
     return regions_.find(block)->run_of(block);
   }
+  /// Whether any run has this address.
+  [[nodiscard]] bool holds(const void* address) const noexcept { return regions_.find(address) != nullptr; }
   /// The run in use that `address` lies in, or null. O(pages of a region).
   [[nodiscard]] span* find(const void* address) const noexcept;
 

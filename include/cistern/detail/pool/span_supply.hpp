@@ -73,6 +73,7 @@ class span_supply {
     heap_.find_spans(blocks, count, spans);
   }
   [[nodiscard]] span* span_of(const void* block) noexcept { return heap_.span_of(block); }
+  [[nodiscard]] span* span_at(const void* address) noexcept { return heap_.span_at(address); }
   [[nodiscard]] span* find(const void* address) const noexcept { return heap_.find(address); }
 
   /// What of each class lies in lists.

@@ -22,8 +22,7 @@ class upstream_account {
   /// `upstream` must not be null.
   /// `gives_pages`: what comes from upstream is pages of the system, as from `page_resource`.
   upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes,
-                   bool gives_pages = false) noexcept
-      : upstream_(upstream), max_bytes_(max_bytes), gives_pages_(gives_pages) {}
+                   bool gives_pages = false) noexcept;
   /// Without upstream and without limit: memory comes from `source`.
   explicit upstream_account(chunk_source& source) noexcept : source_(&source), gives_pages_(true) {}
 
@@ -34,6 +33,11 @@ class upstream_account {
   [[nodiscard]] chunk_source* source() const noexcept { return source_; }
   /// Whether memory can be taken away from addresses that stay.
   [[nodiscard]] bool gives_pages() const noexcept { return gives_pages_; }
+  /// Whether a memory checker is to be told what of this memory nobody may touch.
+  [[nodiscard]] bool is_watched() const noexcept { return is_watched_; }
+  /// Whether it is, by a library that isn't instrumented. Then no block may lie in a list: a fast path, which
+  /// may be compiled into anybody's code, would hand it out without a word.
+  [[nodiscard]] bool lists_are_shut() const noexcept { return lists_are_shut_; }
 
   /// Memory from upstream, or null where `max_bytes` would be exceeded, or a `chunk_source` refuses. Passes
   /// on what upstream throws; nothing is changed then.
@@ -66,6 +70,8 @@ class upstream_account {
   chunk_source* source_ = nullptr;
   std::size_t max_bytes_ = SIZE_MAX;
   bool gives_pages_ = false;
+  bool is_watched_ = false;
+  bool lists_are_shut_ = false;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> peak_bytes_{0};
   std::atomic<std::uint64_t> allocations_{0};
