@@ -6,7 +6,6 @@
 #include <cistern/detail/objects/pool_slot.hpp>
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -63,8 +62,11 @@ class [[nodiscard]] lease {
   /// Takes the object out of the pool for good and makes room for another. The lifecycle's `destroy` doesn't
   /// see it. If moving throws, the lease is as before.
   T detach() requires std::is_move_constructible_v<T> {
-    detached_on_exit guard{*this, &used()};
-    return std::move(used().object);
+    // Nothing happens before the object is moved. Returned in place: there is no second move.
+    T result(std::move(used().object));
+    auto* const slot = std::exchange(slot_, nullptr);
+    slot->home->detached(*slot);
+    return result;
   }
 
   /// Time since the object was created. Reads the pool's clock.
@@ -83,19 +85,6 @@ class [[nodiscard]] lease {
   explicit lease(detail::typed_slot<T>* slot) noexcept : slot_(slot) {}
 
  private:
-  // Runs after the result of `detach` is built, or while the exception of a failed move passes.
-  struct detached_on_exit {
-    lease& self;
-    detail::typed_slot<T>* slot;
-    int exceptions = std::uncaught_exceptions();
-    ~detached_on_exit() {
-      if (std::uncaught_exceptions() == exceptions) {
-        self.slot_ = nullptr;
-        slot->home->detached(*slot);
-      }
-    }
-  };
-
   [[nodiscard]] detail::typed_slot<T>& used() const noexcept {
     CISTERN_EXPECTS(slot_ != nullptr, "lease: empty lease used", 0);
     return *slot_;

@@ -48,6 +48,13 @@ class object_pool {
   static_assert(object_lifecycle<Lifecycle, T>, "the lifecycle needs a member T create()");
 
   static constexpr bool create_is_noexcept = noexcept(std::declval<Lifecycle&>().create());
+  // An exception out of `validate` stays inside, but the end of the thread must get out.
+  static constexpr bool validate_is_noexcept = [] {
+    if constexpr (detail::has_validate<Lifecycle, T>) {
+      return noexcept(std::declval<Lifecycle&>().validate(std::declval<T&>()));
+    }
+    return true;
+  }();
 
  public:
   using value_type = T;
@@ -79,9 +86,10 @@ class object_pool {
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
   /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
-  /// is noexcept, for then a lack of memory for the pool's own records is one more reason for nullopt.
+  /// is noexcept (and declared so if `validate` is, too), for then a lack of memory for the pool's own
+  /// records is one more reason for nullopt.
   std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
-      create_is_noexcept) {
+      create_is_noexcept&& validate_is_noexcept) {
     try {
       auto result = control_->try_acquire(where);
       return result ? std::optional(std::move(result)) : std::nullopt;

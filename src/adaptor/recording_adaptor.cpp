@@ -1,9 +1,9 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
 #include <utility>
 
-#include "../base/no_cancellation.hpp"
 #include <pthread.h>
 
 namespace cistern {

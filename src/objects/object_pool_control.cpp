@@ -1,5 +1,6 @@
 #include "object_pool_control.hpp"
 
+#include <cistern/detail/objects/exception_of.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 
 #include <algorithm>
@@ -95,25 +96,19 @@ void object_pool_control::begin_life(pool_slot& slot) noexcept {
 }
 
 pool_slot& object_pool_control::create_granted() {
-  pool_slot* slot = nullptr;
-  try {
+  unfinished_creation creation(*this);
+  pool_slot*& slot = creation.slot;
+  {
     const section in(*this);
     slot = &accounts_.take_vacant();
     slot->home = this;
     slot->retained_bytes = 0;
     slot->generation = generation_.load(std::memory_order_relaxed);
-  } catch (...) {
-    section in(*this);
-    accounts_.cancel_creation();
-    note_vacancy();
-    serve_waiters(in);
-    throw;
   }
-  try {
-    construct_object(*slot);
-  } catch (...) {
-    const std::exception_ptr cause = std::current_exception();
-    creation_failed(slot, cause);
+  const std::exception_ptr cause = exception_of([&] { construct_object(*slot); });
+  creation.finished = true;
+  if (cause) {
+    creation_failed(*slot, cause);
     throw_factory_failed(cause);
   }
   std::exception_ptr dropped;  // destroyed after the section: exceptions are user code
@@ -126,11 +121,11 @@ pool_slot& object_pool_control::create_granted() {
   return *slot;
 }
 
-void object_pool_control::creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept {
+void object_pool_control::creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept {
   std::exception_ptr recorded = cause;  // afterwards the one before; destroyed after the section
   section in(*this);
   accounts_.cancel_creation();
-  accounts_.put_vacant(*slot);
+  accounts_.put_vacant(slot);
   accounts_.count_factory_failure();
   failures_ = std::min(failures_ + 1, 30U);
   const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
@@ -174,9 +169,11 @@ pool_slot* object_pool_control::reserve_for_adoption() {
   return &slot;
 }
 
-void object_pool_control::cancel_adoption(pool_slot& slot) noexcept {
+void object_pool_control::cancel_creation(pool_slot* slot) noexcept {
   section in(*this);
-  accounts_.put_vacant(slot);
+  if (slot != nullptr) {
+    accounts_.put_vacant(*slot);
+  }
   accounts_.cancel_creation();
   note_vacancy();
   serve_waiters(in);

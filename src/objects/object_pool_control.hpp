@@ -12,16 +12,27 @@ class CISTERN_SCOPED_CAPABILITY object_pool_control::section {
   explicit section(object_pool_control& pool) noexcept CISTERN_ACQUIRE(pool.mutex_) : pool_(pool) { lock(); }
   section(const section&) = delete;
   section& operator=(const section&) = delete;
-  ~section() CISTERN_RELEASE() {
+  ~section() CISTERN_RELEASE() { leave(); }
+
+  void enter() noexcept CISTERN_ACQUIRE() { lock(); }
+  // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
+  // over. Does nothing outside.
+  void leave() noexcept CISTERN_RELEASE() {
     if (inside_) {
       unlock();
     }
   }
+  // Once more under the mutex, to the end of a block.
+  class CISTERN_SCOPED_CAPABILITY inside {
+   public:
+    explicit inside(section& in) noexcept CISTERN_ACQUIRE(in) : in_(in) { in.enter(); }
+    inside(const inside&) = delete;
+    inside& operator=(const inside&) = delete;
+    ~inside() CISTERN_RELEASE() { in_.leave(); }
 
-  void enter() noexcept CISTERN_ACQUIRE() { lock(); }
-  // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
-  // over.
-  void leave() noexcept CISTERN_RELEASE() { unlock(); }
+   private:
+    section& in_;
+  };
 
   // For code that is about to sleep under the mutex: the coroutines must not wait for it.
   // Not analysed: held before and after.

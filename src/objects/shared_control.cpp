@@ -75,10 +75,7 @@ void shared_control::return_grant(pool_grant grant) noexcept {
     put_back(*grant.slot);
     return;
   }
-  section in(*this);
-  accounts_.cancel_creation();
-  serve_waiters(in);
-  note_vacancy();
+  cancel_creation(nullptr);
 }
 
 // ---- the whole pool ----

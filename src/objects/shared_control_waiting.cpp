@@ -146,6 +146,30 @@ pool_grant shared_control::obtain(const acquire_request& request) {
   return grant ? *grant : wait_in_queue(in, request);
 }
 
+// The place of a blocked thread in the queue. However the wait ends, by the end of the thread too, nothing on
+// the thread's stack stays in the queue, and nothing that it was given is lost.
+class shared_control::place_in_queue {
+ public:
+  place_in_queue(shared_control& pool, section& in, waiter& one) noexcept CISTERN_REQUIRES(pool.mutex_)
+      : pool_(pool), in_(in), one_(one) {
+    pool.enqueue(one);
+  }
+  place_in_queue(const place_in_queue&) = delete;
+  place_in_queue& operator=(const place_in_queue&) = delete;
+  // Not analysed: with the mutex if the thread ended while it slept, without if it ended outside.
+  ~place_in_queue() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    if (one_.queued) {
+      in_.leave();
+      pool_.abandon(one_);
+    }
+  }
+
+ private:
+  shared_control& pool_;
+  section& in_;
+  waiter& one_;
+};
+
 pool_grant shared_control::wait_in_queue(section& in, const acquire_request& request) {
   std::condition_variable wake;
   waiter one;
@@ -153,18 +177,22 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
   one.endless = request.deadline == time_point::max() && !request.stop.stop_possible();
   one.thread = this_thread_number();
   one.wake = &wake;
-  enqueue(one);
+  const place_in_queue place(*this, in, one);
   if (!request.stop.stop_possible()) {
     block(in, one);
   } else {
     block_until_stop(in, one, request.stop);
   }
+  end_wait(one);
+  return outcome_of(one);
+}
+
+void shared_control::end_wait(waiter& one) noexcept {
   --pins_;
+  one.queued = false;
   if (one.outcome == wait_outcome::waiting) {
     waiters_.unlink(one);
-    refuse(pool_errc::would_deadlock);
   }
-  return outcome_of(one);
 }
 
 // The callback takes the mutex, so it comes and goes without it. Not analysed: held before and after.
@@ -173,9 +201,8 @@ void shared_control::block_until_stop(section& in, waiter& one,
   in.leave();
   {
     const std::stop_callback on_stop(stop, [&]() noexcept { cancel(one); });
-    in.enter();
+    const section::inside until_the_callback_goes(in);
     block(in, one);
-    in.leave();
   }
   in.enter();
 }
@@ -192,12 +219,7 @@ void shared_control::block(section& in, waiter& one) {
     if (one.endless) {
       sleep_until = std::min(sleep_until, check_deadlock_at);
     }
-    if (sleep_until == time_point::max()) {
-      mutex_.wait(*one.wake);
-    } else {
-      mutex_.wait_until(*one.wake, sleep_until);
-    }
-    idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
+    sleep(*one.wake, sleep_until);
     if (one.outcome != wait_outcome::waiting) {
       return;
     }
@@ -214,6 +236,20 @@ void shared_control::block(section& in, waiter& one) {
       }
       check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
     }
+  }
+}
+
+// Sleeps until woken, or until `end` by the system's clock.
+void shared_control::sleep(std::condition_variable& wake, time_point end) {
+  // Somebody may open the stack meanwhile, if this wait is settled; and the thread may end here.
+  struct shut_again {
+    idle_objects& idle;
+    ~shut_again() { idle.shut(); }
+  } const afterwards{idle_};
+  if (end == time_point::max()) {
+    mutex_.wait(wake);
+  } else {
+    mutex_.wait_until(wake, end);
   }
 }
 
@@ -287,8 +323,7 @@ void shared_control::cancel(waiter& one) noexcept {
 
 pool_grant shared_control::collect(waiter& one) {
   const section in(*this);
-  --pins_;
-  one.queued = false;
+  end_wait(one);
   return outcome_of(one);
 }
 
@@ -300,6 +335,8 @@ pool_grant shared_control::outcome_of(const waiter& one) {
       refuse(pool_errc::cancelled);
     case wait_outcome::timeout:
       refuse(pool_errc::timeout);
+    case wait_outcome::waiting:
+      refuse(pool_errc::would_deadlock);
     default:
       return {one.slot};
   }
@@ -309,11 +346,8 @@ void shared_control::abandon(waiter& one) noexcept {
   std::optional<pool_grant> granted;
   {
     const section in(*this);
-    --pins_;
-    one.queued = false;
-    if (one.outcome == wait_outcome::waiting) {
-      waiters_.unlink(one);
-    } else if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
+    end_wait(one);
+    if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
       granted = pool_grant{one.slot};
     }
   }

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/waiter_queue.hpp>
 
 #include <utility>
@@ -58,6 +59,7 @@ void resume_list::resume_all() noexcept {
   if (first_ == nullptr) {
     return;
   }
+  const no_cancellation of_coroutines;  // their executors run in destructors, which can't be unwound
   resuming mine{std::exchange(first_, nullptr), std::exchange(last_, nullptr)};
   if (resuming* const outer = resuming_here; outer != nullptr) {
     (outer->last != nullptr ? outer->last->next : outer->first) = mine.first;

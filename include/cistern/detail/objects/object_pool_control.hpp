@@ -49,7 +49,8 @@ class object_pool_control : public lease_home, private fork_participant {
   void give_up_if_late(pool_slot& slot, const acquire_request& request);
   /// A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
   [[nodiscard]] pool_slot* reserve_for_adoption();
-  void cancel_adoption(pool_slot& slot) noexcept;
+  /// Gives back the right to create, and the slot, if there is one.
+  void cancel_creation(pool_slot* slot) noexcept;
   void finish_adoption(pool_slot& slot) noexcept;
   void warm(std::size_t idle_objects);
 
@@ -157,13 +158,31 @@ class object_pool_control : public lease_home, private fork_participant {
 
   bool each_lock(lock_visitor& visit) noexcept final { return visit(mutex_); }
   void begin_life(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
-  void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;
+  void creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept;
 
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
   const bool system_clock_;
   std::condition_variable drained_;
   std::uint64_t jitter_state_ CISTERN_GUARDED_BY(mutex_);
+};
+
+/// The right to create an object. Goes back to the pool if the creation isn't finished, because of an
+/// exception or of the end of the thread.
+struct unfinished_creation {
+  object_pool_control& control;
+  pool_slot* slot = nullptr;
+  bool finished = false;
+
+  explicit unfinished_creation(object_pool_control& owner, pool_slot* one = nullptr) noexcept
+      : control(owner), slot(one) {}
+  unfinished_creation(const unfinished_creation&) = delete;
+  unfinished_creation& operator=(const unfinished_creation&) = delete;
+  ~unfinished_creation() {
+    if (!finished) {
+      control.cancel_creation(slot);
+    }
+  }
 };
 
 }  // namespace cistern::detail

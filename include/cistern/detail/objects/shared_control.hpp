@@ -86,6 +86,8 @@ class shared_control : public object_pool_control {
   ~shared_control() = default;
 
  private:
+  class place_in_queue;
+
   void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS final;
 
   void locked() noexcept CISTERN_REQUIRES(mutex_) final { idle_.shut(); }
@@ -109,7 +111,10 @@ class shared_control : public object_pool_control {
   void admit_waiter(const acquire_request& request) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_grant wait_in_queue(section& in, const acquire_request& request)
       CISTERN_REQUIRES(mutex_);
+  /// The owner of `one` has noticed its outcome, or doesn't wait for it any more.
+  void end_wait(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
   void block(section& in, waiter& one) CISTERN_REQUIRES(mutex_);
+  void sleep(std::condition_variable& wake, time_point end) CISTERN_REQUIRES(mutex_);
   void block_until_stop(section& in, waiter& one, const std::stop_token& stop) CISTERN_REQUIRES(mutex_);
   /// The grant that `one` was given; throws pool_error if it got none.
   [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);

@@ -20,14 +20,13 @@ template <class Control, class Lifecycle>
 [[nodiscard]] Control* make_control(const object_pool_options& options, Lifecycle lifecycle,
                                     std::pmr::memory_resource* resource, pool_clock clock) {
   std::pmr::polymorphic_allocator<> allocator(resource);
-  auto* const control = allocator.new_object<Control>(options, std::move(lifecycle), resource, clock);
-  try {
-    control->warm(options.initial);
-  } catch (...) {
-    control->orphan();
-    throw;
-  }
-  return control;
+  struct orphans {
+    void operator()(Control* control) const noexcept { control->orphan(); }
+  };
+  std::unique_ptr<Control, orphans> unless_warm(
+      allocator.new_object<Control>(options, std::move(lifecycle), resource, clock));
+  unless_warm->warm(options.initial);
+  return unless_warm.release();
 }
 
 /// `Untyped` is the control block that it completes.
@@ -47,12 +46,9 @@ class typed_control : public Untyped {
     if (slot == nullptr) {
       return false;
     }
-    try {
-      ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
-    } catch (...) {
-      this->cancel_adoption(*slot);
-      throw;
-    }
+    unfinished_creation adoption{*this, slot};
+    ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
+    adoption.finished = true;
     this->finish_adoption(*slot);
     return true;
   }
@@ -109,20 +105,19 @@ class typed_control : public Untyped {
   }
 
   /// Why an idle object can't be given out, kept in the slot; false if it can.
-  [[nodiscard]] bool reason_to_refuse(pool_slot& slot) noexcept {
+  [[nodiscard]] bool reason_to_refuse(pool_slot& slot) {
+    looked_at guard{*this, slot};
     calls_.expect_clean(slot, "object_pool: an idle object was written to");
-    if (lifetimes_ && has_expired(slot)) {
-      return true;
-    }
+    bool refused = lifetimes_ && has_expired(slot);
     if constexpr (has_validate<Lifecycle, T>) {
       const duration after = this->options().validate_after;
-      const bool due = after <= duration::zero() || this->now() - slot.idle_since >= after;
-      if (due && !calls_.still_valid(slot)) {
+      if (!refused && (after <= duration::zero() || this->now() - slot.idle_since >= after)) {
         slot.reason = destroy_reason::invalid;
-        return true;
+        refused = !calls_.still_valid(slot);
       }
     }
-    return false;
+    guard.finished = true;
+    return refused;
   }
 
   /// Hands the object out. `time`: see `pool_slot::acquired_at`.
@@ -142,6 +137,22 @@ class typed_control : public Untyped {
     return slot.expires_at <= this->now();
   }
   void construct_object(pool_slot& slot) final { calls_.construct(slot); }
+
+  /// An object that its user's functions look at: if the thread ends there, nobody knows its state.
+  struct looked_at {
+    typed_control& control;
+    pool_slot& slot;
+    bool finished = false;
+
+    looked_at(typed_control& owner, pool_slot& one) noexcept : control(owner), slot(one) {}
+    looked_at(const looked_at&) = delete;
+    looked_at& operator=(const looked_at&) = delete;
+    ~looked_at() {
+      if (!finished) {
+        control.dispose(slot, destroy_reason::invalid);
+      }
+    }
+  };
 
   /// Whatever happens, each object ends up on one side or the other.
   struct eviction {
