@@ -119,7 +119,9 @@ class object_pool {
   /// executor the coroutine goes on inside the call that ended the wait.
   ///
   /// There is no hidden thread: a coroutine's deadline is noticed by `maintain`. A coroutine destroyed while
-  /// it waits leaves the queue.
+  /// it waits, on any thread, leaves the queue: afterwards its executor isn't called. If another thread is
+  /// calling it just then, the destruction waits for that call (so hold no lock that the executor takes), and
+  /// the handle that it was given must not be resumed.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
   [[nodiscard]] auto acquire_async(Executor executor = {},
                                    source_location where = source_location::current()) {

@@ -117,7 +117,7 @@ pool_slot& object_pool_control::create_granted() {
   failures_ = 0;
   std::swap(dropped, last_failure_);
   begin_life(*slot);
-  serve_waiters(in);
+  serve_waiters();
   return *slot;
 }
 
@@ -132,7 +132,7 @@ void object_pool_control::creation_failed(pool_slot& slot, const std::exception_
   retry_at_ = later(now(), std::min(pause, options_.backoff_max));
   std::swap(last_failure_, recorded);
   note_vacancy();
-  serve_waiters(in);
+  serve_waiters();
 }
 
 void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request& request) {
@@ -176,7 +176,7 @@ void object_pool_control::cancel_creation(pool_slot* slot) noexcept {
   }
   accounts_.cancel_creation();
   note_vacancy();
-  serve_waiters(in);
+  serve_waiters();
 }
 
 void object_pool_control::finish_adoption(pool_slot& slot) noexcept {
@@ -230,7 +230,7 @@ void object_pool_control::dispose(pool_slot& slot, destroy_reason reason) noexce
 void object_pool_control::vacate(pool_slot& slot, destroy_reason reason) noexcept {
   section in(*this);
   accounts_.remove(slot, reason);
-  serve_waiters(in);
+  serve_waiters();
   note_vacancy();
 }
 

@@ -48,7 +48,7 @@ std::optional<pool_grant> shared_control::try_obtain() noexcept {
   return grant_now(false, why);
 }
 
-void shared_control::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
+void shared_control::settle(waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
   waiters_.unlink(one);
   one.outcome = outcome;
   one.slot = slot;
@@ -57,26 +57,27 @@ void shared_control::settle(section& in, waiter& one, wait_outcome outcome, pool
     // Under the mutex, because the waiter is gone as soon as it can see the outcome.
     one.wake->notify_one();
   } else {
-    in.resume_later(one);
+    one.resumer = this_thread_number();
+    ready_.push_back(one);
   }
 }
 
-void shared_control::serve_waiters(section& in) noexcept {
+void shared_control::serve_waiters() noexcept {
   if (!waiters_.empty()) {
-    serve_waiters(in, now());
+    serve_waiters(now());
   }
 }
 
 // Gives what there is to those who wait, the oldest first.
-void shared_control::serve_waiters(section& in, time_point time) noexcept {
+void shared_control::serve_waiters(time_point time) noexcept {
   while (waiter* const oldest = waiters_.front()) {
     if (pool_slot* const slot = idle_.pop()) {
-      settle(in, *oldest, wait_outcome::object, slot);
+      settle(*oldest, wait_outcome::object, slot);
     } else if (accounts_.total() >= max_size_) {
       return;
     } else if (may_retry_factory(time)) {
       accounts_.begin_creation();
-      settle(in, *oldest, wait_outcome::creation);
+      settle(*oldest, wait_outcome::creation);
     } else {
       // Let a thread sleep until the factory may be tried again.
       if (waiter* const watcher = waiters_.first_thread()) {
@@ -190,8 +191,11 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
 void shared_control::end_wait(waiter& one) noexcept {
   --pins_;
   one.queued = false;
-  if (one.outcome == wait_outcome::waiting) {
-    waiters_.unlink(one);
+  if (one.queue != nullptr) {
+    one.queue->unlink(one);
+  }
+  if (one.called != nullptr) {
+    *std::exchange(one.called, nullptr) = nullptr;  // its resumer needn't remember it
   }
 }
 
@@ -224,11 +228,17 @@ void shared_control::block(section& in, waiter& one) {
       return;
     }
     if (now() >= one.deadline) {
-      settle(in, one, wait_outcome::timeout);
+      settle(one, wait_outcome::timeout);
       return;
     }
-    serve_waiters(in);
-    in.resume_ready();
+    serve_waiters();
+    if (ready_.first_for(one.thread) != nullptr) {
+      // They must not wait for this thread, even if one of them is what waits here.
+      begin_resuming();
+      in.leave();
+      resume_coroutines();
+      in.enter();
+    }
     if (one.endless && one.outcome == wait_outcome::waiting &&
         std::chrono::steady_clock::now() >= check_deadlock_at) {
       if (deadlocked(one)) {
@@ -293,38 +303,10 @@ void shared_control::forget_other_threads() noexcept {
       --pins_;
     }
   }
-  unlocking();
-}
-
-// ---- coroutines ----
-
-std::optional<pool_grant> shared_control::grant_at_once(const acquire_request& request) noexcept {
-  pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
-  return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
-}
-
-bool shared_control::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
-                                     const acquire_request& request) {
-  const section in(*this);
-  if ((grant = grant_or_admit(request))) {
-    return false;
+  forget_other_resumers();
+  if (unlocking()) {
+    end_resuming();  // it will be asked again
   }
-  one.deadline = request.deadline;
-  enqueue(one);
-  return true;
-}
-
-void shared_control::cancel(waiter& one) noexcept {
-  section in(*this);
-  if (one.queued && one.outcome == wait_outcome::waiting) {
-    settle(in, one, wait_outcome::cancelled);
-  }
-}
-
-pool_grant shared_control::collect(waiter& one) {
-  const section in(*this);
-  end_wait(one);
-  return outcome_of(one);
 }
 
 pool_grant shared_control::outcome_of(const waiter& one) {
@@ -339,20 +321,6 @@ pool_grant shared_control::outcome_of(const waiter& one) {
       refuse(pool_errc::would_deadlock);
     default:
       return {one.slot};
-  }
-}
-
-void shared_control::abandon(waiter& one) noexcept {
-  std::optional<pool_grant> granted;
-  {
-    const section in(*this);
-    end_wait(one);
-    if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
-      granted = pool_grant{one.slot};
-    }
-  }
-  if (granted) {
-    return_grant(*granted);
   }
 }
 

@@ -128,7 +128,7 @@ class object_pool_control : public lease_home, private fork_participant {
   object_accounts accounts_ CISTERN_GUARDED_BY(mutex_);
   bool closed_ CISTERN_GUARDED_BY(mutex_) = false;
   bool orphaned_ CISTERN_GUARDED_BY(mutex_) = false;
-  /// Waiters that still need this control block.
+  /// Waiters, and threads that resume some, that still need this control block.
   std::size_t pins_ CISTERN_GUARDED_BY(mutex_) = 0;
   /// Begun by threads that this process, the child of a fork, doesn't have.
   std::size_t lost_creations_ CISTERN_GUARDED_BY(mutex_) = 0;
@@ -142,11 +142,13 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void destroy_object(pool_slot& slot) noexcept = 0;
   virtual void destroy_self() noexcept = 0;
 
-  /// What a policy does right after the mutex is taken, and right before it is released.
+  /// What a policy does right after the mutex is taken, and right before it is released; true: afterwards,
+  /// too, and it holds a pin until then.
   virtual void locked() noexcept CISTERN_REQUIRES(mutex_) {}
-  virtual void unlocking() noexcept CISTERN_REQUIRES(mutex_) {}
+  virtual bool unlocking() noexcept CISTERN_REQUIRES(mutex_) { return false; }
+  virtual void unlocked() noexcept {}
   /// There may be room, or the factory may be worth another attempt.
-  virtual void serve_waiters(section&) noexcept CISTERN_REQUIRES(mutex_) {}
+  virtual void serve_waiters() noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) = 0;
   [[nodiscard]] virtual std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) = 0;
   /// Whether one more may be adopted, or created to lie idle.
