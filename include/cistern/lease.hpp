@@ -17,8 +17,6 @@ namespace cistern {
 /// Move-only: an object goes back once, by type. May outlive its pool: an object given back to a closed or
 /// destroyed pool is destroyed. A lease may be moved to another thread; one lease is for one thread at a
 /// time.
-///
-/// A thread that acquired a lease, or moved it last, counts as its holder for `pool_errc::would_deadlock`.
 template <class T>
 class [[nodiscard]] lease {
  public:
@@ -26,12 +24,11 @@ class [[nodiscard]] lease {
 
   /// Empty. Every use but assignment, `swap`, destruction and the bool test asserts in checked builds.
   lease() noexcept = default;
-  lease(lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) { note_move(); }
+  lease(lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
   lease& operator=(lease&& other) noexcept {
     if (this != &other) {
       give_back();
       slot_ = std::exchange(other.slot_, nullptr);
-      note_move();
     }
     return *this;
   }
@@ -74,11 +71,7 @@ class [[nodiscard]] lease {
   /// How often the object has been acquired, this time included.
   [[nodiscard]] std::uint64_t uses() const noexcept { return used().uses.load(std::memory_order_relaxed); }
 
-  void swap(lease& other) noexcept {
-    std::swap(slot_, other.slot_);
-    note_move();
-    other.note_move();
-  }
+  void swap(lease& other) noexcept { std::swap(slot_, other.slot_); }
   friend void swap(lease& a, lease& b) noexcept { a.swap(b); }
 
   /// For pools: takes over a slot whose object is leased.
@@ -88,16 +81,6 @@ class [[nodiscard]] lease {
   [[nodiscard]] detail::typed_slot<T>& used() const noexcept {
     CISTERN_EXPECTS(slot_ != nullptr, "lease: empty lease used", 0);
     return *slot_;
-  }
-  void note_move() noexcept {
-    if (slot_ == nullptr) {
-      return;
-    }
-    const auto holder = slot_->holder.load(std::memory_order_relaxed);
-    if (holder != 0 && holder != detail::this_thread_number()) {
-      slot_->holder.store(detail::this_thread_number(), std::memory_order_relaxed);
-      slot_->home->crossed_threads();
-    }
   }
 
   detail::typed_slot<T>* slot_ = nullptr;

@@ -18,7 +18,8 @@ enum class pool_errc {
   timeout,         ///< The deadline passed while every object was in use.
   cancelled,       ///< The caller's stop token was triggered.
   exhausted,       ///< Every object is in use and the options (or the call) forbid waiting.
-  would_deadlock,  ///< Every object is held by threads that themselves wait, without end, on this pool.
+  would_deadlock,  ///< Every object is held by threads that wait, without end, on this pool
+                   ///< (`detect_deadlock`).
   factory_failed,  ///< The factory threw; `pool_error::cause()` is what it threw.
 };
 

@@ -136,16 +136,9 @@ void object_pool_control::creation_failed(pool_slot& slot, const std::exception_
 }
 
 void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request& request) {
-  pool_errc why{};
   {
     const section in(*this);
-    if (closed_) {
-      why = pool_errc::closed;
-    } else if (request.stop.stop_requested()) {
-      why = pool_errc::cancelled;
-    } else if (request.deadline != time_point::max() && now() >= request.deadline) {
-      why = pool_errc::timeout;
-    } else {
+    if (!closed_ && !is_over(request)) {
       return;
     }
     ++pins_;  // the pool may go together with this object
@@ -153,7 +146,26 @@ void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request
   put_back(slot);
   const section in(*this);
   --pins_;
-  refuse(why);
+  refuse_if_over(request);
+}
+
+void object_pool_control::give_up_if_late(const acquire_request& request) {
+  if (is_over(request)) {
+    const section in(*this);
+    refuse_if_over(request);
+  }
+}
+
+void object_pool_control::refuse_if_over(const acquire_request& request) {
+  if (closed_) {
+    refuse(pool_errc::closed);
+  }
+  if (request.stop.stop_requested()) {
+    refuse(pool_errc::cancelled);
+  }
+  if (deadline_passed(request)) {
+    refuse(pool_errc::timeout);
+  }
 }
 
 pool_slot* object_pool_control::reserve_for_adoption() {

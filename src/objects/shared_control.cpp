@@ -59,20 +59,25 @@ void shared_control::put_back(pool_slot& slot) noexcept {
   dispose(slot, *reason);
 }
 
+// Throws in here, because the pool may go together with the object: one that waits may outlive it.
 std::optional<pool_grant> shared_control::replace(pool_slot& slot, destroy_reason reason,
-                                                  bool insists) noexcept {
+                                                  const acquire_request& request, bool insists) {
   section in(*this);
   accounts_.remove(slot, reason);
-  if (pool_slot* const other = closed_ ? nullptr : idle_.pop()) {
+  const bool over = closed_ || is_over(request);
+  if (pool_slot* const other = over ? nullptr : idle_.pop()) {
     serve_waiters();
     return pool_grant{other};
   }
-  if (!closed_ && (insists || (accounts_.total() < max_size_ && may_retry_factory(now())))) {
+  if (!over && (insists || (accounts_.total() < max_size_ && may_retry_factory(now())))) {
     accounts_.begin_creation();
     return pool_grant{};
   }
   serve_waiters();
   note_vacancy();
+  if (request.may_wait) {
+    refuse_if_over(request);
+  }
   return std::nullopt;
 }
 
@@ -173,6 +178,7 @@ time_point shared_control::maintain(time_point time) {
   pool_slot* gone = nullptr;
   {
     section in(*this);
+    note_time();
     for (waiter* one = waiters_.front(); one != nullptr;) {
       waiter& late = *std::exchange(one, one->next);
       if (late.deadline <= time) {

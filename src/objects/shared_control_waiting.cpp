@@ -12,10 +12,6 @@ namespace cistern::detail {
 
 namespace {
 
-// How long every object must have been held by waiting threads before that counts as a deadlock: long enough
-// for a lease that is on its way to another thread to arrive there.
-constexpr duration deadlock_grace = std::chrono::seconds{1};
-
 constexpr int yields_before_waiting = 8;
 
 }  // namespace
@@ -179,6 +175,9 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
   one.thread = this_thread_number();
   one.wake = &wake;
   const place_in_queue place(*this, in, one);
+  if (one.endless && options_.detect_deadlock && deadlocked()) {
+    refuse(pool_errc::would_deadlock);
+  }
   if (!request.stop.stop_possible()) {
     block(in, one);
   } else {
@@ -211,18 +210,14 @@ void shared_control::block_until_stop(section& in, waiter& one,
   in.enter();
 }
 
-// Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
+// Sleeps until the wait of `one` is settled.
 void shared_control::block(section& in, waiter& one) {
-  time_point check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
   while (one.outcome == wait_outcome::waiting) {
     const time_point wake_at = wake_time(one);
     const time_point current = now();
     // On a clock of the user's, sleep as long as that clock is behind.
-    time_point sleep_until =
+    const time_point sleep_until =
         wake_at == time_point::max() ? wake_at : later(std::chrono::steady_clock::now(), wake_at - current);
-    if (one.endless) {
-      sleep_until = std::min(sleep_until, check_deadlock_at);
-    }
     sleep(*one.wake, sleep_until);
     if (one.outcome != wait_outcome::waiting) {
       return;
@@ -238,13 +233,6 @@ void shared_control::block(section& in, waiter& one) {
       in.leave();
       resume_coroutines();
       in.enter();
-    }
-    if (one.endless && one.outcome == wait_outcome::waiting &&
-        std::chrono::steady_clock::now() >= check_deadlock_at) {
-      if (deadlocked(one)) {
-        return;
-      }
-      check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
     }
   }
 }
@@ -270,12 +258,8 @@ time_point shared_control::wake_time(const waiter& one) const noexcept {
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
 }
 
-// Whether every object is held by a thread that waits here without end. A lease that ever came to another
-// thread makes the answer unknowable, and then it is no.
-bool shared_control::deadlocked(const waiter& one) const noexcept {
-  if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || accounts_.total() == 0) {
-    return false;
-  }
+// Whether every object is held by a thread that waits here without end.
+bool shared_control::deadlocked() const noexcept {
   std::size_t held = 0;
   bool by_waiters_only = true;
   // Not analysed: called at once, under the mutex.
@@ -286,7 +270,7 @@ bool shared_control::deadlocked(const waiter& one) const noexcept {
       by_waiters_only = by_waiters_only && holder != 0 && waiters_.waits_endlessly(holder);
     }
   });
-  return by_waiters_only && held == accounts_.total();
+  return by_waiters_only && held > 0 && held == accounts_.total();
 }
 
 // ---- fork ----
@@ -317,8 +301,6 @@ pool_grant shared_control::outcome_of(const waiter& one) {
       refuse(pool_errc::cancelled);
     case wait_outcome::timeout:
       refuse(pool_errc::timeout);
-    case wait_outcome::waiting:
-      refuse(pool_errc::would_deadlock);
     default:
       return {one.slot};
   }

@@ -44,9 +44,11 @@ class object_pool_control : public lease_home, private fork_participant {
 
   /// Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
   [[nodiscard]] pool_slot& create_granted();
-  /// Throws `closed`, `timeout` or `cancelled` if `request` is over; the object created meanwhile stays in
-  /// the pool.
+  /// Throws `closed`, `timeout` or `cancelled` if `request` is over; the object that was created or validated
+  /// meanwhile stays in the pool.
   void give_up_if_late(pool_slot& slot, const acquire_request& request);
+  /// The same without an object.
+  void give_up_if_late(const acquire_request& request);
   /// A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
   [[nodiscard]] pool_slot* reserve_for_adoption();
   /// Gives back the right to create, and the slot, if there is one.
@@ -86,6 +88,12 @@ class object_pool_control : public lease_home, private fork_participant {
   [[nodiscard]] time_point deadline_after(duration timeout) const noexcept {
     return timeout == forever ? time_point::max() : later(now(), timeout);
   }
+  [[nodiscard]] bool deadline_passed(const acquire_request& request) const noexcept {
+    return request.deadline != time_point::max() && now() >= request.deadline;
+  }
+  [[nodiscard]] bool is_over(const acquire_request& request) const noexcept {
+    return request.stop.stop_requested() || deadline_passed(request);
+  }
   [[nodiscard]] const object_pool_options& options() const noexcept { return options_; }
 
  protected:
@@ -116,6 +124,10 @@ class object_pool_control : public lease_home, private fork_participant {
   }
   /// Throws `code` with all that the pool knows about it.
   [[noreturn]] void refuse(pool_errc code) CISTERN_REQUIRES(mutex_);
+  /// Throws if the pool is closed or `request` is over.
+  void refuse_if_over(const acquire_request& request) CISTERN_REQUIRES(mutex_);
+  /// Who waits by the pool's clock looks at it again.
+  void note_time() noexcept CISTERN_REQUIRES(mutex_) { drained_.notify_all(); }
   void note_vacancy() noexcept CISTERN_REQUIRES(mutex_) {
     if (accounts_.total() == 0) {
       drained_.notify_all();
@@ -165,7 +177,7 @@ class object_pool_control : public lease_home, private fork_participant {
   std::pmr::memory_resource* const resource_;
   const pool_clock clock_;
   const bool system_clock_;
-  std::condition_variable drained_;
+  std::condition_variable drained_;  // no object is left, or it is time to look at the clock
   std::uint64_t jitter_state_ CISTERN_GUARDED_BY(mutex_);
 };
 

@@ -47,10 +47,10 @@ class shared_control : public object_pool_control {
   /// Doesn't wait and doesn't throw: null if nothing is idle and there is no room, or the pool is closed.
   [[nodiscard]] std::optional<pool_grant> try_obtain() noexcept;
   /// The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
-  /// create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
-  /// closed.
+  /// create one. Null: the caller has to queue; never if it `insists`, because it can't. Throws pool_error if
+  /// the pool is closed, unless the caller doesn't wait, or if `request` is over.
   [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason,
-                                                  bool insists) noexcept;
+                                                  const acquire_request& request, bool insists);
 
   /// Hands an object that nobody leases to the oldest waiter, or keeps it idle, or destroys it.
   void put_back(pool_slot& slot) noexcept final;
@@ -80,8 +80,6 @@ class shared_control : public object_pool_control {
   void abandon(waiter& one) noexcept;
   /// Turns the outcome of a queued wait into a grant; throws pool_error.
   [[nodiscard]] pool_grant collect(waiter& one);
-
-  void crossed_threads() noexcept final { crossed_threads_.store(true, std::memory_order_relaxed); }
 
  protected:
   ~shared_control() = default;
@@ -133,14 +131,13 @@ class shared_control : public object_pool_control {
   /// The grant that `one` was given; throws pool_error if it got none.
   [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
-  [[nodiscard]] bool deadlocked(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] bool deadlocked() const noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept
       CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point next_work() noexcept CISTERN_REQUIRES(mutex_);
 
   idle_objects idle_;  // open to all, or under the mutex: see there
-  std::atomic<bool> crossed_threads_{false};
   std::size_t max_size_ CISTERN_GUARDED_BY(mutex_);
   waiter_queue waiters_ CISTERN_GUARDED_BY(mutex_);
   /// Coroutines whose wait is over: those to be resumed, and those whose `resume` is being called.

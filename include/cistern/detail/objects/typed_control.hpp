@@ -94,6 +94,16 @@ class typed_control : public Untyped {
   }
   /// Whether `still_young` is to be asked about each object that comes back.
   [[nodiscard]] bool ages() const noexcept { return ages_; }
+  /// After a validation, which takes its time. Whose deadline had passed before wants what is at hand.
+  void give_up_if_validated_late([[maybe_unused]] pool_slot& slot,
+                                 [[maybe_unused]] const acquire_request& request,
+                                 [[maybe_unused]] bool late_already) {
+    if constexpr (has_validate<Lifecycle, T>) {
+      if (request.stop.stop_requested() || (!late_already && this->deadline_passed(request))) {
+        this->give_up_if_late(slot, request);
+      }
+    }
+  }
   /// Notes when the object came back; false if it was too old, and had to be destroyed.
   [[nodiscard]] bool still_young(pool_slot& slot) noexcept {
     slot.idle_since = this->coarse_now();
@@ -104,17 +114,24 @@ class typed_control : public Untyped {
     return false;
   }
 
+  /// False: an idle object can be given out as it is.
+  [[nodiscard]] bool needs_look(const pool_slot& slot) const noexcept {
+    if constexpr (checked_build && has_clean<Lifecycle, T>) {
+      return true;
+    }
+    return validation_due(slot) || (lifetimes_ && has_expired(slot));
+  }
   /// Why an idle object can't be given out, kept in the slot; false if it can.
   [[nodiscard]] bool reason_to_refuse(pool_slot& slot) {
     looked_at guard{*this, slot};
     calls_.expect_clean(slot, "object_pool: an idle object was written to");
-    bool refused = lifetimes_ && has_expired(slot);
-    if constexpr (has_validate<Lifecycle, T>) {
-      const duration after = this->options().validate_after;
-      if (!refused && (after <= duration::zero() || this->now() - slot.idle_since >= after)) {
-        slot.reason = destroy_reason::invalid;
-        refused = !calls_.still_valid(slot);
-      }
+    bool refused = false;
+    if (lifetimes_ && has_expired(slot)) {
+      slot.reason = destroy_reason::expired;
+      refused = true;
+    } else if (validation_due(slot)) {
+      slot.reason = destroy_reason::invalid;
+      refused = !calls_.still_valid(slot);
     }
     guard.finished = true;
     return refused;
@@ -131,9 +148,16 @@ class typed_control : public Untyped {
   void destroy_object(pool_slot& slot) noexcept final { calls_.destroy(slot); }
 
  private:
+  [[nodiscard]] bool validation_due([[maybe_unused]] const pool_slot& slot) const noexcept {
+    if constexpr (has_validate<Lifecycle, T>) {
+      const duration after = this->options().validate_after;
+      return after <= duration::zero() || this->now() - slot.idle_since >= after;
+    } else {
+      return false;
+    }
+  }
   /// Not inlined: its frame would be paid for on the fast path of pools without lifetimes.
-  [[nodiscard, gnu::noinline]] bool has_expired(pool_slot& slot) const noexcept {
-    slot.reason = destroy_reason::expired;
+  [[nodiscard, gnu::noinline]] bool has_expired(const pool_slot& slot) const noexcept {
     return slot.expires_at <= this->now();
   }
   void construct_object(pool_slot& slot) final { calls_.construct(slot); }
