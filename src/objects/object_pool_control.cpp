@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "../base/statistics_text.hpp"
+#include "pool_error.hpp"
 
 namespace cistern::detail {
 
@@ -27,19 +27,9 @@ double next_fraction(std::uint64_t& state) noexcept {
   return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
 }
 
-std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size,
-                     const std::vector<outstanding_lease>& holders) {
-  std::string what = "object_pool: ";
-  what += make_error_code(code).message();
-  what += "; " + std::to_string(in_use) + " of " +
-          (max_size == no_limit ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
-  constexpr std::size_t most_named = 3;
-  for (std::size_t i = 0; i < std::min(holders.size(), most_named); ++i) {
-    const auto& [where, age] = holders[i];
-    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age, 3) + " s since " +
-            where.file_name() + ":" + std::to_string(where.line()) + " (" + where.function_name() + ")";
-  }
-  return what;
+std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size) {
+  return "object_pool: " + make_error_code(code).message() + "; " + std::to_string(in_use) + " of " +
+         (max_size == no_limit ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
 }
 
 // Throws pool_error (factory_failed) with `cause`, and what it says.
@@ -69,6 +59,8 @@ object_pool_control::object_pool_control(const object_pool_options& options,
     : options_(options),
       accounts_(resource, type),
       resource_(resource),
+      holders_(std::make_shared<lease_holders>(
+          *this, [](object_pool_control& pool, std::size_t most) { return pool.holders(most); })),
       clock_(clock),
       system_clock_(is_system_clock(clock)),
       // Different in every process, so that a fleet's connections don't all expire in the same second.
@@ -278,11 +270,16 @@ drain_report object_pool_control::drain(time_point deadline) {
 
 void object_pool_control::orphan() noexcept {
   close();
+  holders_->forget_pool();
   const section in(*this);
   orphaned_ = true;
 }
 
 // ---- fork ----
+
+bool object_pool_control::each_lock(lock_visitor& visit) noexcept {
+  return holders_->visit_lock(visit) && visit(mutex_);
+}
 
 // A condition variable counts those who wait at it, and in time waits for them: here they never leave.
 void object_pool_control::forget_other_threads() noexcept {
@@ -294,12 +291,15 @@ void object_pool_control::forget_other_threads() noexcept {
 
 void object_pool_control::refuse(pool_errc code) {
   accounts_.count_refusal(code);
-  constexpr std::size_t most_kept = 16;
   const bool names_holders = code != pool_errc::closed && code != pool_errc::cancelled;
-  auto held_by = names_holders ? accounts_.holders(now(), most_kept) : std::vector<outstanding_lease>{};
   const std::size_t in_use = accounts_.total() - idle_count() - accounts_.creating();
-  const std::string what = describe(code, in_use, max_size(), held_by);
-  throw pool_error(code, what, code == pool_errc::timeout ? last_failure_ : nullptr, std::move(held_by));
+  throw pool_error(code, describe(code, in_use, max_size()),
+                   code == pool_errc::timeout ? last_failure_ : nullptr, names_holders ? holders_ : nullptr);
+}
+
+std::vector<outstanding_lease> object_pool_control::holders(std::size_t most) {
+  const section in(*this);
+  return accounts_.holders(now(), most);
 }
 
 object_pool_statistics object_pool_control::statistics() {

@@ -19,9 +19,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <memory_resource>
 #include <mutex>
 #include <stop_token>
+#include <vector>
 
 namespace cistern::detail {
 
@@ -75,6 +77,8 @@ class object_pool_control : public lease_home, private fork_participant {
   // ---- reports ----
 
   [[nodiscard]] object_pool_statistics statistics();
+  /// Who holds objects, the longest held first, at most `most`. O(objects). Throws std::bad_alloc.
+  [[nodiscard]] std::vector<outstanding_lease> holders(std::size_t most);
   [[nodiscard]] std::size_t idle() noexcept;
   [[nodiscard]] bool check_invariants() noexcept;
 
@@ -122,7 +126,7 @@ class object_pool_control : public lease_home, private fork_participant {
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept CISTERN_REQUIRES(mutex_) {
     return failures_ == 0 || (creating() == 0 && time >= retry_at_);
   }
-  /// Throws `code` with all that the pool knows about it.
+  /// Throws `code` with what the pool knows about it. O(1).
   [[noreturn]] void refuse(pool_errc code) CISTERN_REQUIRES(mutex_);
   /// Throws if the pool is closed or `request` is over.
   void refuse_if_over(const acquire_request& request) CISTERN_REQUIRES(mutex_);
@@ -170,11 +174,12 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void report(object_pool_statistics&) noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) = 0;
 
-  bool each_lock(lock_visitor& visit) noexcept final { return visit(mutex_); }
+  bool each_lock(lock_visitor& visit) noexcept final;
   void begin_life(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
   void creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept;
 
   std::pmr::memory_resource* const resource_;
+  const std::shared_ptr<lease_holders> holders_;
   const pool_clock clock_;
   const bool system_clock_;
   std::condition_variable drained_;  // no object is left, or it is time to look at the clock
