@@ -15,7 +15,7 @@ namespace cistern {
 
 /// Resumes a coroutine on the spot: on the thread that gave the object back (or closed the pool, or noticed
 /// the deadline), inside that call but outside the pool's lock. Resumptions don't nest: however many
-/// coroutines pass objects on to each other this way, the stack doesn't grow.
+/// coroutines pass objects on to each other this way, the stack grows by no more than a call for each pool.
 struct inline_executor {
   void operator()(std::coroutine_handle<> coroutine) const { coroutine.resume(); }
 };

@@ -6,7 +6,6 @@
 #include <cistern/detail/objects/pool_slot.hpp>
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -18,8 +17,6 @@ namespace cistern {
 /// Move-only: an object goes back once, by type. May outlive its pool: an object given back to a closed or
 /// destroyed pool is destroyed. A lease may be moved to another thread; one lease is for one thread at a
 /// time.
-///
-/// A thread that acquired a lease, or moved it last, counts as its holder for `pool_errc::would_deadlock`.
 template <class T>
 class [[nodiscard]] lease {
  public:
@@ -27,12 +24,11 @@ class [[nodiscard]] lease {
 
   /// Empty. Every use but assignment, `swap`, destruction and the bool test asserts in checked builds.
   lease() noexcept = default;
-  lease(lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) { note_move(); }
+  lease(lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
   lease& operator=(lease&& other) noexcept {
     if (this != &other) {
       give_back();
       slot_ = std::exchange(other.slot_, nullptr);
-      note_move();
     }
     return *this;
   }
@@ -63,8 +59,11 @@ class [[nodiscard]] lease {
   /// Takes the object out of the pool for good and makes room for another. The lifecycle's `destroy` doesn't
   /// see it. If moving throws, the lease is as before.
   T detach() requires std::is_move_constructible_v<T> {
-    detached_on_exit guard{*this, &used()};
-    return std::move(used().object);
+    // Nothing happens before the object is moved. Returned in place: there is no second move.
+    T result(std::move(used().object));
+    auto* const slot = std::exchange(slot_, nullptr);
+    slot->home->detached(*slot);
+    return result;
   }
 
   /// Time since the object was created. Reads the pool's clock.
@@ -72,43 +71,16 @@ class [[nodiscard]] lease {
   /// How often the object has been acquired, this time included.
   [[nodiscard]] std::uint64_t uses() const noexcept { return used().uses.load(std::memory_order_relaxed); }
 
-  void swap(lease& other) noexcept {
-    std::swap(slot_, other.slot_);
-    note_move();
-    other.note_move();
-  }
+  void swap(lease& other) noexcept { std::swap(slot_, other.slot_); }
   friend void swap(lease& a, lease& b) noexcept { a.swap(b); }
 
   /// For pools: takes over a slot whose object is leased.
   explicit lease(detail::typed_slot<T>* slot) noexcept : slot_(slot) {}
 
  private:
-  // Runs after the result of `detach` is built, or while the exception of a failed move passes.
-  struct detached_on_exit {
-    lease& self;
-    detail::typed_slot<T>* slot;
-    int exceptions = std::uncaught_exceptions();
-    ~detached_on_exit() {
-      if (std::uncaught_exceptions() == exceptions) {
-        self.slot_ = nullptr;
-        slot->home->detached(*slot);
-      }
-    }
-  };
-
   [[nodiscard]] detail::typed_slot<T>& used() const noexcept {
     CISTERN_EXPECTS(slot_ != nullptr, "lease: empty lease used", 0);
     return *slot_;
-  }
-  void note_move() noexcept {
-    if (slot_ == nullptr) {
-      return;
-    }
-    const auto holder = slot_->holder.load(std::memory_order_relaxed);
-    if (holder != 0 && holder != detail::this_thread_number()) {
-      slot_->holder.store(detail::this_thread_number(), std::memory_order_relaxed);
-      slot_->home->crossed_threads();
-    }
   }
 
   detail::typed_slot<T>* slot_ = nullptr;

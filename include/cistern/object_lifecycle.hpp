@@ -23,6 +23,11 @@ namespace cistern {
 /// | `bool clean(const T&) noexcept` | on return and on acquire, in checked builds | |
 ///
 /// All run outside any lock of the pool, and may run on several threads at once, each for another object.
+///
+/// A thread may end in `create` or `validate`, by `pthread_cancel` or `pthread_exit`: it is unwound, and the
+/// object that it was at is destroyed. The others run in destructors, which can't be unwound: a
+/// `pthread_cancel` that comes there waits until the object is back, and `pthread_exit` must not be called. A
+/// `reset` that can't be cancelled is best declared `noexcept`: then the pool needn't see to it.
 template <class L, class T>
 concept object_lifecycle = requires(L& lifecycle) {
   { lifecycle.create() } -> std::same_as<T>;
@@ -88,12 +93,14 @@ class function_lifecycle {
   }
 
   value_type create() noexcept(std::is_nothrow_invocable_v<Create&>) { return create_(); }
-  void reset(value_type& object) requires(!std::same_as<Reset, no_hook>) {
+  void reset(value_type& object) noexcept(std::is_nothrow_invocable_v<Reset&, value_type&>) requires(
+      !std::same_as<Reset, no_hook>) {
     if (detail::callable(reset_)) {
       reset_(object);
     }
   }
-  bool validate(value_type& object) requires(!std::same_as<Validate, no_hook>) {
+  bool validate(value_type& object) noexcept(std::is_nothrow_invocable_v<Validate&, value_type&>) requires(
+      !std::same_as<Validate, no_hook>) {
     return !detail::callable(validate_) || validate_(object);
   }
   void destroy(value_type&& object) noexcept requires(!std::same_as<Destroy, no_hook>) {

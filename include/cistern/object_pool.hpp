@@ -14,6 +14,7 @@
 #include <cistern/pool_error.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -48,6 +49,13 @@ class object_pool {
   static_assert(object_lifecycle<Lifecycle, T>, "the lifecycle needs a member T create()");
 
   static constexpr bool create_is_noexcept = noexcept(std::declval<Lifecycle&>().create());
+  // An exception out of `validate` stays inside, but the end of the thread must get out.
+  static constexpr bool validate_is_noexcept = [] {
+    if constexpr (detail::has_validate<Lifecycle, T>) {
+      return noexcept(std::declval<Lifecycle&>().validate(std::declval<T&>()));
+    }
+    return true;
+  }();
 
  public:
   using value_type = T;
@@ -73,15 +81,17 @@ class object_pool {
   ///
   /// Waiters are served in order; a thread gives up the processor a few times before it becomes one.
   ///
-  /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown to waits
-  /// without an end, when every object has for a second been held by threads in such a wait on this pool.
+  /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown with
+  /// `detect_deadlock`, to a wait without an end after which every object would be held by threads in such a
+  /// wait on this pool.
   lease<T> acquire(source_location where = source_location::current()) { return control_->acquire(where); }
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
   /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
-  /// is noexcept, for then a lack of memory for the pool's own records is one more reason for nullopt.
+  /// is noexcept (and declared so if `validate` is, too), for then a lack of memory for the pool's own
+  /// records is one more reason for nullopt.
   std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
-      create_is_noexcept) {
+      create_is_noexcept&& validate_is_noexcept) {
     try {
       auto result = control_->try_acquire(where);
       return result ? std::optional(std::move(result)) : std::nullopt;
@@ -93,16 +103,20 @@ class object_pool {
     }
   }
 
-  /// As `acquire`, but waits until `deadline` (by the pool's clock), or until `stop` is triggered. An object
-  /// whose creation outlives the deadline stays in the pool.
-  lease<T> acquire_until(time_point deadline, std::stop_token stop = {},
-                         source_location where = source_location::current()) {
-    return control_->acquire({deadline, std::move(stop), true}, where);
+  /// As `acquire`, but waits until `deadline` (by the pool's clock), or until `stop` is triggered. Both are
+  /// looked at after every function of the lifecycle that runs: an object whose creation or validation
+  /// outlives them stays in the pool. A deadline that is past from the start asks for what is idle.
+  template <class Duration>
+  lease<T> acquire_until(const std::chrono::time_point<std::chrono::steady_clock, Duration>& deadline,
+                         std::stop_token stop = {}, source_location where = source_location::current()) {
+    return control_->acquire({detail::saturated(deadline), std::move(stop), true}, where);
   }
-  /// As `acquire_until`, `timeout` from now; `forever` is no deadline.
-  lease<T> acquire_for(duration timeout, std::stop_token stop = {},
+  /// As `acquire_until`, `timeout` from now; `forever`, or longer, is no deadline.
+  template <class Rep, class Period>
+  lease<T> acquire_for(const std::chrono::duration<Rep, Period>& timeout, std::stop_token stop = {},
                        source_location where = source_location::current()) {
-    return control_->acquire({control_->deadline_after(timeout), std::move(stop), true}, where);
+    return control_->acquire({control_->deadline_after(detail::saturated(timeout)), std::move(stop), true},
+                             where);
   }
 
   /// `co_await pool.acquire_async()` is `acquire` for coroutines: it queues with the blocked threads, and
@@ -111,7 +125,9 @@ class object_pool {
   /// executor the coroutine goes on inside the call that ended the wait.
   ///
   /// There is no hidden thread: a coroutine's deadline is noticed by `maintain`. A coroutine destroyed while
-  /// it waits leaves the queue.
+  /// it waits, on any thread, leaves the queue: afterwards its executor isn't called. If another thread is
+  /// calling it just then, the destruction waits for that call (so hold no lock that the executor takes), and
+  /// the handle that it was given must not be resumed.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
   [[nodiscard]] auto acquire_async(Executor executor = {},
                                    source_location where = source_location::current()) {
@@ -155,9 +171,17 @@ class object_pool {
   /// others when they come back. Idempotent.
   void close() noexcept { control_->close(); }
   /// Closes the pool, waits until every object has come back or `deadline` has passed, and reports those that
-  /// have not.
-  [[nodiscard]] drain_report drain(time_point deadline) { return control_->drain(deadline); }
-  [[nodiscard]] drain_report drain(duration timeout) { return drain(control_->deadline_after(timeout)); }
+  /// have not. The deadline is by the pool's clock; one that is moved by hand is looked at again in
+  /// `maintain`.
+  template <class Duration>
+  [[nodiscard]] drain_report drain(
+      const std::chrono::time_point<std::chrono::steady_clock, Duration>& deadline) {
+    return control_->drain(detail::saturated(deadline));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] drain_report drain(const std::chrono::duration<Rep, Period>& timeout) {
+    return control_->drain(control_->deadline_after(detail::saturated(timeout)));
+  }
 
   /// O(objects).
   [[nodiscard]] object_pool_statistics statistics() const { return control_->statistics(); }

@@ -44,6 +44,9 @@ struct object_pool_options {
   std::size_t max_waiters = no_limit;  ///< Waiters admitted; one more gets `pool_errc::exhausted`.
   when_empty empty = when_empty::block;
   reuse_order order = reuse_order::lifo;
+  /// Promises that whoever acquired a lease gives it back, on the same thread. Then a thread that would wait
+  /// without end for what only such waiting threads hold gets `pool_errc::would_deadlock`.
+  bool detect_deadlock = false;
   duration acquire_timeout = forever;  ///< How long `acquire` waits.
   duration idle_timeout = forever;     ///< `maintain` destroys objects idle longer, down to `min_idle`.
   duration max_lifetime = forever;     ///< Objects older than that are destroyed when next touched.

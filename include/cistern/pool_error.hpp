@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/object_pool_options.hpp>
 #include <cistern/source_location.hpp>
 
 #include <exception>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -18,7 +20,8 @@ enum class pool_errc {
   timeout,         ///< The deadline passed while every object was in use.
   cancelled,       ///< The caller's stop token was triggered.
   exhausted,       ///< Every object is in use and the options (or the call) forbid waiting.
-  would_deadlock,  ///< Every object is held by threads that themselves wait, without end, on this pool.
+  would_deadlock,  ///< Every object is held by threads that wait, without end, on this pool
+                   ///< (`detect_deadlock`).
   factory_failed,  ///< The factory threw; `pool_error::cause()` is what it threw.
 };
 
@@ -42,22 +45,34 @@ struct drain_report {
   [[nodiscard]] bool drained() const noexcept { return outstanding.empty(); }
 };
 
-/// Thrown by the acquiring functions of object pools. `code()` compares with `pool_errc`.
+namespace detail {
+class lease_holders;
+}  // namespace detail
+
+/// Thrown by the acquiring functions of object pools, in constant time. `code()` compares with `pool_errc`.
 class pool_error : public std::system_error {
  public:
-  pool_error(pool_errc code, const std::string& what, std::exception_ptr cause = nullptr,
-             std::vector<outstanding_lease> holders = {});
+  /// `what` is all that `what()` returns.
+  pool_error(pool_errc code, const std::string& what, std::exception_ptr cause = nullptr);
+  /// For pools: names the holders, too, for whoever asks.
+  pool_error(pool_errc code, const std::string& what, std::exception_ptr cause,
+             std::shared_ptr<detail::lease_holders> holders);
+
+  /// What happened, and how many objects are in use. For `timeout`, `exhausted` and `would_deadlock` the
+  /// first call also asks the pool who holds them longest: see `holders`.
+  [[nodiscard]] const char* what() const noexcept override;
 
   /// What the factory threw last: always set for `factory_failed`, and set for `timeout` if the wait was for
   /// a factory that kept failing; null otherwise.
-  [[nodiscard]] const std::exception_ptr& cause() const noexcept { return cause_; }
+  [[nodiscard]] const std::exception_ptr& cause() const noexcept CISTERN_LIFETIMEBOUND;
 
-  /// For `timeout` and `would_deadlock`: who held the objects, the longest held first (at most 16).
-  [[nodiscard]] const std::vector<outstanding_lease>& holders() const noexcept { return holders_; }
+  /// For `timeout`, `exhausted` and `would_deadlock`: who holds the pool's objects now, the longest held
+  /// first (at most 16). None once the pool is gone. O(objects), under the pool's mutex.
+  [[nodiscard]] std::vector<outstanding_lease> holders() const;
 
  private:
-  std::exception_ptr cause_;
-  std::vector<outstanding_lease> holders_;
+  struct contents;  // shared by copies, which must not throw
+  std::shared_ptr<contents> contents_;
 };
 
 }  // namespace cistern

@@ -2,13 +2,12 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <new>
-
-#include "../base/no_cancellation.hpp"
 
 // Records lie in memory that is poisoned for everybody else (see `poison_behind`). Functions that touch them
 // aren't instrumented, and call nothing that is.

@@ -1,10 +1,10 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
 #include <utility>
 
-#include "../base/no_cancellation.hpp"
 #include <pthread.h>
 
 namespace cistern {

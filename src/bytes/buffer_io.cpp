@@ -1,5 +1,6 @@
 // Input and output of cistern::buffer: streams and POSIX file descriptors.
 #include <cistern/buffer.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,7 +9,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "../base/no_cancellation.hpp"
 #include "descriptor.hpp"
 
 namespace cistern {

@@ -1,12 +1,12 @@
 #include "descriptor.hpp"
 
 #include <cistern/detail/base/errno_keeper.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 
 #include <atomic>
 #include <cerrno>
 #include <climits>
 
-#include "../base/no_cancellation.hpp"
 #include "../base/posix_call.hpp"
 #include <fcntl.h>
 #include <poll.h>

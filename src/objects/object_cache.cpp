@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/idle_stack.hpp>
 #include <cistern/detail/objects/object_cache.hpp>
 
@@ -61,6 +62,7 @@ bool object_cache::try_claim(bool asymmetric) noexcept {
 }
 
 void object_cache::claim(bool asymmetric) noexcept {
+  const no_cancellation of_the_sleep;
   while (!try_claim(asymmetric)) {
     // The owner was interrupted between two instructions of a very short stretch: let it run.
     std::this_thread::sleep_for(std::chrono::microseconds{50});

@@ -1,5 +1,6 @@
 #include "object_pool_control.hpp"
 
+#include <cistern/detail/objects/exception_of.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "../base/statistics_text.hpp"
+#include "pool_error.hpp"
 
 namespace cistern::detail {
 
@@ -26,19 +27,9 @@ double next_fraction(std::uint64_t& state) noexcept {
   return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
 }
 
-std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size,
-                     const std::vector<outstanding_lease>& holders) {
-  std::string what = "object_pool: ";
-  what += make_error_code(code).message();
-  what += "; " + std::to_string(in_use) + " of " +
-          (max_size == no_limit ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
-  constexpr std::size_t most_named = 3;
-  for (std::size_t i = 0; i < std::min(holders.size(), most_named); ++i) {
-    const auto& [where, age] = holders[i];
-    what += std::string(i == 0 ? "; held longest: " : ", ") + "for " + in_seconds(age, 3) + " s since " +
-            where.file_name() + ":" + std::to_string(where.line()) + " (" + where.function_name() + ")";
-  }
-  return what;
+std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size) {
+  return "object_pool: " + make_error_code(code).message() + "; " + std::to_string(in_use) + " of " +
+         (max_size == no_limit ? std::string("unlimited") : std::to_string(max_size)) + " objects in use";
 }
 
 // Throws pool_error (factory_failed) with `cause`, and what it says.
@@ -68,6 +59,8 @@ object_pool_control::object_pool_control(const object_pool_options& options,
     : options_(options),
       accounts_(resource, type),
       resource_(resource),
+      holders_(std::make_shared<lease_holders>(
+          *this, [](object_pool_control& pool, std::size_t most) { return pool.holders(most); })),
       clock_(clock),
       system_clock_(is_system_clock(clock)),
       // Different in every process, so that a fleet's connections don't all expire in the same second.
@@ -95,25 +88,19 @@ void object_pool_control::begin_life(pool_slot& slot) noexcept {
 }
 
 pool_slot& object_pool_control::create_granted() {
-  pool_slot* slot = nullptr;
-  try {
+  unfinished_creation creation(*this);
+  pool_slot*& slot = creation.slot;
+  {
     const section in(*this);
     slot = &accounts_.take_vacant();
     slot->home = this;
     slot->retained_bytes = 0;
     slot->generation = generation_.load(std::memory_order_relaxed);
-  } catch (...) {
-    section in(*this);
-    accounts_.cancel_creation();
-    note_vacancy();
-    serve_waiters(in);
-    throw;
   }
-  try {
-    construct_object(*slot);
-  } catch (...) {
-    const std::exception_ptr cause = std::current_exception();
-    creation_failed(slot, cause);
+  const std::exception_ptr cause = exception_of([&] { construct_object(*slot); });
+  creation.finished = true;
+  if (cause) {
+    creation_failed(*slot, cause);
     throw_factory_failed(cause);
   }
   std::exception_ptr dropped;  // destroyed after the section: exceptions are user code
@@ -122,35 +109,28 @@ pool_slot& object_pool_control::create_granted() {
   failures_ = 0;
   std::swap(dropped, last_failure_);
   begin_life(*slot);
-  serve_waiters(in);
+  serve_waiters();
   return *slot;
 }
 
-void object_pool_control::creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept {
+void object_pool_control::creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept {
   std::exception_ptr recorded = cause;  // afterwards the one before; destroyed after the section
   section in(*this);
   accounts_.cancel_creation();
-  accounts_.put_vacant(*slot);
+  accounts_.put_vacant(slot);
   accounts_.count_factory_failure();
   failures_ = std::min(failures_ + 1, 30U);
   const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
   retry_at_ = later(now(), std::min(pause, options_.backoff_max));
   std::swap(last_failure_, recorded);
   note_vacancy();
-  serve_waiters(in);
+  serve_waiters();
 }
 
 void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request& request) {
-  pool_errc why{};
   {
     const section in(*this);
-    if (closed_) {
-      why = pool_errc::closed;
-    } else if (request.stop.stop_requested()) {
-      why = pool_errc::cancelled;
-    } else if (request.deadline != time_point::max() && now() >= request.deadline) {
-      why = pool_errc::timeout;
-    } else {
+    if (!closed_ && !is_over(request)) {
       return;
     }
     ++pins_;  // the pool may go together with this object
@@ -158,7 +138,26 @@ void object_pool_control::give_up_if_late(pool_slot& slot, const acquire_request
   put_back(slot);
   const section in(*this);
   --pins_;
-  refuse(why);
+  refuse_if_over(request);
+}
+
+void object_pool_control::give_up_if_late(const acquire_request& request) {
+  if (is_over(request)) {
+    const section in(*this);
+    refuse_if_over(request);
+  }
+}
+
+void object_pool_control::refuse_if_over(const acquire_request& request) {
+  if (closed_) {
+    refuse(pool_errc::closed);
+  }
+  if (request.stop.stop_requested()) {
+    refuse(pool_errc::cancelled);
+  }
+  if (deadline_passed(request)) {
+    refuse(pool_errc::timeout);
+  }
 }
 
 pool_slot* object_pool_control::reserve_for_adoption() {
@@ -174,12 +173,14 @@ pool_slot* object_pool_control::reserve_for_adoption() {
   return &slot;
 }
 
-void object_pool_control::cancel_adoption(pool_slot& slot) noexcept {
+void object_pool_control::cancel_creation(pool_slot* slot) noexcept {
   section in(*this);
-  accounts_.put_vacant(slot);
+  if (slot != nullptr) {
+    accounts_.put_vacant(*slot);
+  }
   accounts_.cancel_creation();
   note_vacancy();
-  serve_waiters(in);
+  serve_waiters();
 }
 
 void object_pool_control::finish_adoption(pool_slot& slot) noexcept {
@@ -233,7 +234,7 @@ void object_pool_control::dispose(pool_slot& slot, destroy_reason reason) noexce
 void object_pool_control::vacate(pool_slot& slot, destroy_reason reason) noexcept {
   section in(*this);
   accounts_.remove(slot, reason);
-  serve_waiters(in);
+  serve_waiters();
   note_vacancy();
 }
 
@@ -269,11 +270,16 @@ drain_report object_pool_control::drain(time_point deadline) {
 
 void object_pool_control::orphan() noexcept {
   close();
+  holders_->forget_pool();
   const section in(*this);
   orphaned_ = true;
 }
 
 // ---- fork ----
+
+bool object_pool_control::each_lock(lock_visitor& visit) noexcept {
+  return holders_->visit_lock(visit) && visit(mutex_);
+}
 
 // A condition variable counts those who wait at it, and in time waits for them: here they never leave.
 void object_pool_control::forget_other_threads() noexcept {
@@ -285,12 +291,15 @@ void object_pool_control::forget_other_threads() noexcept {
 
 void object_pool_control::refuse(pool_errc code) {
   accounts_.count_refusal(code);
-  constexpr std::size_t most_kept = 16;
   const bool names_holders = code != pool_errc::closed && code != pool_errc::cancelled;
-  auto held_by = names_holders ? accounts_.holders(now(), most_kept) : std::vector<outstanding_lease>{};
   const std::size_t in_use = accounts_.total() - idle_count() - accounts_.creating();
-  const std::string what = describe(code, in_use, max_size(), held_by);
-  throw pool_error(code, what, code == pool_errc::timeout ? last_failure_ : nullptr, std::move(held_by));
+  throw pool_error(code, describe(code, in_use, max_size()),
+                   code == pool_errc::timeout ? last_failure_ : nullptr, names_holders ? holders_ : nullptr);
+}
+
+std::vector<outstanding_lease> object_pool_control::holders(std::size_t most) {
+  const section in(*this);
+  return accounts_.holders(now(), most);
 }
 
 object_pool_statistics object_pool_control::statistics() {

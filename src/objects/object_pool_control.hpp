@@ -3,7 +3,6 @@
 
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
-#include <cistern/detail/objects/waiter_queue.hpp>
 
 namespace cistern::detail {
 
@@ -12,27 +11,27 @@ class CISTERN_SCOPED_CAPABILITY object_pool_control::section {
   explicit section(object_pool_control& pool) noexcept CISTERN_ACQUIRE(pool.mutex_) : pool_(pool) { lock(); }
   section(const section&) = delete;
   section& operator=(const section&) = delete;
-  ~section() CISTERN_RELEASE() {
+  ~section() CISTERN_RELEASE() { leave(); }
+
+  void enter() noexcept CISTERN_ACQUIRE() { lock(); }
+  // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
+  // over. Does nothing outside.
+  void leave() noexcept CISTERN_RELEASE() {
     if (inside_) {
       unlock();
     }
   }
+  // Once more under the mutex, to the end of a block.
+  class CISTERN_SCOPED_CAPABILITY inside {
+   public:
+    explicit inside(section& in) noexcept CISTERN_ACQUIRE(in) : in_(in) { in.enter(); }
+    inside(const inside&) = delete;
+    inside& operator=(const inside&) = delete;
+    ~inside() CISTERN_RELEASE() { in_.leave(); }
 
-  void enter() noexcept CISTERN_ACQUIRE() { lock(); }
-  // Unlocks, destroys the control block if nobody is left to use it, and resumes the coroutines whose wait is
-  // over.
-  void leave() noexcept CISTERN_RELEASE() { unlock(); }
-
-  // For code that is about to sleep under the mutex: the coroutines must not wait for it.
-  // Not analysed: held before and after.
-  void resume_ready() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    if (!ready_.empty()) {
-      unlock();
-      lock();
-    }
-  }
-
-  void resume_later(waiter& one) noexcept { ready_.push_back(one); }
+   private:
+    section& in_;
+  };
 
  private:
   void lock() noexcept CISTERN_ACQUIRE(pool_.mutex_) {
@@ -41,19 +40,19 @@ class CISTERN_SCOPED_CAPABILITY object_pool_control::section {
     pool_.locked();
   }
   void unlock() noexcept CISTERN_RELEASE(pool_.mutex_) {
-    pool_.unlocking();
+    const bool more = pool_.unlocking();
     const bool last = pool_.orphaned_ && pool_.accounts_.total() == 0 && pool_.pins_ == 0;
     inside_ = false;
     pool_.mutex_.unlock();
-    if (last) {
+    if (more) {
+      pool_.unlocked();
+    } else if (last) {
       pool_.destroy_self();
     }
-    ready_.resume_all();
   }
 
   object_pool_control& pool_;
   bool inside_ = false;
-  resume_list ready_;
 };
 
 }  // namespace cistern::detail

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/per_thread_control.hpp>
 
 #include <algorithm>
@@ -63,6 +64,7 @@ object_cache* per_thread_control::attach_cache() noexcept {
     return nullptr;
   }
   object_cache* cache = free_caches_;
+  const no_cancellation of_the_resource;
   try {
     if (cache == nullptr) {
       cache = std::pmr::polymorphic_allocator<>(resource()).new_object<object_cache>();

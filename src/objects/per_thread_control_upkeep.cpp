@@ -127,6 +127,7 @@ time_point per_thread_control::maintain(time_point time) {
   pool_slot* gone = nullptr;
   {
     const section in(*this);
+    note_time();
     std::size_t left = idle_count();
     const auto goes = [&](pool_slot& slot) {
       const time_point fades = by_clock ? later(slot.idle_since, options_.idle_timeout) : time_point::max();

@@ -15,10 +15,16 @@ shared_control::shared_control(const object_pool_options& options, std::pmr::mem
   idle_.open();
 }
 
-void shared_control::unlocking() noexcept {
+bool shared_control::unlocking() noexcept {
   if (!closed_ && waiters_.empty() && accounts_.total() <= max_size_) {
     idle_.open();
   }
+  const bool resumes =
+      !ready_.empty() && loops_here() == 0 && ready_.first_for(this_thread_number()) != nullptr;
+  if (resumes) {
+    begin_resuming();
+  }
+  return resumes;
 }
 
 // ---- giving back ----
@@ -46,27 +52,32 @@ void shared_control::put_back(pool_slot& slot) noexcept {
     reason = surplus_reason(slot);
     if (!reason) {
       idle_.push(slot);
-      serve_waiters(in);
+      serve_waiters();
       return;
     }
   }
   dispose(slot, *reason);
 }
 
+// Throws in here, because the pool may go together with the object: one that waits may outlive it.
 std::optional<pool_grant> shared_control::replace(pool_slot& slot, destroy_reason reason,
-                                                  bool insists) noexcept {
+                                                  const acquire_request& request, bool insists) {
   section in(*this);
   accounts_.remove(slot, reason);
-  if (pool_slot* const other = closed_ ? nullptr : idle_.pop()) {
-    serve_waiters(in);
+  const bool over = closed_ || is_over(request);
+  if (pool_slot* const other = over ? nullptr : idle_.pop()) {
+    serve_waiters();
     return pool_grant{other};
   }
-  if (!closed_ && (insists || (accounts_.total() < max_size_ && may_retry_factory(now())))) {
+  if (!over && (insists || (accounts_.total() < max_size_ && may_retry_factory(now())))) {
     accounts_.begin_creation();
     return pool_grant{};
   }
-  serve_waiters(in);
+  serve_waiters();
   note_vacancy();
+  if (request.may_wait) {
+    refuse_if_over(request);
+  }
   return std::nullopt;
 }
 
@@ -75,10 +86,7 @@ void shared_control::return_grant(pool_grant grant) noexcept {
     put_back(*grant.slot);
     return;
   }
-  section in(*this);
-  accounts_.cancel_creation();
-  serve_waiters(in);
-  note_vacancy();
+  cancel_creation(nullptr);
 }
 
 // ---- the whole pool ----
@@ -134,7 +142,7 @@ void shared_control::resize(std::size_t max_size) {
     const std::size_t total = accounts_.total();
     const std::size_t excess = total > max_size ? std::min(total - max_size, idle_.count()) : 0;
     too_many = excess > 0 ? idle_.take_all_but(idle_.count() - excess) : nullptr;
-    serve_waiters(in);
+    serve_waiters();
   }
   dispose_all(too_many, destroy_reason::surplus);
 }
@@ -157,7 +165,7 @@ void shared_control::close() noexcept {
     section in(*this);
     closed_ = true;
     while (waiter* const one = waiters_.front()) {
-      settle(in, *one, wait_outcome::closed);
+      settle(*one, wait_outcome::closed);
     }
     idle_ones = idle_.take_all();
   }
@@ -170,14 +178,15 @@ time_point shared_control::maintain(time_point time) {
   pool_slot* gone = nullptr;
   {
     section in(*this);
+    note_time();
     for (waiter* one = waiters_.front(); one != nullptr;) {
       waiter& late = *std::exchange(one, one->next);
       if (late.deadline <= time) {
-        settle(in, late, wait_outcome::timeout);
+        settle(late, wait_outcome::timeout);
       }
     }
     gone = expire_idle(time);
-    serve_waiters(in, std::max(time, now()));
+    serve_waiters(std::max(time, now()));
   }
   dispose_all(gone);
   refill(std::max(time, now()));

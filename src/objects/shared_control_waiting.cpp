@@ -12,10 +12,6 @@ namespace cistern::detail {
 
 namespace {
 
-// How long every object must have been held by waiting threads before that counts as a deadlock: long enough
-// for a lease that is on its way to another thread to arrive there.
-constexpr duration deadlock_grace = std::chrono::seconds{1};
-
 constexpr int yields_before_waiting = 8;
 
 }  // namespace
@@ -48,7 +44,7 @@ std::optional<pool_grant> shared_control::try_obtain() noexcept {
   return grant_now(false, why);
 }
 
-void shared_control::settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
+void shared_control::settle(waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
   waiters_.unlink(one);
   one.outcome = outcome;
   one.slot = slot;
@@ -57,26 +53,27 @@ void shared_control::settle(section& in, waiter& one, wait_outcome outcome, pool
     // Under the mutex, because the waiter is gone as soon as it can see the outcome.
     one.wake->notify_one();
   } else {
-    in.resume_later(one);
+    one.resumer = this_thread_number();
+    ready_.push_back(one);
   }
 }
 
-void shared_control::serve_waiters(section& in) noexcept {
+void shared_control::serve_waiters() noexcept {
   if (!waiters_.empty()) {
-    serve_waiters(in, now());
+    serve_waiters(now());
   }
 }
 
 // Gives what there is to those who wait, the oldest first.
-void shared_control::serve_waiters(section& in, time_point time) noexcept {
+void shared_control::serve_waiters(time_point time) noexcept {
   while (waiter* const oldest = waiters_.front()) {
     if (pool_slot* const slot = idle_.pop()) {
-      settle(in, *oldest, wait_outcome::object, slot);
+      settle(*oldest, wait_outcome::object, slot);
     } else if (accounts_.total() >= max_size_) {
       return;
     } else if (may_retry_factory(time)) {
       accounts_.begin_creation();
-      settle(in, *oldest, wait_outcome::creation);
+      settle(*oldest, wait_outcome::creation);
     } else {
       // Let a thread sleep until the factory may be tried again.
       if (waiter* const watcher = waiters_.first_thread()) {
@@ -146,6 +143,30 @@ pool_grant shared_control::obtain(const acquire_request& request) {
   return grant ? *grant : wait_in_queue(in, request);
 }
 
+// The place of a blocked thread in the queue. However the wait ends, by the end of the thread too, nothing on
+// the thread's stack stays in the queue, and nothing that it was given is lost.
+class shared_control::place_in_queue {
+ public:
+  place_in_queue(shared_control& pool, section& in, waiter& one) noexcept CISTERN_REQUIRES(pool.mutex_)
+      : pool_(pool), in_(in), one_(one) {
+    pool.enqueue(one);
+  }
+  place_in_queue(const place_in_queue&) = delete;
+  place_in_queue& operator=(const place_in_queue&) = delete;
+  // Not analysed: with the mutex if the thread ended while it slept, without if it ended outside.
+  ~place_in_queue() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+    if (one_.queued) {
+      in_.leave();
+      pool_.abandon(one_);
+    }
+  }
+
+ private:
+  shared_control& pool_;
+  section& in_;
+  waiter& one_;
+};
+
 pool_grant shared_control::wait_in_queue(section& in, const acquire_request& request) {
   std::condition_variable wake;
   waiter one;
@@ -153,18 +174,28 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
   one.endless = request.deadline == time_point::max() && !request.stop.stop_possible();
   one.thread = this_thread_number();
   one.wake = &wake;
-  enqueue(one);
+  const place_in_queue place(*this, in, one);
+  if (one.endless && options_.detect_deadlock && deadlocked()) {
+    refuse(pool_errc::would_deadlock);
+  }
   if (!request.stop.stop_possible()) {
     block(in, one);
   } else {
     block_until_stop(in, one, request.stop);
   }
-  --pins_;
-  if (one.outcome == wait_outcome::waiting) {
-    waiters_.unlink(one);
-    refuse(pool_errc::would_deadlock);
-  }
+  end_wait(one);
   return outcome_of(one);
+}
+
+void shared_control::end_wait(waiter& one) noexcept {
+  --pins_;
+  one.queued = false;
+  if (one.queue != nullptr) {
+    one.queue->unlink(one);
+  }
+  if (one.called != nullptr) {
+    *std::exchange(one.called, nullptr) = nullptr;  // its resumer needn't remember it
+  }
 }
 
 // The callback takes the mutex, so it comes and goes without it. Not analysed: held before and after.
@@ -173,47 +204,50 @@ void shared_control::block_until_stop(section& in, waiter& one,
   in.leave();
   {
     const std::stop_callback on_stop(stop, [&]() noexcept { cancel(one); });
-    in.enter();
+    const section::inside until_the_callback_goes(in);
     block(in, one);
-    in.leave();
   }
   in.enter();
 }
 
-// Sleeps until the wait of `one` is settled, or would never be (the outcome is still `waiting` then).
+// Sleeps until the wait of `one` is settled.
 void shared_control::block(section& in, waiter& one) {
-  time_point check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
   while (one.outcome == wait_outcome::waiting) {
     const time_point wake_at = wake_time(one);
     const time_point current = now();
     // On a clock of the user's, sleep as long as that clock is behind.
-    time_point sleep_until =
+    const time_point sleep_until =
         wake_at == time_point::max() ? wake_at : later(std::chrono::steady_clock::now(), wake_at - current);
-    if (one.endless) {
-      sleep_until = std::min(sleep_until, check_deadlock_at);
-    }
-    if (sleep_until == time_point::max()) {
-      mutex_.wait(*one.wake);
-    } else {
-      mutex_.wait_until(*one.wake, sleep_until);
-    }
-    idle_.shut();  // somebody may have opened the stack meanwhile, if this wait is settled
+    sleep(*one.wake, sleep_until);
     if (one.outcome != wait_outcome::waiting) {
       return;
     }
     if (now() >= one.deadline) {
-      settle(in, one, wait_outcome::timeout);
+      settle(one, wait_outcome::timeout);
       return;
     }
-    serve_waiters(in);
-    in.resume_ready();
-    if (one.endless && one.outcome == wait_outcome::waiting &&
-        std::chrono::steady_clock::now() >= check_deadlock_at) {
-      if (deadlocked(one)) {
-        return;
-      }
-      check_deadlock_at = later(std::chrono::steady_clock::now(), deadlock_grace);
+    serve_waiters();
+    if (ready_.first_for(one.thread) != nullptr) {
+      // They must not wait for this thread, even if one of them is what waits here.
+      begin_resuming();
+      in.leave();
+      resume_coroutines();
+      in.enter();
     }
+  }
+}
+
+// Sleeps until woken, or until `end` by the system's clock.
+void shared_control::sleep(std::condition_variable& wake, time_point end) {
+  // Somebody may open the stack meanwhile, if this wait is settled; and the thread may end here.
+  struct shut_again {
+    idle_objects& idle;
+    ~shut_again() { idle.shut(); }
+  } const afterwards{idle_};
+  if (end == time_point::max()) {
+    mutex_.wait(wake);
+  } else {
+    mutex_.wait_until(wake, end);
   }
 }
 
@@ -224,12 +258,8 @@ time_point shared_control::wake_time(const waiter& one) const noexcept {
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
 }
 
-// Whether every object is held by a thread that waits here without end. A lease that ever came to another
-// thread makes the answer unknowable, and then it is no.
-bool shared_control::deadlocked(const waiter& one) const noexcept {
-  if (one.thread == 0 || crossed_threads_.load(std::memory_order_relaxed) || accounts_.total() == 0) {
-    return false;
-  }
+// Whether every object is held by a thread that waits here without end.
+bool shared_control::deadlocked() const noexcept {
   std::size_t held = 0;
   bool by_waiters_only = true;
   // Not analysed: called at once, under the mutex.
@@ -240,7 +270,7 @@ bool shared_control::deadlocked(const waiter& one) const noexcept {
       by_waiters_only = by_waiters_only && holder != 0 && waiters_.waits_endlessly(holder);
     }
   });
-  return by_waiters_only && held == accounts_.total();
+  return by_waiters_only && held > 0 && held == accounts_.total();
 }
 
 // ---- fork ----
@@ -257,39 +287,10 @@ void shared_control::forget_other_threads() noexcept {
       --pins_;
     }
   }
-  unlocking();
-}
-
-// ---- coroutines ----
-
-std::optional<pool_grant> shared_control::grant_at_once(const acquire_request& request) noexcept {
-  pool_slot* const slot = request.stop.stop_requested() ? nullptr : take_idle();
-  return slot != nullptr ? std::optional(pool_grant{slot}) : std::nullopt;
-}
-
-bool shared_control::obtain_or_queue(waiter& one, std::optional<pool_grant>& grant,
-                                     const acquire_request& request) {
-  const section in(*this);
-  if ((grant = grant_or_admit(request))) {
-    return false;
+  forget_other_resumers();
+  if (unlocking()) {
+    end_resuming();  // it will be asked again
   }
-  one.deadline = request.deadline;
-  enqueue(one);
-  return true;
-}
-
-void shared_control::cancel(waiter& one) noexcept {
-  section in(*this);
-  if (one.queued && one.outcome == wait_outcome::waiting) {
-    settle(in, one, wait_outcome::cancelled);
-  }
-}
-
-pool_grant shared_control::collect(waiter& one) {
-  const section in(*this);
-  --pins_;
-  one.queued = false;
-  return outcome_of(one);
 }
 
 pool_grant shared_control::outcome_of(const waiter& one) {
@@ -302,23 +303,6 @@ pool_grant shared_control::outcome_of(const waiter& one) {
       refuse(pool_errc::timeout);
     default:
       return {one.slot};
-  }
-}
-
-void shared_control::abandon(waiter& one) noexcept {
-  std::optional<pool_grant> granted;
-  {
-    const section in(*this);
-    --pins_;
-    one.queued = false;
-    if (one.outcome == wait_outcome::waiting) {
-      waiters_.unlink(one);
-    } else if (one.outcome == wait_outcome::creation || one.outcome == wait_outcome::object) {
-      granted = pool_grant{one.slot};
-    }
-  }
-  if (granted) {
-    return_grant(*granted);
   }
 }
 

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 
 #include <new>
@@ -18,6 +19,7 @@ void slot_table::add_block() {
     throw std::bad_alloc();
   }
   const std::uint32_t first_index = slots() + 1;
+  const no_cancellation of_the_resource;  // `try_acquire` may be noexcept
   auto* const room =
       static_cast<std::byte*>(resource_->allocate(count * type_.size_bytes, type_.align_bytes));
   for (std::size_t i = 0; i < count; ++i) {

@@ -1,4 +1,5 @@
 #include <cistern/adaptor/trace.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,7 +9,6 @@
 #include <ostream>
 #include <system_error>
 
-#include "../base/no_cancellation.hpp"
 #include "../base/posix_call.hpp"
 #include <fcntl.h>
 #include <unistd.h>

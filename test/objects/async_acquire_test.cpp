@@ -1,7 +1,9 @@
 // Waiting for objects in coroutines: the same queue, the same errors, no thread blocked.
 #include <cistern/async_acquire.hpp>
 
+#include <array>
 #include <atomic>
+#include <coroutine>
 #include <memory>
 #include <optional>
 #include <random>
@@ -171,7 +173,130 @@ BOOST_AUTO_TEST_CASE(a_coroutine_destroyed_before_it_is_resumed_gives_the_object
   }
 }
 
+// Both waits end in one call: the coroutine resumed first destroys the one that would be next.
+BOOST_AUTO_TEST_CASE(a_coroutine_may_destroy_another_whose_wait_is_over) {
+  auto mine = pool.acquire();
+  std::coroutine_handle<> victim;
+  int served = 0;
+  const auto first = [&]() -> started {
+    try {
+      (void)co_await pool.acquire_async();
+    } catch (const pool_error&) {
+      victim.destroy();
+    }
+  };
+  first();
+  const auto count = [&](std::coroutine_handle<>) { ++served; };
+  victim = take([&] { return pool.acquire_async(count); }, got, error).handle;
+  pool.close();
+  BOOST_TEST(served == 0);
+  BOOST_TEST(!error);
+  BOOST_TEST(pool.check_invariants());
+}
+
+BOOST_AUTO_TEST_CASE(a_coroutine_may_be_destroyed_while_another_thread_ends_its_wait) {
+  std::atomic<bool> resuming{false};
+  std::atomic<bool> destroyed{false};
+  std::atomic<int> served{0};
+  auto mine = pool.acquire();
+  lease<thing> other;
+  std::error_code other_error;
+  take(
+      [&] {
+        return pool.acquire_async([&](std::coroutine_handle<> coroutine) {
+          resuming = true;
+          yield_until([&] { return destroyed.load(); });
+          coroutine.resume();
+        });
+      },
+      other, other_error);
+  const auto count = [&](std::coroutine_handle<>) { ++served; };
+  const auto victim = take([&] { return pool.acquire_async(count); }, got, error).handle;
+  std::jthread closer([&] { pool.close(); });
+  yield_until([&] { return resuming.load(); });
+  victim.destroy();  // its wait is over, but its executor was not called
+  destroyed = true;
+  closer.join();
+  BOOST_TEST(served == 0);
+  BOOST_TEST((other_error == pool_errc::closed));
+}
+
+BOOST_AUTO_TEST_CASE(who_destroys_a_coroutine_waits_until_its_executor_is_done) {
+  std::atomic<bool> called{false};
+  std::atomic<bool> destroyed{false};
+  std::atomic<bool> too_early{false};
+  auto mine = pool.acquire();
+  const auto victim = take(
+                          [&] {
+                            return pool.acquire_async([&](std::coroutine_handle<>) {
+                              called = true;
+                              for (int i = 0; i < 1000 && !destroyed; ++i) {
+                                std::this_thread::yield();
+                              }
+                              too_early = destroyed.load();
+                            });
+                          },
+                          got, error)
+                          .handle;
+  std::jthread giver([&] { mine.give_back(); });
+  yield_until([&] { return called.load(); });
+  victim.destroy();
+  destroyed = true;
+  giver.join();
+  BOOST_TEST(!too_early);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(pool.check_invariants());
+}
+
+BOOST_AUTO_TEST_CASE(an_executor_may_destroy_the_coroutine) {
+  auto mine = pool.acquire();
+  take([&] { return pool.acquire_async([](std::coroutine_handle<> coroutine) { coroutine.destroy(); }); },
+       got, error);
+  mine.give_back();
+  BOOST_TEST(!got);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(pool.check_invariants());
+}
+
+// A coroutine that blocks while it is resumed doesn't keep those behind it waiting.
+BOOST_AUTO_TEST_CASE(a_coroutine_that_blocks_resumes_the_others_first) {
+  auto mine = pool.acquire();
+  lease<thing> kept;
+  const auto blocks = [&]() -> started {
+    auto one = co_await pool.acquire_async();
+    pool.resize(2);  // serves the next in the queue, for this thread to resume
+    (void)pool.acquire();
+  };
+  blocks();
+  const auto gives_back = [&]() -> started { auto one = co_await pool.acquire_async(); };
+  gives_back();
+  mine.give_back();
+  BOOST_TEST(pool.idle() == 2U);
+  BOOST_TEST(pool.check_invariants());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
+
+// Each gives back to the other pool's queue: nested, that would be a hundred thousand calls deep.
+BOOST_AUTO_TEST_CASE(coroutines_of_two_pools_do_not_grow_the_stack) {
+  tally counts;
+  thing_pool even({.max_size = 1}, {&counts});
+  thing_pool odd({.max_size = 1}, {&counts});
+  std::array held{even.acquire(), odd.acquire()};
+  std::size_t served = 0;
+  const auto waiting = [&](std::size_t i) -> started {
+    held[i % 2] = co_await (i % 2 == 0 ? even : odd).acquire_async();
+    ++served;
+    held[(i + 1) % 2].give_back();
+  };
+  for (std::size_t i = 0; i < 100'000; ++i) {
+    waiting(i);
+  }
+  held[0].give_back();
+  BOOST_TEST(served == 100'000U);
+  BOOST_TEST(even.check_invariants());
+  BOOST_TEST(odd.check_invariants());
+}
 
 BOOST_AUTO_TEST_CASE(max_waiters_and_when_empty_hold_for_coroutines) {
   tally counts;

@@ -2,6 +2,8 @@
 #include <cistern/object_pool.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <set>
 #include <stop_token>
@@ -11,6 +13,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/coroutine.hpp"
 #include "../support/object_pool_support.hpp"
 
 using namespace cistern;
@@ -154,6 +157,104 @@ BOOST_AUTO_TEST_CASE(a_deadline_in_the_past_is_a_timeout_that_names_the_holders)
   BOOST_TEST(pool->statistics().timed_out == 1U);
   one.give_back();
   BOOST_TEST(bool(pool->acquire_until(manual_clock::now() - 1s)));  // an idle object needs no waiting
+}
+
+BOOST_AUTO_TEST_CASE(a_timeout_longer_than_time_is_none) {
+  make({.max_size = 1});
+  auto one = pool->acquire();
+  std::jthread other([&] { auto two = pool->acquire_for(std::chrono::hours::max()); });
+  yield_until_waiting(*pool, 1);
+  one.give_back();
+  other.join();
+  BOOST_TEST(pool->statistics().timed_out == 0U);
+  BOOST_TEST(pool->drain(std::chrono::hours::max()).drained());
+}
+
+namespace {
+
+// Looking at an object takes a second; what comes of it.
+template <class Policy>
+auto slow_to_validate(bool valid, std::atomic<int>& validated, const std::function<void()>& meanwhile = {}) {
+  return make_object_pool<Policy>(
+      {.max_size = 20, .initial = 20, .acquire_timeout = 1500ms}, [] { return 1; }, no_hook{},
+      [&validated, valid, meanwhile](int&) {
+        ++validated;
+        manual_clock::advance(1s);
+        if (meanwhile) {
+          meanwhile();
+        }
+        return valid;
+      },
+      no_hook{}, nullptr, &manual_clock::now);
+}
+
+template <class Policy>
+void look_at_the_time() {
+  std::atomic<int> validated{0};
+  auto dead = slow_to_validate<Policy>(false, validated);
+  BOOST_TEST((error_of([&] { return dead.acquire_for(2500ms); }) == pool_errc::timeout));
+  BOOST_TEST(validated == 3);
+  BOOST_TEST((error_of([&] { return dead.acquire(); }) == pool_errc::timeout));
+  BOOST_TEST(validated == 5);
+  BOOST_TEST(dead.statistics().total == 15U);
+  BOOST_TEST(dead.statistics().in_use == 0U);
+  validated = 0;
+  std::stop_source source;
+  auto stopped = slow_to_validate<Policy>(false, validated, [&] { source.request_stop(); });
+  BOOST_TEST(
+      (error_of([&] { return stopped.acquire_for(forever, source.get_token()); }) == pool_errc::cancelled));
+  BOOST_TEST(validated == 1);
+  BOOST_TEST(stopped.check_invariants());
+  // Found good, but too late: it stays.
+  auto good = slow_to_validate<Policy>(true, validated);
+  BOOST_TEST((error_of([&] { return good.acquire_for(500ms); }) == pool_errc::timeout));
+  BOOST_TEST(good.idle() == 20U);
+  BOOST_TEST(bool(good.acquire_for(1500ms)));
+  BOOST_TEST(bool(good.acquire_for(0s)));  // whatever is at hand
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(deadline_and_stop_token_are_looked_at_after_every_validation) {
+  look_at_the_time<shared>();
+  look_at_the_time<per_thread>();
+}
+
+BOOST_AUTO_TEST_CASE(a_coroutine_s_deadline_is_looked_at_after_every_validation) {
+  std::atomic<int> validated{0};
+  auto dead = slow_to_validate<shared>(false, validated);
+  std::error_code seen;
+  const auto coroutine = [&]() -> started {
+    try {
+      (void)co_await dead.acquire_async_until(manual_clock::now() + 2500ms);
+    } catch (const pool_error& error) {
+      seen = error.code();
+    }
+  };
+  coroutine();
+  BOOST_TEST((seen == pool_errc::timeout));
+  BOOST_TEST(validated == 3);
+  BOOST_TEST(dead.check_invariants());
+}
+
+BOOST_AUTO_TEST_CASE(drain_goes_by_the_pool_s_clock, *boost::unit_test::timeout(60)) {
+  const auto run = [](auto a_pool) {
+    auto one = a_pool.acquire();
+    std::atomic<bool> done{false};
+    std::jthread drainer([&] {
+      (void)a_pool.drain(1h);
+      done = true;
+    });
+    manual_clock::advance(1h);
+    yield_until([&] {
+      a_pool.maintain();
+      manual_clock::advance(1h);
+      return done.load();
+    });
+  };
+  std::atomic<int> validated{0};
+  run(slow_to_validate<shared>(true, validated));
+  run(slow_to_validate<per_thread>(true, validated));
 }
 
 BOOST_AUTO_TEST_CASE(maintain_ends_waits_whose_deadline_has_passed) {

@@ -3,14 +3,18 @@
 #include <cistern/detail/objects/pool_time.hpp>
 
 #include <chrono>
+#include <limits>
+#include <ratio>
 
 #include <boost/test/unit_test.hpp>
 
 using cistern::duration;
+using cistern::forever;
 using cistern::time_point;
 using cistern::detail::coarse_system_time;
 using cistern::detail::is_system_clock;
 using cistern::detail::later;
+using cistern::detail::saturated;
 using namespace std::chrono_literals;
 
 namespace {
@@ -32,6 +36,28 @@ BOOST_AUTO_TEST_CASE(later_stops_at_the_end_of_time) {
   BOOST_TEST((later(time_point::max() - 1ns, 1ns) == time_point::max()));
   BOOST_TEST((later(time_point::max() - 2ns, 1ns) == time_point::max() - 1ns));
   BOOST_TEST((later(time_point::min(), duration::max()) < time_point{}));
+}
+
+BOOST_AUTO_TEST_CASE(before_the_beginning_of_time_is_the_beginning) {
+  BOOST_TEST((later(time_point::min(), -1ns) == time_point::min()));
+  BOOST_TEST((later(time_point{-1ns}, duration::min()) == time_point::min()));
+  BOOST_TEST((later(time_point{}, duration::min()) == time_point::min()));
+}
+
+BOOST_AUTO_TEST_CASE(longer_than_the_pools_can_say_is_forever) {
+  using std::chrono::hours;
+  using years = std::chrono::duration<double, std::ratio<31'556'952>>;
+  BOOST_TEST((saturated(hours::max()) == forever));
+  BOOST_TEST((saturated(hours::min()) == duration::min()));
+  BOOST_TEST((saturated(years{300}) == forever));
+  BOOST_TEST((saturated(years{-300}) == duration::min()));
+  BOOST_TEST((saturated(years{std::numeric_limits<double>::quiet_NaN()}) == forever));
+  BOOST_TEST((saturated(hours{2}) == duration{2h}));
+  BOOST_TEST((saturated(-5s) == duration{-5s}));
+  BOOST_TEST((saturated(duration{7}) == duration{7}));
+  BOOST_TEST((saturated(std::chrono::duration<int, std::pico>{2'999}) == duration{2}));
+  BOOST_TEST(
+      (saturated(std::chrono::time_point<std::chrono::steady_clock, hours>::max()) == time_point::max()));
 }
 
 BOOST_AUTO_TEST_CASE(the_system_s_clock_is_known) {

@@ -1,9 +1,7 @@
-// The queue of waiters, and the list that resumes coroutines without nesting.
+// The queue of waiters.
 #include <cistern/detail/objects/waiter_queue.hpp>
 
-#include <algorithm>
 #include <array>
-#include <vector>
 
 #include <boost/test/unit_test.hpp>
 
@@ -47,43 +45,19 @@ BOOST_AUTO_TEST_CASE(threads_are_told_from_coroutines) {
   BOOST_TEST(!queue.waits_endlessly(8));
 }
 
-namespace {
-
-std::vector<int> resumed;
-int depth = 0;
-int deepest = 0;
-
-struct numbered : waiter {
-  int number = 0;
-  numbered* follower = nullptr;
-};
-
-void resume_numbered(waiter& one) noexcept {
-  auto& self = static_cast<numbered&>(one);
-  deepest = std::max(deepest, ++depth);
-  resumed.push_back(self.number);
-  if (self.follower != nullptr) {
-    resume_list more;
-    more.push_back(*self.follower);
-    more.resume_all();
+BOOST_AUTO_TEST_CASE(each_thread_finds_the_coroutines_that_it_is_to_resume) {
+  waiter_queue queue;
+  std::array<waiter, 3> waiters;
+  waiters[0].resumer = 7;
+  waiters[1].resumer = waiters[2].resumer = 8;
+  for (waiter& one : waiters) {
+    queue.push_back(one);
+    BOOST_TEST(one.queue == &queue);
   }
-  --depth;
-}
-
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(resuming_does_not_nest) {
-  std::array<numbered, 3> waiters;
-  for (int i = 0; i < 3; ++i) {
-    auto& one = waiters[static_cast<std::size_t>(i)];
-    one.number = i;
-    one.resume = &resume_numbered;
-  }
-  waiters[0].follower = &waiters[2];  // resumed from inside the first
-  resume_list list;
-  list.push_back(waiters[0]);
-  list.push_back(waiters[1]);
-  list.resume_all();
-  BOOST_TEST(resumed == (std::vector{0, 1, 2}), boost::test_tools::per_element());
-  BOOST_TEST(deepest == 1);
+  BOOST_TEST(queue.first_for(7) == &waiters[0]);
+  BOOST_TEST(queue.first_for(8) == &waiters[1]);
+  BOOST_TEST(queue.first_for(9) == nullptr);
+  queue.unlink(waiters[1]);
+  BOOST_TEST(waiters[1].queue == nullptr);
+  BOOST_TEST(queue.first_for(8) == &waiters[2]);
 }

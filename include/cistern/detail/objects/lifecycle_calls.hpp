@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
+#include <cistern/detail/objects/exception_of.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 #include <cistern/object_lifecycle.hpp>
@@ -14,6 +16,8 @@
 
 namespace cistern::detail {
 
+/// `create` and `validate` run in functions that can be unwound: the end of the thread passes through them.
+/// What runs on the way back runs in destructors, which can't, so pthread_cancel has to wait meanwhile.
 template <class T, class Lifecycle>
 struct lifecycle_calls {
   [[no_unique_address]] Lifecycle lifecycle;
@@ -24,6 +28,8 @@ struct lifecycle_calls {
     ::new (static_cast<void*>(std::addressof(object(slot)))) T(lifecycle.create());
   }
   void destroy(pool_slot& slot) noexcept {
+    [[maybe_unused]] const uninterrupted<(has_destroy<Lifecycle, T> || !std::is_trivially_destructible_v<T>)>
+        in_a_destructor;
     if constexpr (has_destroy<Lifecycle, T>) {
       lifecycle.destroy(std::move(object(slot)));
     }
@@ -31,6 +37,7 @@ struct lifecycle_calls {
   }
   /// False if the reset threw: the object must go.
   [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
+    [[maybe_unused]] const uninterrupted<may_be_interrupted()> in_a_destructor;
     if constexpr (has_reset<Lifecycle, T>) {
       try {
         lifecycle.reset(object(slot));
@@ -44,18 +51,17 @@ struct lifecycle_calls {
     }
     return true;
   }
-  [[nodiscard]] bool still_valid([[maybe_unused]] pool_slot& slot) noexcept {
+  /// False, too, if the validation threw.
+  [[nodiscard]] bool still_valid([[maybe_unused]] pool_slot& slot) {
     if constexpr (has_validate<Lifecycle, T>) {
-      try {
-        return lifecycle.validate(object(slot));
-      } catch (...) {
-        return false;
-      }
+      bool valid = false;
+      const auto thrown = exception_of([&] { valid = lifecycle.validate(object(slot)); });
+      return valid && !thrown;
     } else {
       return true;
     }
   }
-  void expect_clean([[maybe_unused]] pool_slot& slot, [[maybe_unused]] const char* what) noexcept {
+  void expect_clean([[maybe_unused]] pool_slot& slot, [[maybe_unused]] const char* what) {
     if constexpr (checked_build && has_clean<Lifecycle, T>) {
       CISTERN_EXPECTS(lifecycle.clean(std::as_const(object(slot))), what, slot.index);
     }
@@ -63,6 +69,23 @@ struct lifecycle_calls {
   static pool_slot* construct_slot(void* room) noexcept { return ::new (room) typed_slot<T>; }
   static constexpr slot_table::slot_type slot_type{sizeof(typed_slot<T>), alignof(typed_slot<T>),
                                                    &construct_slot};
+
+ private:
+  struct nothing {};
+  template <bool AtAll>
+  using uninterrupted = std::conditional_t<AtAll, no_cancellation, nothing>;
+
+  // Whether anything that runs when an object comes back might hit a cancellation point.
+  static constexpr bool may_be_interrupted() noexcept {
+    bool may = checked_build && has_clean<Lifecycle, T>;
+    if constexpr (has_reset<Lifecycle, T>) {
+      may = may || !noexcept(std::declval<Lifecycle&>().reset(std::declval<T&>()));
+    }
+    if constexpr (has_retained_bytes<Lifecycle, T>) {
+      may = may || !noexcept(std::declval<Lifecycle&>().retained_bytes(std::declval<const T&>()));
+    }
+    return may;
+  }
 };
 
 }  // namespace cistern::detail

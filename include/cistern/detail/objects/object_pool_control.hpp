@@ -19,9 +19,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <memory_resource>
 #include <mutex>
 #include <stop_token>
+#include <vector>
 
 namespace cistern::detail {
 
@@ -44,12 +46,15 @@ class object_pool_control : public lease_home, private fork_participant {
 
   /// Uses the right to create. Throws pool_error (factory_failed), or std::bad_alloc from the resource.
   [[nodiscard]] pool_slot& create_granted();
-  /// Throws `closed`, `timeout` or `cancelled` if `request` is over; the object created meanwhile stays in
-  /// the pool.
+  /// Throws `closed`, `timeout` or `cancelled` if `request` is over; the object that was created or validated
+  /// meanwhile stays in the pool.
   void give_up_if_late(pool_slot& slot, const acquire_request& request);
+  /// The same without an object.
+  void give_up_if_late(const acquire_request& request);
   /// A slot to adopt an object into, or null if there is no room. Throws std::bad_alloc.
   [[nodiscard]] pool_slot* reserve_for_adoption();
-  void cancel_adoption(pool_slot& slot) noexcept;
+  /// Gives back the right to create, and the slot, if there is one.
+  void cancel_creation(pool_slot* slot) noexcept;
   void finish_adoption(pool_slot& slot) noexcept;
   void warm(std::size_t idle_objects);
 
@@ -72,6 +77,8 @@ class object_pool_control : public lease_home, private fork_participant {
   // ---- reports ----
 
   [[nodiscard]] object_pool_statistics statistics();
+  /// Who holds objects, the longest held first, at most `most`. O(objects). Throws std::bad_alloc.
+  [[nodiscard]] std::vector<outstanding_lease> holders(std::size_t most);
   [[nodiscard]] std::size_t idle() noexcept;
   [[nodiscard]] bool check_invariants() noexcept;
 
@@ -84,6 +91,12 @@ class object_pool_control : public lease_home, private fork_participant {
   }
   [[nodiscard]] time_point deadline_after(duration timeout) const noexcept {
     return timeout == forever ? time_point::max() : later(now(), timeout);
+  }
+  [[nodiscard]] bool deadline_passed(const acquire_request& request) const noexcept {
+    return request.deadline != time_point::max() && now() >= request.deadline;
+  }
+  [[nodiscard]] bool is_over(const acquire_request& request) const noexcept {
+    return request.stop.stop_requested() || deadline_passed(request);
   }
   [[nodiscard]] const object_pool_options& options() const noexcept { return options_; }
 
@@ -113,8 +126,12 @@ class object_pool_control : public lease_home, private fork_participant {
   [[nodiscard]] bool may_retry_factory(time_point time) const noexcept CISTERN_REQUIRES(mutex_) {
     return failures_ == 0 || (creating() == 0 && time >= retry_at_);
   }
-  /// Throws `code` with all that the pool knows about it.
+  /// Throws `code` with what the pool knows about it. O(1).
   [[noreturn]] void refuse(pool_errc code) CISTERN_REQUIRES(mutex_);
+  /// Throws if the pool is closed or `request` is over.
+  void refuse_if_over(const acquire_request& request) CISTERN_REQUIRES(mutex_);
+  /// Who waits by the pool's clock looks at it again.
+  void note_time() noexcept CISTERN_REQUIRES(mutex_) { drained_.notify_all(); }
   void note_vacancy() noexcept CISTERN_REQUIRES(mutex_) {
     if (accounts_.total() == 0) {
       drained_.notify_all();
@@ -127,7 +144,7 @@ class object_pool_control : public lease_home, private fork_participant {
   object_accounts accounts_ CISTERN_GUARDED_BY(mutex_);
   bool closed_ CISTERN_GUARDED_BY(mutex_) = false;
   bool orphaned_ CISTERN_GUARDED_BY(mutex_) = false;
-  /// Waiters that still need this control block.
+  /// Waiters, and threads that resume some, that still need this control block.
   std::size_t pins_ CISTERN_GUARDED_BY(mutex_) = 0;
   /// Begun by threads that this process, the child of a fork, doesn't have.
   std::size_t lost_creations_ CISTERN_GUARDED_BY(mutex_) = 0;
@@ -141,11 +158,13 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void destroy_object(pool_slot& slot) noexcept = 0;
   virtual void destroy_self() noexcept = 0;
 
-  /// What a policy does right after the mutex is taken, and right before it is released.
+  /// What a policy does right after the mutex is taken, and right before it is released; true: afterwards,
+  /// too, and it holds a pin until then.
   virtual void locked() noexcept CISTERN_REQUIRES(mutex_) {}
-  virtual void unlocking() noexcept CISTERN_REQUIRES(mutex_) {}
+  virtual bool unlocking() noexcept CISTERN_REQUIRES(mutex_) { return false; }
+  virtual void unlocked() noexcept {}
   /// There may be room, or the factory may be worth another attempt.
-  virtual void serve_waiters(section&) noexcept CISTERN_REQUIRES(mutex_) {}
+  virtual void serve_waiters() noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) = 0;
   [[nodiscard]] virtual std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) = 0;
   /// Whether one more may be adopted, or created to lie idle.
@@ -155,15 +174,34 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void report(object_pool_statistics&) noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) = 0;
 
-  bool each_lock(lock_visitor& visit) noexcept final { return visit(mutex_); }
+  bool each_lock(lock_visitor& visit) noexcept final;
   void begin_life(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
-  void creation_failed(pool_slot* slot, const std::exception_ptr& cause) noexcept;
+  void creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept;
 
   std::pmr::memory_resource* const resource_;
+  const std::shared_ptr<lease_holders> holders_;
   const pool_clock clock_;
   const bool system_clock_;
-  std::condition_variable drained_;
+  std::condition_variable drained_;  // no object is left, or it is time to look at the clock
   std::uint64_t jitter_state_ CISTERN_GUARDED_BY(mutex_);
+};
+
+/// The right to create an object. Goes back to the pool if the creation isn't finished, because of an
+/// exception or of the end of the thread.
+struct unfinished_creation {
+  object_pool_control& control;
+  pool_slot* slot = nullptr;
+  bool finished = false;
+
+  explicit unfinished_creation(object_pool_control& owner, pool_slot* one = nullptr) noexcept
+      : control(owner), slot(one) {}
+  unfinished_creation(const unfinished_creation&) = delete;
+  unfinished_creation& operator=(const unfinished_creation&) = delete;
+  ~unfinished_creation() {
+    if (!finished) {
+      control.cancel_creation(slot);
+    }
+  }
 };
 
 }  // namespace cistern::detail

@@ -73,7 +73,6 @@ class per_thread_control : public object_pool_control, private cache_owner {
   [[nodiscard]] pool_slot* take_all_idle() noexcept;
   void put_all_back(pool_slot* first) noexcept;
 
-  void crossed_threads() noexcept final {}
   /// For `take_cached`.
   [[nodiscard]] duration::rep read_time() const noexcept;
 

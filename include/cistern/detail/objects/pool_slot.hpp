@@ -22,8 +22,6 @@ class lease_home {
   /// The object was moved out of the slot by `lease::detach`.
   virtual void detached(pool_slot& slot) noexcept = 0;
   [[nodiscard]] virtual time_point now() const noexcept = 0;
-  /// A lease came to a thread other than the one that acquired it.
-  virtual void crossed_threads() noexcept = 0;
 
  protected:
   ~lease_home() = default;

@@ -47,10 +47,10 @@ class shared_control : public object_pool_control {
   /// Doesn't wait and doesn't throw: null if nothing is idle and there is no room, or the pool is closed.
   [[nodiscard]] std::optional<pool_grant> try_obtain() noexcept;
   /// The object in `slot` was found unusable and has been destroyed: another in its place, or the right to
-  /// create one. Null: the caller has to queue; if it `insists`, because it can't, null only if the pool is
-  /// closed.
+  /// create one. Null: the caller has to queue; never if it `insists`, because it can't. Throws pool_error if
+  /// the pool is closed, unless the caller doesn't wait, or if `request` is over.
   [[nodiscard]] std::optional<pool_grant> replace(pool_slot& slot, destroy_reason reason,
-                                                  bool insists) noexcept;
+                                                  const acquire_request& request, bool insists);
 
   /// Hands an object that nobody leases to the oldest waiter, or keeps it idle, or destroys it.
   void put_back(pool_slot& slot) noexcept final;
@@ -76,20 +76,24 @@ class shared_control : public object_pool_control {
   /// Ends the wait of `one` if it is still queued.
   void cancel(waiter& one) noexcept;
   /// Takes `one` out of the queue, or puts back what it was granted, because its coroutine is destroyed.
+  /// Afterwards `resume` won't be called, and isn't running on another thread.
   void abandon(waiter& one) noexcept;
   /// Turns the outcome of a queued wait into a grant; throws pool_error.
   [[nodiscard]] pool_grant collect(waiter& one);
-
-  void crossed_threads() noexcept final { crossed_threads_.store(true, std::memory_order_relaxed); }
 
  protected:
   ~shared_control() = default;
 
  private:
+  class place_in_queue;
+  struct resuming;
+
   void forget_other_threads() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS final;
+  void forget_other_resumers() noexcept CISTERN_REQUIRES(mutex_);
 
   void locked() noexcept CISTERN_REQUIRES(mutex_) final { idle_.shut(); }
-  void unlocking() noexcept CISTERN_REQUIRES(mutex_) final;
+  [[nodiscard]] bool unlocking() noexcept CISTERN_REQUIRES(mutex_) final;
+  void unlocked() noexcept final { resume_coroutines(); }
   [[nodiscard]] std::size_t idle_count() noexcept CISTERN_REQUIRES(mutex_) final { return idle_.count(); }
   [[nodiscard]] std::size_t max_size() const noexcept CISTERN_REQUIRES(mutex_) final { return max_size_; }
   [[nodiscard]] bool has_room_to_adopt() noexcept CISTERN_REQUIRES(mutex_) final;
@@ -99,31 +103,50 @@ class shared_control : public object_pool_control {
 
   [[nodiscard]] std::optional<pool_grant> grant_now(bool may_wait, pool_errc& why) noexcept
       CISTERN_REQUIRES(mutex_);
-  void serve_waiters(section& in) noexcept CISTERN_REQUIRES(mutex_) final;
-  void serve_waiters(section& in, time_point time) noexcept CISTERN_REQUIRES(mutex_);
-  void settle(section& in, waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept
-      CISTERN_REQUIRES(mutex_);
+  void serve_waiters() noexcept CISTERN_REQUIRES(mutex_) final;
+  void serve_waiters(time_point time) noexcept CISTERN_REQUIRES(mutex_);
+  void settle(waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept CISTERN_REQUIRES(mutex_);
   void enqueue(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request)
       CISTERN_REQUIRES(mutex_);
   void admit_waiter(const acquire_request& request) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_grant wait_in_queue(section& in, const acquire_request& request)
       CISTERN_REQUIRES(mutex_);
+  /// The owner of `one` has noticed its outcome, or doesn't wait for it any more.
+  void end_wait(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
+  /// Resumes what this thread is to resume, one after the other, after `begin_resuming`.
+  void resume_coroutines() noexcept;
+  void begin_resuming() noexcept CISTERN_REQUIRES(mutex_) {
+    ++pins_;
+    ++loops_;
+  }
+  void end_resuming() noexcept CISTERN_REQUIRES(mutex_) {
+    --pins_;
+    --loops_;
+  }
+  [[nodiscard]] std::size_t loops_here() const noexcept;
   void block(section& in, waiter& one) CISTERN_REQUIRES(mutex_);
+  void sleep(std::condition_variable& wake, time_point end) CISTERN_REQUIRES(mutex_);
   void block_until_stop(section& in, waiter& one, const std::stop_token& stop) CISTERN_REQUIRES(mutex_);
   /// The grant that `one` was given; throws pool_error if it got none.
   [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
-  [[nodiscard]] bool deadlocked(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] bool deadlocked() const noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept
       CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point next_work() noexcept CISTERN_REQUIRES(mutex_);
 
   idle_objects idle_;  // open to all, or under the mutex: see there
-  std::atomic<bool> crossed_threads_{false};
   std::size_t max_size_ CISTERN_GUARDED_BY(mutex_);
   waiter_queue waiters_ CISTERN_GUARDED_BY(mutex_);
+  /// Coroutines whose wait is over: those to be resumed, and those whose `resume` is being called.
+  waiter_queue ready_ CISTERN_GUARDED_BY(mutex_);
+  waiter_queue called_ CISTERN_GUARDED_BY(mutex_);
+  /// Calls of `resume_coroutines` that go on.
+  std::size_t loops_ CISTERN_GUARDED_BY(mutex_) = 0;
+  /// Somebody returned from a `resume`.
+  std::condition_variable called_one_;
   std::uint64_t waited_ CISTERN_GUARDED_BY(mutex_) = 0;
   duration wait_time_ CISTERN_GUARDED_BY(mutex_){};
 };

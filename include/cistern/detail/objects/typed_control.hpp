@@ -20,14 +20,13 @@ template <class Control, class Lifecycle>
 [[nodiscard]] Control* make_control(const object_pool_options& options, Lifecycle lifecycle,
                                     std::pmr::memory_resource* resource, pool_clock clock) {
   std::pmr::polymorphic_allocator<> allocator(resource);
-  auto* const control = allocator.new_object<Control>(options, std::move(lifecycle), resource, clock);
-  try {
-    control->warm(options.initial);
-  } catch (...) {
-    control->orphan();
-    throw;
-  }
-  return control;
+  struct orphans {
+    void operator()(Control* control) const noexcept { control->orphan(); }
+  };
+  std::unique_ptr<Control, orphans> unless_warm(
+      allocator.new_object<Control>(options, std::move(lifecycle), resource, clock));
+  unless_warm->warm(options.initial);
+  return unless_warm.release();
 }
 
 /// `Untyped` is the control block that it completes.
@@ -47,12 +46,9 @@ class typed_control : public Untyped {
     if (slot == nullptr) {
       return false;
     }
-    try {
-      ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
-    } catch (...) {
-      this->cancel_adoption(*slot);
-      throw;
-    }
+    unfinished_creation adoption{*this, slot};
+    ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
+    adoption.finished = true;
     this->finish_adoption(*slot);
     return true;
   }
@@ -98,6 +94,16 @@ class typed_control : public Untyped {
   }
   /// Whether `still_young` is to be asked about each object that comes back.
   [[nodiscard]] bool ages() const noexcept { return ages_; }
+  /// After a validation, which takes its time. Whose deadline had passed before wants what is at hand.
+  void give_up_if_validated_late([[maybe_unused]] pool_slot& slot,
+                                 [[maybe_unused]] const acquire_request& request,
+                                 [[maybe_unused]] bool late_already) {
+    if constexpr (has_validate<Lifecycle, T>) {
+      if (request.stop.stop_requested() || (!late_already && this->deadline_passed(request))) {
+        this->give_up_if_late(slot, request);
+      }
+    }
+  }
   /// Notes when the object came back; false if it was too old, and had to be destroyed.
   [[nodiscard]] bool still_young(pool_slot& slot) noexcept {
     slot.idle_since = this->coarse_now();
@@ -108,21 +114,27 @@ class typed_control : public Untyped {
     return false;
   }
 
-  /// Why an idle object can't be given out, kept in the slot; false if it can.
-  [[nodiscard]] bool reason_to_refuse(pool_slot& slot) noexcept {
-    calls_.expect_clean(slot, "object_pool: an idle object was written to");
-    if (lifetimes_ && has_expired(slot)) {
+  /// False: an idle object can be given out as it is.
+  [[nodiscard]] bool needs_look(const pool_slot& slot) const noexcept {
+    if constexpr (checked_build && has_clean<Lifecycle, T>) {
       return true;
     }
-    if constexpr (has_validate<Lifecycle, T>) {
-      const duration after = this->options().validate_after;
-      const bool due = after <= duration::zero() || this->now() - slot.idle_since >= after;
-      if (due && !calls_.still_valid(slot)) {
-        slot.reason = destroy_reason::invalid;
-        return true;
-      }
+    return validation_due(slot) || (lifetimes_ && has_expired(slot));
+  }
+  /// Why an idle object can't be given out, kept in the slot; false if it can.
+  [[nodiscard]] bool reason_to_refuse(pool_slot& slot) {
+    looked_at guard{*this, slot};
+    calls_.expect_clean(slot, "object_pool: an idle object was written to");
+    bool refused = false;
+    if (lifetimes_ && has_expired(slot)) {
+      slot.reason = destroy_reason::expired;
+      refused = true;
+    } else if (validation_due(slot)) {
+      slot.reason = destroy_reason::invalid;
+      refused = !calls_.still_valid(slot);
     }
-    return false;
+    guard.finished = true;
+    return refused;
   }
 
   /// Hands the object out. `time`: see `pool_slot::acquired_at`.
@@ -136,12 +148,35 @@ class typed_control : public Untyped {
   void destroy_object(pool_slot& slot) noexcept final { calls_.destroy(slot); }
 
  private:
+  [[nodiscard]] bool validation_due([[maybe_unused]] const pool_slot& slot) const noexcept {
+    if constexpr (has_validate<Lifecycle, T>) {
+      const duration after = this->options().validate_after;
+      return after <= duration::zero() || this->now() - slot.idle_since >= after;
+    } else {
+      return false;
+    }
+  }
   /// Not inlined: its frame would be paid for on the fast path of pools without lifetimes.
-  [[nodiscard, gnu::noinline]] bool has_expired(pool_slot& slot) const noexcept {
-    slot.reason = destroy_reason::expired;
+  [[nodiscard, gnu::noinline]] bool has_expired(const pool_slot& slot) const noexcept {
     return slot.expires_at <= this->now();
   }
   void construct_object(pool_slot& slot) final { calls_.construct(slot); }
+
+  /// An object that its user's functions look at: if the thread ends there, nobody knows its state.
+  struct looked_at {
+    typed_control& control;
+    pool_slot& slot;
+    bool finished = false;
+
+    looked_at(typed_control& owner, pool_slot& one) noexcept : control(owner), slot(one) {}
+    looked_at(const looked_at&) = delete;
+    looked_at& operator=(const looked_at&) = delete;
+    ~looked_at() {
+      if (!finished) {
+        control.dispose(slot, destroy_reason::invalid);
+      }
+    }
+  };
 
   /// Whatever happens, each object ends up on one side or the other.
   struct eviction {

@@ -22,7 +22,7 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
   lease<T> acquire(const source_location& where) {
     duration::rep time = 0;
     pool_slot* slot = this->take_cached(time);
-    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+    if (slot == nullptr || this->needs_look(*slot)) [[unlikely]] {
       slot = obtain_slowly(slot, nullptr);
       time = this->read_time();
     }
@@ -33,7 +33,7 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
     this->expect_not_stopped(request);
     duration::rep time = 0;
     pool_slot* slot = this->take_cached(time);
-    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+    if (slot == nullptr || this->needs_look(*slot)) [[unlikely]] {
       slot = obtain_slowly(slot, &request);
       time = this->read_time();
     }
@@ -82,27 +82,31 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
     }
   }
 
-  /// `dead` is an unusable object that the caller drew, or null; so is `request` if it is that of the
-  /// options. Returns a slot and not a lease, which would have to lie in memory.
-  [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* dead, const acquire_request* request) {
+  /// `found` is an object that the caller drew and that needs a look, or null; `given` is null if it is what
+  /// the options say. Returns a slot and not a lease, which would have to lie in memory.
+  [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* found, const acquire_request* given) {
     acquire_request usual;
-    if (request == nullptr) {
+    if (given == nullptr) {
       usual.deadline = this->deadline_after(this->options().acquire_timeout);
     }
+    const acquire_request& request = given != nullptr ? *given : usual;
+    const bool late_already = this->deadline_passed(request);
     for (;;) {
-      if (dead != nullptr) {
-        this->dispose(*dead, dead->reason);
+      if (found == nullptr) {
+        found = this->take_elsewhere();
       }
-      pool_slot* const slot = this->take_elsewhere();
-      if (slot == nullptr) {
+      if (found == nullptr) {
         pool_slot& made = this->create_granted();
-        this->give_up_if_late(made, request != nullptr ? *request : usual);
+        this->give_up_if_late(made, request);
         return &made;
       }
-      if (!this->reason_to_refuse(*slot)) {
-        return slot;
+      if (!this->reason_to_refuse(*found)) {
+        this->give_up_if_validated_late(*found, request, late_already);
+        return found;
       }
-      dead = slot;
+      this->dispose(*found, found->reason);
+      found = nullptr;
+      this->give_up_if_late(request);
     }
   }
 

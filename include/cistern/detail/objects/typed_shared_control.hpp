@@ -22,7 +22,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
 
   lease<T> acquire(const source_location& where) {
     pool_slot* slot = this->take_idle();
-    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+    if (slot == nullptr || this->needs_look(*slot)) [[unlikely]] {
       slot = obtain_as_usual(slot);
     }
     return lend(*slot, where);
@@ -30,7 +30,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
 
   lease<T> acquire(const acquire_request& request, const source_location& where) {
     pool_slot* slot = request.stop.stop_requested() ? nullptr : this->take_idle();
-    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+    if (slot == nullptr || this->needs_look(*slot)) [[unlikely]] {
       slot = obtain_slowly(slot, request);
     }
     return lend(*slot, where);
@@ -39,7 +39,7 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
   /// An empty lease if nothing can be had without waiting. Throws what `create` throws, as pool_error.
   lease<T> try_acquire(const source_location& where) {
     pool_slot* slot = this->take_idle();
-    if (slot == nullptr || this->reason_to_refuse(*slot)) [[unlikely]] {
+    if (slot == nullptr || this->needs_look(*slot)) [[unlikely]] {
       slot = obtain_without_waiting(slot);
     }
     return slot != nullptr ? lend(*slot, where) : lease<T>{};
@@ -56,15 +56,13 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
   lease<T> redeem_without_waiting(pool_grant grant, const acquire_request& request,
                                   const source_location& where) {
     constexpr std::uint64_t no_thread = 0;
+    const bool late_already = this->deadline_passed(request);
     while (grant.slot != nullptr) {
       if (!this->reason_to_refuse(*grant.slot)) {
+        this->give_up_if_validated_late(*grant.slot, request, late_already);
         return lend(*grant.slot, where, no_thread);
       }
-      const auto other = replace_dead(*grant.slot, true);
-      if (!other) {
-        throw pool_error(pool_errc::closed, "object_pool: the pool is closed");
-      }
-      grant = *other;
+      grant = replace_dead(*grant.slot, request, true).value();
     }
     pool_slot& slot = this->create_granted();
     this->give_up_if_late(slot, request);
@@ -72,10 +70,6 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
   }
 
   void give_back(pool_slot& slot) noexcept override {
-    const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
-    if (holder != this_thread_number() && holder != 0) [[unlikely]] {
-      this->crossed_threads();
-    }
     if (!this->clean_up(slot)) [[unlikely]] {
       return;
     }
@@ -109,51 +103,57 @@ class typed_shared_control final : public typed_control<T, Lifecycle, shared_con
     return base::lend(slot, where, at > not_leased ? at : 1);
   }
 
-  std::optional<pool_grant> replace_dead(pool_slot& slot, bool insists = false) noexcept {
+  std::optional<pool_grant> replace_dead(pool_slot& slot, const acquire_request& request,
+                                         bool insists = false) {
     this->destroy_object(slot);
-    return this->replace(slot, slot.reason, insists);
+    return this->replace(slot, slot.reason, request, insists);
   }
 
-  /// `dead` is an unusable object that the caller drew, or null. These return a slot and not a lease, which
-  /// would have to lie in memory.
-  [[gnu::noinline]] pool_slot* obtain_as_usual(pool_slot* dead) {
+  /// `found` is an object that the caller drew and that needs a look, or null. These return a slot and not a
+  /// lease, which would have to lie in memory.
+  [[gnu::noinline]] pool_slot* obtain_as_usual(pool_slot* found) {
     acquire_request request;
     request.deadline = this->deadline_after(this->options().acquire_timeout);
-    return obtain_slowly(dead, request);
+    return obtain_slowly(found, request);
   }
 
-  [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* dead, const acquire_request& request) {
+  [[gnu::noinline]] pool_slot* obtain_slowly(pool_slot* found, const acquire_request& request) {
+    const bool late_already = this->deadline_passed(request);
     for (;;) {
-      auto grant = dead != nullptr ? replace_dead(*dead) : std::nullopt;
-      if (!grant) {
+      std::optional<pool_grant> grant;
+      if (found == nullptr) {
         grant = this->obtain(request);
+      } else if (!this->reason_to_refuse(*found)) {
+        this->give_up_if_validated_late(*found, request, late_already);
+        return found;
+      } else {
+        grant = replace_dead(*found, request);
       }
-      if (grant->slot == nullptr) {
-        pool_slot& slot = this->create_granted();
-        this->give_up_if_late(slot, request);
-        return &slot;
+      if (grant && grant->slot == nullptr) {
+        pool_slot& made = this->create_granted();
+        this->give_up_if_late(made, request);
+        return &made;
       }
-      if (!this->reason_to_refuse(*grant->slot)) {
-        return grant->slot;
-      }
-      dead = grant->slot;
+      found = grant ? grant->slot : nullptr;
     }
   }
 
   /// Null if that is impossible.
-  [[gnu::noinline]] pool_slot* obtain_without_waiting(pool_slot* dead) {
+  [[gnu::noinline]] pool_slot* obtain_without_waiting(pool_slot* found) {
     for (;;) {
-      const auto grant = dead != nullptr ? replace_dead(*dead) : this->try_obtain();
-      if (!grant && dead == nullptr) {
+      std::optional<pool_grant> grant;
+      if (found != nullptr) {
+        if (!this->reason_to_refuse(*found)) {
+          return found;
+        }
+        grant = replace_dead(*found, {.may_wait = false});
+      } else if (grant = this->try_obtain(); !grant) {
         return nullptr;
       }
       if (grant && grant->slot == nullptr) {
         return &this->create_granted();
       }
-      if (grant && !this->reason_to_refuse(*grant->slot)) {
-        return grant->slot;
-      }
-      dead = grant ? grant->slot : nullptr;
+      found = grant ? grant->slot : nullptr;
     }
   }
 

@@ -20,8 +20,10 @@ enum class wait_outcome : unsigned char {
   closed,
 };
 
+class waiter_queue;
+
 /// One waiter. It lies where its owner waits: on the stack of a thread, or in the frame of a coroutine. All
-/// of it is guarded by the pool's mutex until the outcome is set; from then on it belongs to the owner.
+/// of it is guarded by the pool's mutex until its owner has collected the outcome.
 struct waiter {
   time_point deadline = time_point::max();
   bool queued = false;       // since it was queued, until its owner has collected the outcome
@@ -29,15 +31,18 @@ struct waiter {
   std::uint64_t thread = 0;  // this_thread_number() of a blocked thread; 0 for a coroutine
   std::condition_variable* wake = nullptr;     // of a blocked thread
   void (*resume)(waiter&) noexcept = nullptr;  // of a coroutine; called without the mutex
+  std::uint64_t resumer = 0;                   // of a coroutine whose wait is over: who is to call `resume`
+  waiter** called = nullptr;                   // while `resume` is called: where the resumer remembers whom
   time_point since{};
   wait_outcome outcome = wait_outcome::waiting;
   pool_slot* slot = nullptr;
+  waiter_queue* queue = nullptr;  // where it is
   waiter* previous = nullptr;
   waiter* next = nullptr;
 };
 
 /// A doubly linked list through the waiters. Guarded by the pool's mutex. All operations are O(1) except the
-/// two searches.
+/// searches.
 class waiter_queue {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
@@ -49,6 +54,8 @@ class waiter_queue {
 
   /// The oldest waiter that is a blocked thread (and so can keep an eye on the clock), or null.
   [[nodiscard]] waiter* first_thread() const noexcept;
+  /// The oldest coroutine that `thread` is to resume, or null.
+  [[nodiscard]] waiter* first_for(std::uint64_t thread) const noexcept;
   /// Whether `thread` waits here with nothing but an object to end its wait.
   [[nodiscard]] bool waits_endlessly(std::uint64_t thread) const noexcept;
 
@@ -56,23 +63,6 @@ class waiter_queue {
   waiter* first_ = nullptr;
   waiter* last_ = nullptr;
   std::size_t size_ = 0;
-};
-
-/// Coroutines whose wait is over, collected under the mutex and resumed after it. Resuming is flattened: a
-/// coroutine that gives an object back while it is being resumed queues the next one instead of nesting it.
-class resume_list {
- public:
-  resume_list() noexcept = default;
-  resume_list(const resume_list&) = delete;
-  resume_list& operator=(const resume_list&) = delete;
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  void push_back(waiter& one) noexcept;
-  /// Resumes all in order; or, called from inside a resumed coroutine, hands them to the call further out.
-  void resume_all() noexcept;
-
- private:
-  waiter* first_ = nullptr;
-  waiter* last_ = nullptr;
 };
 
 }  // namespace cistern::detail
