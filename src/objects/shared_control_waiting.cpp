@@ -213,6 +213,14 @@ void shared_control::block_until_stop(section& in, waiter& one,
 // Sleeps until the wait of `one` is settled.
 void shared_control::block(section& in, waiter& one) {
   while (one.outcome == wait_outcome::waiting) {
+    if (ready_.first_for(one.thread) != nullptr) {
+      // They must not wait for this thread, even if one of them is what waits here.
+      begin_resuming();
+      in.leave();
+      resume_coroutines();
+      in.enter();
+      continue;
+    }
     const time_point wake_at = wake_time(one);
     const time_point current = now();
     // On a clock of the user's, sleep as long as that clock is behind.
@@ -227,13 +235,6 @@ void shared_control::block(section& in, waiter& one) {
       return;
     }
     serve_waiters();
-    if (ready_.first_for(one.thread) != nullptr) {
-      // They must not wait for this thread, even if one of them is what waits here.
-      begin_resuming();
-      in.leave();
-      resume_coroutines();
-      in.enter();
-    }
   }
 }
 
