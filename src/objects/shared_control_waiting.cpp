@@ -210,15 +210,20 @@ void shared_control::block_until_stop(section& in, waiter& one,
   in.enter();
 }
 
+// Not analysed: held before and after.
+void shared_control::resume_outside(section& in) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  begin_resuming();
+  in.leave();
+  resume_coroutines();
+  in.enter();
+}
+
 // Sleeps until the wait of `one` is settled.
 void shared_control::block(section& in, waiter& one) {
   while (one.outcome == wait_outcome::waiting) {
     if (ready_.first_for(one.thread) != nullptr) {
       // They must not wait for this thread, even if one of them is what waits here.
-      begin_resuming();
-      in.leave();
-      resume_coroutines();
-      in.enter();
+      resume_outside(in);
       continue;
     }
     const time_point wake_at = wake_time(one);

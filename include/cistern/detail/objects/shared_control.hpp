@@ -126,6 +126,7 @@ class shared_control : public object_pool_control {
   }
   [[nodiscard]] std::size_t loops_here() const noexcept;
   void block(section& in, waiter& one) CISTERN_REQUIRES(mutex_);
+  void resume_outside(section& in) CISTERN_REQUIRES(mutex_);
   void sleep(std::condition_variable& wake, time_point end) CISTERN_REQUIRES(mutex_);
   void block_until_stop(section& in, waiter& one, const std::stop_token& stop) CISTERN_REQUIRES(mutex_);
   /// The grant that `one` was given; throws pool_error if it got none.

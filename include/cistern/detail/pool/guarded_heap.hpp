@@ -116,7 +116,7 @@ class guarded_heap {
       return 0;
     }
     const std::size_t bytes = heap_.give_back_oldest();
-    given_back_bytes_[static_cast<std::size_t>(why)] += bytes;
+    given_back_bytes_[index_of(why)] += bytes;
     publish();
     return bytes;
   }
@@ -169,13 +169,12 @@ class guarded_heap {
   void add_to(pool_statistics& statistics) const noexcept {
     const scoped_lock guard(lock_);
     const std::size_t in_regions = heap_.idle_regions_bytes();
-    const auto given_back = [this](reason why) { return given_back_bytes_[static_cast<std::size_t>(why)]; };
     statistics.idle_in_pages_bytes += left_bytes() + heap_.free_bytes() - in_regions;
     statistics.idle_in_regions_bytes += in_regions;
     statistics.overhead_bytes += heap_.overhead_bytes();
-    statistics.given_back_idle_bytes += given_back(reason::idle);
-    statistics.given_back_trim_bytes += given_back(reason::trim);
-    statistics.given_back_need_bytes += given_back(reason::need);
+    statistics.given_back_idle_bytes += given_back_bytes_[index_of(reason::idle)];
+    statistics.given_back_trim_bytes += given_back_bytes_[index_of(reason::trim)];
+    statistics.given_back_need_bytes += given_back_bytes_[index_of(reason::need)];
     statistics.discarded_bytes += discarded_bytes_;
   }
   void check_invariants() const noexcept {
@@ -187,6 +186,9 @@ class guarded_heap {
 
  private:
   static constexpr std::size_t joined_at_once = 256;
+  [[nodiscard]] static constexpr std::size_t index_of(reason why) noexcept {
+    return static_cast<std::size_t>(why);
+  }
 
   [[nodiscard]] span* take(std::uint32_t pages, std::uint32_t least_pages, std::uint64_t now) noexcept
       CISTERN_REQUIRES(lock_) {
