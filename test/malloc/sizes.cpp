@@ -214,8 +214,8 @@ std::size_t rise_and_fall(std::size_t total, std::size_t bytes) {
 
 }  // namespace
 
-// The heap may keep 96 MiB idle of what was in use a short while ago, for the next rise; some more lies between
-// blocks in use.
+// The heap may keep 96 MiB idle of what was in use a short while ago, for the next rise; some more lies
+// between blocks in use.
 CONTRACT_CASE(small_blocks_are_given_back_after_a_peak) {
   const std::size_t peak = rise_and_fall(320 * mebibyte, 1000);
   MUST(peak > 300 * mebibyte);

@@ -20,9 +20,9 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "../support/pool_checks.hpp"
 #include "../support/death.hpp"
 #include "../support/pool_accounts.hpp"
+#include "../support/pool_checks.hpp"
 #include "../support/threads.hpp"
 
 using cistern::pool_options;

@@ -31,8 +31,8 @@ class listed_blocks {
   }
 
   /// From now on the list of a class has so many blocks. `is_ripe`: sorting them is likely to make whole
-  /// spans free. `pinned_bytes`: what lies free beside them, and would go with them. It counts as they do while
-  /// the list is longer than its least stay.
+  /// spans free. `pinned_bytes`: what lies free beside them, and would go with them. It counts as they do
+  /// while the list is longer than its least stay.
   void note(unsigned index, std::size_t blocks, bool is_ripe, std::size_t pinned_bytes = 0) noexcept;
   /// Whether that is likely: few blocks of the class are in use, or those freed last, with which `list`
   /// begins, lie near each other. O(1).
