@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
+
+#include "broken_invariant.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -21,11 +21,6 @@ constexpr std::size_t most_unseen_bytes = std::size_t{1} << 20;
 constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
 constexpr std::int64_t frees_between_looks(unsigned index) noexcept {
   return static_cast<std::int64_t>(std::min(most_unseen_frees, most_unseen_bytes / class_block_bytes(index)));
-}
-
-[[noreturn]] void broken(const char* what, unsigned index) noexcept {
-  std::fprintf(stderr, "cistern: blocks of %zu bytes: %s\n", class_block_bytes(index), what);
-  std::abort();
 }
 
 }  // namespace
@@ -365,11 +360,11 @@ void bucket_set::check_invariants() const noexcept {
     for (const free_block* block = hot_[index].head; block != nullptr; block = block->next()) {
       ++listed;
       if (const span* const home = supply_.find(block); home == nullptr || home->index != index) {
-        broken("a free block is in no span of its class", index);
+        broken_invariant("blocks", class_block_bytes(index), "a free block is in no span of its class");
       }
     }
     if (listed != listed_blocks_of(index)) {
-      broken("the hot list is not as long as the counts say", index);
+      broken_invariant("blocks", class_block_bytes(index), "the hot list is not as long as the counts say");
     }
   }
 }

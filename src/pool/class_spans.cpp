@@ -2,8 +2,8 @@
 #include <cistern/detail/pool/class_spans.hpp>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+
+#include "broken_invariant.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -23,11 +23,6 @@ constexpr std::size_t most_span_bytes(std::size_t block_bytes) noexcept {
     return block_bytes;
   }
   return block_bytes <= 512 ? 4 * page_bytes : std::max(16 * page_bytes, 8 * block_bytes);
-}
-
-[[noreturn]] void broken(const char* what, std::size_t block_bytes) noexcept {
-  std::fprintf(stderr, "cistern: spans of blocks of %zu bytes: %s\n", block_bytes, what);
-  std::abort();
 }
 
 }  // namespace
@@ -152,17 +147,17 @@ void class_spans::check_invariants(unsigned index) const noexcept {
   for (const span_list* list : {&open_, &full_}) {
     for (const span* each = list->head(); each != nullptr; each = list->after(each)) {
       if (each->use != span_use::blocks || each->index != index) {
-        broken("a span is used for something else", block_bytes);
+        broken_invariant("spans of blocks", block_bytes, "a span is used for something else");
       }
       if (each->is_full() != (list == &full_) || (each->out == 0)) {
-        broken("a span is in the wrong list", block_bytes);
+        broken_invariant("spans of blocks", block_bytes, "a span is in the wrong list");
       }
       std::size_t free = 0;
       for (const free_block* block = each->free; block != nullptr; block = block->next()) {
         ++free;
       }
       if (each->out + free != each->carved || each->carved > each->capacity) {
-        broken("a span's counts don't agree with its blocks", block_bytes);
+        broken_invariant("spans of blocks", block_bytes, "a span's counts don't agree with its blocks");
       }
       out += each->out;
       carved += each->carved;
@@ -170,7 +165,7 @@ void class_spans::check_invariants(unsigned index) const noexcept {
     }
   }
   if (out != out_ || carved != carved_ || bytes != bytes_) {
-    broken("sums differ from what the spans say", block_bytes);
+    broken_invariant("spans of blocks", block_bytes, "sums differ from what the spans say");
   }
 }
 

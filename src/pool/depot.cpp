@@ -4,22 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
+
+#include "broken_invariant.hpp"
 
 namespace cistern::detail {
 namespace {
 
 /// Blocks taken from a span at a time; more would hold the lock longer than it saves visits.
 constexpr std::size_t most_taken_blocks = 64;
-
-[[noreturn]] void broken(const char* what, unsigned index) noexcept {
-  std::fprintf(stderr, "cistern: depot, blocks of %zu bytes: %s\n", class_block_bytes(index), what);
-  std::abort();
-}
 
 // Two magazines of one block each must fit into a quarter of what a cache may have.
 unsigned cached_classes(const pool_options& options) noexcept {
@@ -607,14 +602,14 @@ void depot::check_invariants() const noexcept {
     const scoped_lock guard(s.lock);
     s.spans.check_invariants(index);
     if (s.listed_blocks() > s.spans.out_blocks()) {
-      broken("more blocks are free than were ever out", index);
+      broken_invariant("depot, blocks", class_block_bytes(index), "more blocks are free than were ever out");
     }
     std::size_t loose = 0;
     for (const free_block* block = s.loose; block != nullptr; block = block->next()) {
       ++loose;
     }
     if (loose != s.loose_blocks) {
-      broken("loose blocks are miscounted", index);
+      broken_invariant("depot, blocks", class_block_bytes(index), "loose blocks are miscounted");
     }
   }
 }

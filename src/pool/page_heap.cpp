@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdio>
-#include <cstdlib>
 #include <new>
+
+#include "broken_invariant.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -15,11 +15,6 @@ namespace {
 constexpr std::uint32_t first_region_pages = 2;
 constexpr std::uint32_t usual_region_pages = 16;
 constexpr std::uint32_t largest_usual_region_pages = 1024;
-
-[[noreturn]] void broken(const char* what) noexcept {
-  std::fprintf(stderr, "cistern: page heap: %s\n", what);
-  std::abort();
-}
 
 }  // namespace
 
@@ -364,7 +359,7 @@ void page_heap::check_invariants() const noexcept {
     bytes += home->bytes;
     overhead_bytes += home->records_bytes();
     if (reinterpret_cast<const std::byte*>(home) != home->base + home->bytes) {
-      broken("a region's record is not behind its pages");
+      broken_invariant("page heap", 0, "a region's record is not behind its pages");
     }
     if (home->is_one_run) {
       return;
@@ -376,17 +371,17 @@ void page_heap::check_invariants() const noexcept {
       const span* const last = run + run->pages - 1;
       if (run->home != home || run->back != 0 || run->pages == 0 || last >= end ||
           last->back != run->pages - 1) {
-        broken("a run's records don't agree");
+        broken_invariant("page heap", 0, "a run's records don't agree");
       }
       const bool is_free = run->use == span_use::free;
       if (is_free && free_before) {
-        broken("two free runs lie side by side");
+        broken_invariant("page heap", 0, "two free runs lie side by side");
       }
       free_pages += is_free ? run->pages : 0;
       free_before = is_free;
     }
     if (free_pages != home->free_pages) {
-      broken("a region's free pages are miscounted");
+      broken_invariant("page heap", 0, "a region's free pages are miscounted");
     }
     free_bytes += free_pages * page_bytes;
     idle_bytes += home->is_idle() ? home->bytes : 0;
@@ -394,18 +389,18 @@ void page_heap::check_invariants() const noexcept {
   std::size_t binned_bytes = 0;
   for (unsigned bin = 0; bin < bin_count; ++bin) {
     if (bins_[bin].empty() == ((filled_bins_[bin / 64] >> (bin % 64) & 1U) != 0)) {
-      broken("the set of filled bins is wrong");
+      broken_invariant("page heap", 0, "the set of filled bins is wrong");
     }
     for (const span* run = bins_[bin].head(); run != nullptr; run = bins_[bin].after(run)) {
       binned_bytes += run->bytes();
       if (run->use != span_use::free || bin_of(run->pages) != bin) {
-        broken("a run is in the wrong bin");
+        broken_invariant("page heap", 0, "a run is in the wrong bin");
       }
     }
   }
   if (binned_bytes != free_bytes || free_bytes != free_bytes_ || bytes != pages_bytes_ ||
       idle_bytes != idle_regions_bytes_ || overhead_bytes != overhead_bytes_) {
-    broken("sums differ from what the regions say");
+    broken_invariant("page heap", 0, "sums differ from what the regions say");
   }
 }
 
