@@ -49,8 +49,9 @@ void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexce
   open_.push(run);
   bytes_ += run->bytes();
   if (!run->home->is_one_run) {
-    for (std::uint32_t page = 1; page < run->pages; ++page) {
-      run[page].back = page;  // blocks are found from any of its pages
+    // Blocks are found from any of its pages. The heap has said so of the last one, and may be reading it.
+    for (std::uint32_t page = 1; page + 1 < run->pages; ++page) {
+      run[page].back = page;
     }
   }
 }

@@ -89,6 +89,7 @@ span* page_heap::try_take(std::uint32_t pages) noexcept {
   cut_behind(run, pages);
   home->free_pages -= pages;
   run->use = span_use::single;
+  run->is_free = false;
   mark(run);
   return run;
 }
@@ -99,7 +100,7 @@ void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
     span* const rest = run + pages;
     rest->home = run->home;
     rest->pages = run->pages - pages;
-    rest->use = span_use::free;
+    rest->is_free = true;
     rest->is_new = run->is_new;
     run->pages = pages;
     mark(rest);
@@ -116,7 +117,7 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
     span* const rest = run + pages;
     rest->home = home;
     rest->pages = run->pages - pages;
-    rest->use = span_use::single;
+    rest->is_free = false;
     run->pages = pages;
     mark(run);
     mark(rest);
@@ -126,7 +127,7 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
   span* const after = run + run->pages;
   const std::uint32_t more = pages - run->pages;
   if (more != 0) {
-    if (after == home->spans() + home->pages() || after->use != span_use::free || after->pages < more) {
+    if (after == home->spans() + home->pages() || !after->is_free || after->pages < more) {
       return false;
     }
     unlink(after);
@@ -150,18 +151,18 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   span* const spans = home->spans();
   if (run != spans) {
     span* const before = run - 1 - (run - 1)->back;
-    if (before->use == span_use::free) {
+    if (before->is_free) {
       unlink(before);
       before->pages += run->pages;
       run = before;
     }
   }
   span* const after = run + run->pages;
-  if (after != spans + home->pages() && after->use == span_use::free) {
+  if (after != spans + home->pages() && after->is_free) {
     unlink(after);
     run->pages += after->pages;
   }
-  run->use = span_use::free;
+  run->is_free = true;
   run->is_new = false;
   mark(run);
   link(run);
@@ -247,7 +248,7 @@ bool page_heap::grow(std::uint32_t pages) {
     }
   }
   span* const run = added->spans();
-  run->use = span_use::free;
+  run->is_free = true;
   mark(run);
   link(run);
   added->free_pages = wanted;
@@ -263,6 +264,7 @@ span* page_heap::try_take_alone(std::size_t bytes, std::size_t alignment) {
     return nullptr;
   }
   added->spans()->use = span_use::single;
+  added->spans()->is_free = false;
   return added->spans();
 }
 
@@ -284,7 +286,7 @@ std::size_t page_heap::discard(heap_region& in, std::size_t least_bytes) noexcep
   std::size_t discarded_bytes = 0;
   span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
   for (span* run = in.spans(); run < end; run += run->pages) {
-    if (run->use == span_use::free && !run->is_new && run->bytes() >= least_bytes) {
+    if (run->is_free && !run->is_new && run->bytes() >= least_bytes) {
       asan_unpoison(run->base(), run->bytes());
       run->is_new = discard_pages(run->base(), run->bytes());
       asan_poison(run->base(), run->bytes());
@@ -346,7 +348,7 @@ span* page_heap::find(const void* address) const noexcept {
       run += run->pages;
     }
   }
-  return run->use != span_use::free ? run : nullptr;
+  return !run->is_free ? run : nullptr;
 }
 
 void page_heap::check_invariants() const noexcept {
@@ -373,7 +375,7 @@ void page_heap::check_invariants() const noexcept {
           last->back != run->pages - 1) {
         broken_invariant("page heap", 0, "a run's records don't agree");
       }
-      const bool is_free = run->use == span_use::free;
+      const bool is_free = run->is_free;
       if (is_free && free_before) {
         broken_invariant("page heap", 0, "two free runs lie side by side");
       }
@@ -393,7 +395,7 @@ void page_heap::check_invariants() const noexcept {
     }
     for (const span* run = bins_[bin].head(); run != nullptr; run = bins_[bin].after(run)) {
       binned_bytes += run->bytes();
-      if (run->use != span_use::free || bin_of(run->pages) != bin) {
+      if (!run->is_free || bin_of(run->pages) != bin) {
         broken_invariant("page heap", 0, "a run is in the wrong bin");
       }
     }

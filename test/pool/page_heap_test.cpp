@@ -33,7 +33,6 @@ using cistern::detail::heap_region;
 using cistern::detail::page_bytes;
 using cistern::detail::page_heap;
 using cistern::detail::span;
-using cistern::detail::span_use;
 using cistern::detail::upstream_account;
 using cistern::testing::checking_resource;
 using cistern::testing::failing_resource;

@@ -11,9 +11,8 @@ namespace cistern::detail {
 
 struct heap_region;
 
-/// What a run of pages is used for.
+/// What a run of pages in use is used for.
 enum class span_use : std::uint8_t {
-  free,    ///< In the page heap.
   blocks,  ///< Cut into blocks of one class.
   single,  ///< One block that takes the run whole.
 };
@@ -33,7 +32,8 @@ struct alignas(64) span {
   std::uint32_t out;       ///< Blocks that are not here now.
   std::uint8_t index;      ///< Size class.
   span_use use;
-  bool is_new;  ///< Nobody has had it since it came from upstream, or since its pages were discarded.
+  bool is_free;  ///< In the page heap. Written by the heap alone, which asks it of a run's neighbours.
+  bool is_new;   ///< Nobody has had it since it came from upstream, or since its pages were discarded.
 
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
   [[nodiscard]] std::size_t bytes() const noexcept;

@@ -16,8 +16,7 @@ template <class Supply, class IsOut>
   const std::size_t block_bytes = class_block_bytes(index);
   const bool is_doubtful = is_forbidden(block);
   span* const home = is_doubtful ? supply.find(block) : supply.span_at(block);
-  if (home == nullptr || home->use == span_use::free ||
-      (is_doubtful && home->use == span_use::blocks && !is_out(*home))) {
+  if (home == nullptr || home->is_free || (is_doubtful && home->use == span_use::blocks && !is_out(*home))) {
     report_misuse("a block is given back that is not in use", block, block_bytes);
     return nullptr;
   }
