@@ -10,10 +10,11 @@ namespace {
 template <class Pool>
 void use_all_sizes(Pool& pool) {
   std::vector<std::pair<void*, std::size_t>> blocks;
-  for (int round = 0; round < 3; ++round) {
+  for (std::size_t round = 0; round < 3; ++round) {
     for (std::size_t bytes = 1; bytes < 100'000; bytes = bytes * 5 / 4 + 1) {
       blocks.emplace_back(pool.allocate(bytes), bytes);
-      std::memset(blocks.back().first, round, bytes);  // which AddressSanitizer sees also in plain code
+      // AddressSanitizer sees this also in plain code.
+      std::memset(blocks.back().first, static_cast<int>(round), bytes);
     }
     for (std::size_t i = round % 2; i < blocks.size(); i += 2) {
       pool.deallocate(std::exchange(blocks[i].first, nullptr), blocks[i].second);

@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(nothing_allowed_is_reported, Pool, pools) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(what_its_user_has_poisoned_may_be_freed, Pool, pools) {
   Pool pool;
-  for (const std::size_t bytes : {16, 100, 5'000, 300'000, 40'000'000}) {
+  for (const std::size_t bytes : {16U, 100U, 5'000U, 300'000U, 40'000'000U}) {
     for (int round = 0; round < 2; ++round) {
       void* const other = pool.allocate(bytes);
       void* const block = pool.allocate(bytes);

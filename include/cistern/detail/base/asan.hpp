@@ -33,14 +33,16 @@ inline constexpr bool inline_fast_paths = true;
 #endif
 
 /// From now on any access to [`begin`, `begin + bytes`) is reported. No effect without ASan.
-inline void asan_poison([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) noexcept {
+[[gnu::always_inline]] inline void asan_poison([[maybe_unused]] const void* begin,
+                                               [[maybe_unused]] std::size_t bytes) noexcept {
 #if CISTERN_ASAN
   __asan_poison_memory_region(begin, bytes);
 #endif
 }
 
 /// Allows access to [`begin`, `begin + bytes`) again. No effect without ASan.
-inline void asan_unpoison([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) noexcept {
+[[gnu::always_inline]] inline void asan_unpoison([[maybe_unused]] const void* begin,
+                                                 [[maybe_unused]] std::size_t bytes) noexcept {
 #if CISTERN_ASAN
   __asan_unpoison_memory_region(begin, bytes);
 #endif

@@ -28,8 +28,11 @@ extern "C" {
 
 namespace cistern::detail {
 
+// Always inlined, here and in asan.hpp: these are others in each kind of translation unit, and the linker
+// would keep one of them for all.
+
 /// Whether the program has AddressSanitizer, as far as those can tell who poison tails.
-[[nodiscard]] inline bool program_has_asan() noexcept {
+[[nodiscard, gnu::always_inline]] inline bool program_has_asan() noexcept {
 #if CISTERN_ASKS_FOR_ASAN
   return __asan_poison_memory_region != nullptr;
 #else
@@ -39,7 +42,7 @@ namespace cistern::detail {
 
 /// From now on any access to [`begin`, `begin + bytes`) is reported. Must be undone before the block goes
 /// back to its resource.
-inline void poison_tail(const void* begin, std::size_t bytes) noexcept {
+[[gnu::always_inline]] inline void poison_tail(const void* begin, std::size_t bytes) noexcept {
 #if CISTERN_ASKS_FOR_ASAN
   if (__asan_poison_memory_region != nullptr) {
     __asan_poison_memory_region(begin, bytes);
@@ -50,7 +53,7 @@ inline void poison_tail(const void* begin, std::size_t bytes) noexcept {
 }
 
 /// Allows access to [`begin`, `begin + bytes`) again.
-inline void unpoison_tail(const void* begin, std::size_t bytes) noexcept {
+[[gnu::always_inline]] inline void unpoison_tail(const void* begin, std::size_t bytes) noexcept {
 #if CISTERN_ASKS_FOR_ASAN
   if (__asan_unpoison_memory_region != nullptr) {
     __asan_unpoison_memory_region(begin, bytes);
