@@ -179,6 +179,7 @@ BOOST_AUTO_TEST_CASE(fork_takes_the_locks_of_an_upstream_that_is_younger_than_it
   }
   stop = true;
   busy.join();
+  older.release();  // what it keeps is the younger one's, which goes first
 }
 
 // Those who wait in a queue don't exist in the child, and don't keep it from being served.
