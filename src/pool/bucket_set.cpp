@@ -7,7 +7,6 @@
 #include <bit>
 #include <cstring>
 #include <new>
-#include <utility>
 
 #include "broken_invariant.hpp"
 
@@ -89,8 +88,7 @@ bool bucket_set::try_add_span(unsigned index) {
 void* bucket_set::try_allocate_run(unsigned index) {
   const auto pages = static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
   run_class& runs = runs_[index - cut_class_count];
-  if (void* const kept = runs.try_take(); kept != nullptr) {
-    note_run(index);
+  if (void* const kept = runs.try_take(supply_.listed(), index); kept != nullptr) {
     return kept;
   }
   span* const run = supply_.try_take(pages, pages, [] { return false; });
@@ -139,21 +137,12 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
-  run_class& runs = runs_[index - cut_class_count];
   asan_poison(block, class_block_bytes(index));
-  ++runs.returned;
-  if (keeps_run(options_, index)) {
-    std::swap(runs.kept, block);
-    note_run(index);
+  void* const gone =
+      runs_[index - cut_class_count].put(block, keeps_run(options_, index), supply_.listed(), index);
+  if (gone != nullptr) {
+    supply_.give(supply_.span_of(gone));
   }
-  if (block != nullptr) {
-    supply_.give(supply_.span_of(block));
-  }
-}
-
-void bucket_set::note_run(unsigned index) noexcept {
-  supply_.listed().use(index);
-  supply_.listed().note(index, runs_[index - cut_class_count].kept_blocks(), true);
 }
 
 // Straight back to its run, past the list, from which a fast path would take it.
@@ -189,9 +178,7 @@ void bucket_set::note(unsigned index) noexcept {
   const std::size_t listed = listed_blocks_of(index);
   const std::size_t in_use = in_use_blocks(index);
   const std::size_t beside = spans.bytes() - spans.out_blocks() * class_block_bytes(index);
-  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, in_use, hot_[index].head),
-                        listed_blocks::are_few(in_use, listed) ? beside : 0);
-  supply_.listed().note_beside(index, beside);
+  supply_.listed().note(index, listed, in_use, hot_[index].head, beside);
 }
 
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is
@@ -263,11 +250,10 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
 }
 
 std::size_t bucket_set::sort_run(unsigned index) noexcept {
-  void* const kept = runs_[index - cut_class_count].take_kept();
+  void* const kept = runs_[index - cut_class_count].take_kept(supply_.listed(), index);
   if (kept == nullptr) {
     return 0;
   }
-  note_run(index);
   supply_.give(supply_.span_of(kept));
   return 1;
 }
@@ -296,12 +282,7 @@ void bucket_set::release() noexcept {
     set_room(index);
   }
   for (unsigned index = cut_class_count; index < class_count; ++index) {
-    run_class& runs = runs_[index - cut_class_count];
-    const bool has_kept = runs.kept != nullptr;
-    runs.release();
-    if (has_kept) {
-      note_run(index);
-    }
+    runs_[index - cut_class_count].release(supply_.listed(), index);
   }
   supply_.release();
 }

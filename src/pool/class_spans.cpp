@@ -9,8 +9,8 @@ namespace cistern::detail {
 namespace {
 
 constexpr auto least_pages = [] {
-  std::array<std::uint8_t, span_class_count> pages{};
-  for (unsigned index = 0; index < span_class_count; ++index) {
+  std::array<std::uint8_t, cached_class_count> pages{};
+  for (unsigned index = 0; index < cached_class_count; ++index) {
     pages[index] = static_cast<std::uint8_t>(fitting_pages(class_block_bytes(index)));
   }
   return pages;

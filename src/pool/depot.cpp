@@ -6,7 +6,6 @@
 #include <array>
 #include <cstring>
 #include <new>
-#include <utility>
 
 #include "broken_invariant.hpp"
 
@@ -231,16 +230,7 @@ void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
 void* depot::try_take_kept(unsigned index) noexcept {
   run_shelf& s = runs_[index - cached_class_count];
   const scoped_lock guard(s.lock);
-  void* const kept = s.runs.try_take();
-  if (kept != nullptr) {
-    note_run(s, index);
-  }
-  return kept;
-}
-
-void depot::note_run(run_shelf& s, unsigned index) noexcept {
-  supply_.listed().use(index);
-  supply_.listed().note(index, s.runs.kept_blocks(), true);
+  return s.runs.try_take(supply_.listed(), index);
 }
 
 void depot::assign_run(span* run, unsigned index) noexcept {
@@ -308,9 +298,7 @@ void depot::note(shelf& s, unsigned index) noexcept {
   const std::size_t elsewhere = s.spans.out_blocks() - listed;
   const std::size_t beside = s.spans.bytes() - s.spans.out_blocks() * class_block_bytes(index);
   const free_block* const list = s.magazines.empty() ? s.loose : s.magazines.top();
-  supply_.listed().note(index, listed, listed_blocks::is_ripe(listed, elsewhere, list),
-                        listed_blocks::are_few(elsewhere, listed) ? beside : 0);
-  supply_.listed().note_beside(index, beside);
+  supply_.listed().note(index, listed, elsewhere, list, beside);
 }
 
 void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
@@ -341,16 +329,14 @@ void depot::deallocate(unsigned index, void* block) noexcept {
 void depot::deallocate_run(unsigned index, void* block) noexcept {
   asan_poison(block, class_block_bytes(index));
   run_shelf& s = runs_[index - cached_class_count];
+  const bool is_kept = keeps_run(options_, index) && !account_.lists_are_shut();
+  void* gone = nullptr;
   {
     const scoped_lock guard(s.lock);
-    ++s.runs.returned;
-    if (keeps_run(options_, index) && !account_.lists_are_shut()) {
-      std::swap(s.runs.kept, block);
-      note_run(s, index);
-    }
+    gone = s.runs.put(block, is_kept, supply_.listed(), index);
   }
-  if (block != nullptr) {
-    supply_.give(supply_.span_of(block));
+  if (gone != nullptr) {
+    supply_.give(supply_.span_of(gone));
   }
   settle();
 }
@@ -428,11 +414,10 @@ std::size_t depot::sort_run(unsigned index) noexcept {
   void* kept = nullptr;
   {
     const scoped_lock guard(s.lock);
-    kept = s.runs.take_kept();
-    if (kept == nullptr) {
-      return 0;
-    }
-    note_run(s, index);
+    kept = s.runs.take_kept(supply_.listed(), index);
+  }
+  if (kept == nullptr) {
+    return 0;
   }
   supply_.give(supply_.span_of(kept));
   return 1;
@@ -585,12 +570,7 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
     }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    run_shelf& s = runs_[index - cached_class_count];
-    const bool has_kept = s.runs.kept != nullptr;
-    s.runs.release();
-    if (has_kept) {
-      note_run(s, index);
-    }
+    runs_[index - cached_class_count].runs.release(supply_.listed(), index);
   }
   supply_.release();
 }

@@ -80,7 +80,6 @@ class bucket_set {
 
   [[nodiscard]] bool try_add_span(unsigned index);
   void note(unsigned index) noexcept;
-  void note_run(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
   std::size_t sort_run(unsigned index) noexcept;

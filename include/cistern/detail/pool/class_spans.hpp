@@ -16,10 +16,8 @@ inline constexpr std::size_t most_blocks_per_chunk = 65536;
 /// Blocks up to this share spans; a larger one has a span to itself.
 inline constexpr std::size_t largest_cut_block_bytes = std::size_t{32} << 10;
 inline constexpr unsigned cut_class_count = computed_class_of(largest_cut_block_bytes - 1) + 1;
-/// Blocks up to this may lie in lists; a larger one goes back to the heap when it is freed.
-inline constexpr std::size_t largest_listed_block_bytes = std::size_t{256} << 10;
-inline constexpr unsigned span_class_count = computed_class_of(largest_listed_block_bytes - 1) + 1;
-/// Of classes above those, up to this, the run that was freed last may be kept for the next one.
+/// Of classes whose blocks are runs, up to this, the one that was freed last may be kept for the next
+/// request.
 inline constexpr std::size_t largest_kept_block_bytes = std::size_t{1} << 20;
 inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_block_bytes - 1) + 1;
 

@@ -178,7 +178,6 @@ class depot {
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
   [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
-  void note_run(run_shelf& s, unsigned index) noexcept CISTERN_REQUIRES(s.lock);
   std::size_t sort_run(unsigned index) noexcept;
 
   const pool_options& options_;

@@ -19,6 +19,8 @@ namespace cistern::detail {
 template <class Lock>
 class guarded_heap {
  public:
+  /// Spans that one step lets join the heap.
+  static constexpr std::size_t joined_at_once = 256;
   /// Why memory goes back to upstream.
   enum class reason : std::uint8_t { idle, trim, need };
 
@@ -185,7 +187,6 @@ class guarded_heap {
   [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
 
  private:
-  static constexpr std::size_t joined_at_once = 256;
   [[nodiscard]] static constexpr std::size_t index_of(reason why) noexcept {
     return static_cast<std::size_t>(why);
   }

@@ -34,6 +34,14 @@ class listed_blocks {
   /// spans free. `pinned_bytes`: what lies free beside them, and would go with them. It counts as they do
   /// while the list is longer than its least stay.
   void note(unsigned index, std::size_t blocks, bool is_ripe, std::size_t pinned_bytes = 0) noexcept;
+  /// The same for a class whose spans have `beside_bytes` beside blocks that are out, `in_use_blocks` of them
+  /// in use; its list begins with `list`. O(1).
+  void note(unsigned index, std::size_t blocks, std::size_t in_use_blocks, const free_block* list,
+            std::size_t beside_bytes) noexcept {
+    note(index, blocks, is_ripe(blocks, in_use_blocks, list),
+         are_few(in_use_blocks, blocks) ? beside_bytes : 0);
+    note_beside(index, beside_bytes);
+  }
   /// Whether that is likely: few blocks of the class are in use, or those freed last, with which `list`
   /// begins, lie near each other. O(1).
   [[nodiscard]] static bool is_ripe(std::size_t blocks, std::size_t in_use_blocks,

@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
+#include <cistern/detail/pool/listed_blocks.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 
@@ -30,17 +31,37 @@ struct run_class {
 
   [[nodiscard]] std::size_t in_use() const noexcept { return hits + misses - returned - released; }
   [[nodiscard]] std::size_t kept_blocks() const noexcept { return kept != nullptr ? 1 : 0; }
+
+  // `listed` is told what is at hand of the class, `index`.
+
   /// The block at hand, which isn't any more; or null.
-  [[nodiscard]] void* take_kept() noexcept { return std::exchange(kept, nullptr); }
+  [[nodiscard]] void* take_kept(listed_blocks& listed, unsigned index) noexcept {
+    void* const taken = std::exchange(kept, nullptr);
+    if (taken != nullptr) {
+      note(listed, index);
+    }
+    return taken;
+  }
   /// The same where it is the next block in use.
-  [[nodiscard]] void* try_take() noexcept {
+  [[nodiscard]] void* try_take(listed_blocks& listed, unsigned index) noexcept {
     hits += kept_blocks();
-    return take_kept();
+    return take_kept(listed, index);
+  }
+  /// A block comes back. Returns the one that goes on to the heap: where `is_kept`, the one that was at hand;
+  /// or null.
+  [[nodiscard]] void* put(void* block, bool is_kept, listed_blocks& listed, unsigned index) noexcept {
+    ++returned;
+    if (!is_kept) {
+      return block;
+    }
+    std::swap(kept, block);
+    note(listed, index);
+    return block;
   }
   /// What is in use was taken away, and what is at hand too.
-  void release() noexcept {
+  void release(listed_blocks& listed, unsigned index) noexcept {
     released += in_use();
-    kept = nullptr;
+    (void)take_kept(listed, index);
   }
 
   /// The row for the statistics, but for the size of a block.
@@ -50,6 +71,12 @@ struct run_class {
             .returned = returned,
             .depth = kept_blocks(),
             .live_blocks = in_use()};
+  }
+
+ private:
+  void note(listed_blocks& listed, unsigned index) const noexcept {
+    listed.use(index);
+    listed.note(index, kept_blocks(), true);
   }
 };
 

@@ -111,7 +111,6 @@ class span_supply {
   static constexpr std::size_t most_sorted_at_once = 1024;
   /// Sorting a block takes about a 24th of what touching a new page takes.
   static constexpr std::size_t sorted_per_page = 24;
-  static constexpr std::size_t joined_at_once = 256;
   /// What one call gives back to upstream at most, but for the last region: the system takes its time for it.
   static constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;
 
@@ -236,7 +235,7 @@ void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
   if (heap_.left_bytes() != 0) {
-    heap_.join_left(joined_at_once, listed_.now());
+    heap_.join_left(guarded_heap<Lock>::joined_at_once, listed_.now());
   }
   std::size_t effort = most_sorted_at_once;
   for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
