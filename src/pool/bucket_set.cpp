@@ -16,8 +16,6 @@ namespace {
 /// Frees of a class between two looks at what it keeps; of large blocks fewer, as so many may lie unseen.
 constexpr std::size_t most_unseen_frees = 512;
 constexpr std::size_t most_unseen_bytes = std::size_t{1} << 20;
-/// A class with less memory than this isn't worth giving up whole: it lies in the processor's cache.
-constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
 constexpr std::int64_t frees_between_looks(unsigned index) noexcept {
   return static_cast<std::int64_t>(std::min(most_unseen_frees, most_unseen_bytes / class_block_bytes(index)));
 }
@@ -95,7 +93,7 @@ void* bucket_set::try_allocate_run(unsigned index) {
   if (run == nullptr) {
     return nullptr;
   }
-  ++(run->is_new ? runs.misses : runs.hits);
+  runs.count_taken(run->is_new);
   run->index = static_cast<std::uint8_t>(index);
   return run->base();
 }
@@ -127,7 +125,7 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
   supply_.listed().use(index);
-  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes) {
+  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes)) {
     leave_whole(index);
   }
   note(index);
@@ -137,11 +135,10 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
-  asan_poison(block, class_block_bytes(index));
-  void* const gone =
-      runs_[index - cut_class_count].put(block, keeps_run(options_, index), supply_.listed(), index);
-  if (gone != nullptr) {
-    supply_.give(supply_.span_of(gone));
+  asan_poison(block, class_block_bytes(index));  // what goes to the heap as well
+  run_class& runs = runs_[index - cut_class_count];
+  if (!runs.try_keep(block, most_kept_runs(options_, index), supply_.listed(), index)) {
+    supply_.give(supply_.span_of(block));
   }
 }
 
@@ -161,7 +158,7 @@ void bucket_set::deallocate_watched(unsigned index, void* block) noexcept {
   if (!is_cut(index)) {
     forbid_access(block, block_bytes);
     supply_.give(home);
-    ++runs_[index - cut_class_count].returned;
+    runs_[index - cut_class_count].count_returned();
   } else {
     if (buckets_[index].spans.put_watched(block, block_bytes, home)) {
       supply_.give(home);
@@ -189,7 +186,7 @@ void bucket_set::set_room(unsigned index) noexcept {
   if (supply_.is_late()) {
     room = std::min<std::int64_t>(room, late_look_frees);
   }
-  if (b.spans.bytes() >= least_leaving_bytes) {
+  if (b.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes)) {
     const auto in_use = static_cast<std::int64_t>(in_use_blocks(index));
     room = std::min(room, std::max<std::int64_t>(in_use - 1, 0));
   }
@@ -219,7 +216,7 @@ void bucket_set::leave_whole(unsigned index) noexcept {
 std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 16;
   if (!is_cut(index)) {
-    return keep_blocks == 0 && most_blocks != 0 ? sort_run(index) : 0;
+    return sort_runs(index, keep_blocks, most_blocks);
   }
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
@@ -249,13 +246,14 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
   return sorted;
 }
 
-std::size_t bucket_set::sort_run(unsigned index) noexcept {
-  void* const kept = runs_[index - cut_class_count].take_kept(supply_.listed(), index);
-  if (kept == nullptr) {
-    return 0;
+std::size_t bucket_set::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
+  run_class& runs = runs_[index - cut_class_count];
+  std::size_t sorted = 0;
+  while (sorted < most_blocks && runs.kept_blocks() > keep_blocks) {
+    supply_.give(supply_.span_of(runs.take_kept(supply_.listed(), index)));
+    ++sorted;
   }
-  supply_.give(supply_.span_of(kept));
-  return 1;
+  return sorted;
 }
 
 // ---- the whole ----

@@ -68,7 +68,7 @@ magazine depot::try_take(unsigned index, std::size_t most_blocks, bool& fresh, s
       ++s.visits;
       const magazine taken = take_locked(s, index, added, most_blocks, fresh);
       if (taken.head != nullptr) {
-        others_blocks = blocks_elsewhere(s);
+        others_blocks = blocks_elsewhere(s, index);
         return taken;
       }
     }
@@ -223,7 +223,7 @@ void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
   is_new = run->is_new;
   assign_run(run, index);
   const scoped_lock guard(s.lock);
-  ++(is_new ? s.runs.misses : s.runs.hits);
+  s.runs.count_taken(is_new);
   return run->base();
 }
 
@@ -251,8 +251,8 @@ bool depot::try_resize_run(unsigned from, void* block, unsigned to) noexcept {
     const scoped_lock guard(s.lock);
     count(s.runs);
   };
-  visit(from, [](run_class& runs) { ++runs.returned; });
-  visit(to, [](run_class& runs) { ++runs.hits; });
+  visit(from, [](run_class& runs) { runs.count_returned(); });
+  visit(to, [](run_class& runs) { runs.count_taken(false); });
   return true;
 }
 
@@ -271,7 +271,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
     const scoped_lock guard(s.lock);
     ++s.visits;
     put_locked(s, index, blocks);
-    elsewhere = blocks_elsewhere(s);
+    elsewhere = blocks_elsewhere(s, index);
     if (elsewhere == 0) {
       // No block is in use: neither lists nor spans need a look, and the next ones come in order of address.
       left_bytes = s.spans.bytes();
@@ -313,9 +313,9 @@ void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
 }
 
 // Of a class that is worth giving up whole.
-std::size_t depot::blocks_elsewhere(const shelf& s) noexcept {
-  constexpr std::size_t least_leaving_bytes = std::size_t{256} << 10;
-  return s.spans.bytes() >= least_leaving_bytes ? s.spans.out_blocks() - s.listed_blocks() : unknown_blocks;
+std::size_t depot::blocks_elsewhere(const shelf& s, unsigned index) const noexcept {
+  const bool is_worth_it = s.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes);
+  return is_worth_it ? s.spans.out_blocks() - s.listed_blocks() : unknown_blocks;
 }
 
 void depot::deallocate(unsigned index, void* block) noexcept {
@@ -327,16 +327,16 @@ void depot::deallocate(unsigned index, void* block) noexcept {
 }
 
 void depot::deallocate_run(unsigned index, void* block) noexcept {
-  asan_poison(block, class_block_bytes(index));
+  asan_poison(block, class_block_bytes(index));  // what goes to the heap as well
   run_shelf& s = runs_[index - cached_class_count];
-  const bool is_kept = keeps_run(options_, index) && !account_.lists_are_shut();
-  void* gone = nullptr;
+  const std::size_t most_kept = account_.lists_are_shut() ? 0 : most_kept_runs(options_, index);
+  bool is_kept = false;
   {
     const scoped_lock guard(s.lock);
-    gone = s.runs.put(block, is_kept, supply_.listed(), index);
+    is_kept = s.runs.try_keep(block, most_kept, supply_.listed(), index);
   }
-  if (gone != nullptr) {
-    supply_.give(supply_.span_of(gone));
+  if (!is_kept) {
+    supply_.give(supply_.span_of(block));
   }
   settle();
 }
@@ -376,7 +376,7 @@ void depot::deallocate_watched(unsigned index, void* block) noexcept {
 std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 32;
   if (index >= cached_class_count) {
-    return keep_blocks == 0 && most_blocks != 0 ? sort_run(index) : 0;
+    return sort_runs(index, keep_blocks, most_blocks);
   }
   shelf& s = shelves_[index];
   span_list emptied;
@@ -409,18 +409,22 @@ std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t mos
   return sorted;
 }
 
-std::size_t depot::sort_run(unsigned index) noexcept {
+std::size_t depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   run_shelf& s = runs_[index - cached_class_count];
-  void* kept = nullptr;
-  {
-    const scoped_lock guard(s.lock);
-    kept = s.runs.take_kept(supply_.listed(), index);
+  std::size_t sorted = 0;
+  while (sorted < most_blocks) {
+    void* kept = nullptr;
+    {
+      const scoped_lock guard(s.lock);
+      kept = s.runs.kept_blocks() > keep_blocks ? s.runs.take_kept(supply_.listed(), index) : nullptr;
+    }
+    if (kept == nullptr) {
+      break;
+    }
+    supply_.give(supply_.span_of(kept));
+    ++sorted;
   }
-  if (kept == nullptr) {
-    return 0;
-  }
-  supply_.give(supply_.span_of(kept));
-  return 1;
+  return sorted;
 }
 
 // ---- the whole ----

@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_SUITE(leaving_whole)
 BOOST_AUTO_TEST_CASE(a_large_class_without_a_live_block_leaves_its_list) {
   for (const std::size_t bytes : {std::size_t{16}, std::size_t{64}, std::size_t{1024}, 20 * kib}) {
     ground g;
-    const std::vector<void*> blocks = g.allocate(4 * mib / bytes, bytes);
+    const std::vector<void*> blocks = g.allocate((bytes < 4 * kib ? 4 : 20) * mib / bytes, bytes);
     std::vector<void*> all_but_one = shuffled(blocks);
     void* const last = all_but_one.back();
     all_but_one.pop_back();
@@ -222,6 +222,31 @@ BOOST_AUTO_TEST_CASE(a_small_class_keeps_its_list) {
   const std::vector<void*> blocks = g.allocate(1000, 64);
   g.free_all(blocks, 64);
   for (std::size_t i = blocks.size(); i-- > 0;) BOOST_TEST(g.allocate(1, 64)[0] == blocks[i]);
+}
+
+// Nobody asks for such blocks once: what a request took and gave back the next one takes again.
+BOOST_AUTO_TEST_CASE(a_few_blocks_with_pages_of_their_own_stay_at_hand) {
+  for (const std::size_t bytes : {4 * kib, 16 * kib, 32 * kib, 64 * kib, 256 * kib}) {
+    ground g;
+    for (int round = 0; round < 5; ++round) {
+      std::vector<void*> blocks = g.allocate(9, bytes);
+      const std::uint64_t misses = bucket_of(g.statistics(), bytes).misses;
+      g.free_all(blocks, bytes);
+      BOOST_TEST(g.statistics().idle_in_lists_bytes >= 9 * bytes);
+      blocks = g.allocate(9, bytes);
+      BOOST_TEST(bucket_of(g.statistics(), bytes).misses == misses);
+      g.free_all(blocks, bytes);
+      g.check();
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(of_blocks_that_are_runs_a_sixteenth_of_what_may_be_idle_stays_at_hand) {
+  ground g({.max_idle_bytes = 16 * mib});
+  const std::vector<void*> blocks = g.allocate(40, 64 * kib);
+  g.free_all(blocks, 64 * kib);
+  BOOST_TEST(g.statistics().idle_in_lists_bytes == mib);
+  g.check();
 }
 
 // Few blocks are free at the end, but each holds a span: these are what must go.

@@ -11,6 +11,7 @@
 #include <cistern/testing/failing_resource.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 #include <random>
@@ -207,6 +208,25 @@ BOOST_AUTO_TEST_CASE(a_thread_on_its_own_seldom_visits_the_depot) {
   BOOST_TEST(visits_per_1000(1000, 8, 4096) <= 1.0);
   BOOST_TEST(visits_per_1000(500, 16, 32 << 10) <= 5.0);
   BOOST_TEST(visits_per_1000(32, 64 << 10, 64 << 10) <= 1.0);
+}
+
+// The same for one that takes nine and gives them all back, again and again.
+BOOST_AUTO_TEST_CASE(a_thread_that_gives_all_back_seldom_visits_the_depot) {
+  for (const std::size_t bytes : {64U, 4096U, 32U << 10, 64U << 10}) {
+    fixture f;
+    const unsigned index = class_of(bytes - 1);
+    const auto cycles = [&](int times) {
+      for (int i = 0; i < times; ++i) {
+        std::array<void*, 9> blocks{};
+        for (void*& block : blocks) block = f.allocate(index);
+        for (void* block : blocks) f.deallocate(index, block);
+      }
+    };
+    cycles(100);
+    const std::uint64_t before = f.engine.depot_visits();
+    cycles(1000);
+    BOOST_TEST(f.engine.depot_visits() - before <= 9U, "of " << bytes << " bytes");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_threads_cache_comes_back_at_its_end) {

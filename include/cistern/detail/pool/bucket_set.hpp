@@ -82,7 +82,7 @@ class bucket_set {
   void note(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
-  std::size_t sort_run(unsigned index) noexcept;
+  std::size_t sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   void deallocate_watched(unsigned index, void* block) noexcept;
 
   const pool_options& options_;

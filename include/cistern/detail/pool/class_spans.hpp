@@ -5,6 +5,7 @@
 #include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/span.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,10 +17,19 @@ inline constexpr std::size_t most_blocks_per_chunk = 65536;
 /// Blocks up to this share spans; a larger one has a span to itself.
 inline constexpr std::size_t largest_cut_block_bytes = std::size_t{32} << 10;
 inline constexpr unsigned cut_class_count = computed_class_of(largest_cut_block_bytes - 1) + 1;
-/// Of classes whose blocks are runs, up to this, the one that was freed last may be kept for the next
-/// request.
+/// Of classes whose blocks are runs, up to this, some of the free ones may be kept for the next requests.
 inline constexpr std::size_t largest_kept_block_bytes = std::size_t{1} << 20;
 inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_block_bytes - 1) + 1;
+
+/// A class with so much memory gives it up whole when no block of it is in use, and begins anew in order of
+/// address. Less of small blocks lies in the processor's cache. A block that has pages of its own gains
+/// nothing by the order, and is soon asked for again: so of such a class it must be much beside what may be
+/// idle.
+[[nodiscard]] constexpr std::size_t least_leaving_bytes(unsigned index, std::size_t max_idle_bytes) noexcept {
+  constexpr std::size_t least_bytes = std::size_t{256} << 10;
+  constexpr std::size_t much = 4;
+  return class_block_bytes(index) < page_bytes ? least_bytes : std::max(least_bytes, max_idle_bytes / much);
+}
 
 /// The fewest pages that blocks of a class fill but for an eighth.
 [[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {

@@ -171,14 +171,15 @@ class depot {
                                      bool& fresh) noexcept CISTERN_REQUIRES(s.lock);
   void note(shelf& s, unsigned index) noexcept CISTERN_REQUIRES(s.lock);
   void put_locked(shelf& s, unsigned index, magazine blocks) noexcept CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] static std::size_t blocks_elsewhere(const shelf& s) noexcept CISTERN_REQUIRES(s.lock);
+  [[nodiscard]] std::size_t blocks_elsewhere(const shelf& s, unsigned index) const noexcept
+      CISTERN_REQUIRES(s.lock);
   [[nodiscard]] span* try_get_span(unsigned index);
   [[nodiscard]] span* assigned(span* run, unsigned index) noexcept;
   [[nodiscard]] bool has_block(unsigned index) const noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
   [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
-  std::size_t sort_run(unsigned index) noexcept;
+  std::size_t sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
 
   const pool_options& options_;
   upstream_account& account_;

@@ -1,67 +1,91 @@
-// run_class: a class whose blocks are runs of pages: its traffic, and the block at hand.
+// run_class: a class whose blocks are runs of pages: its traffic, and the free blocks at hand.
 #pragma once
 
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
+#include <cistern/detail/pool/free_list.hpp>
 #include <cistern/detail/pool/listed_blocks.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace cistern::detail {
 
-/// Whether the block of such a class that was freed last stays at hand. One of each size must be little
-/// beside what may be idle.
-[[nodiscard]] inline bool keeps_run(const pool_options& options, unsigned index) noexcept {
+/// How many free blocks of such a class stay at hand: a program that takes some and gives them all back,
+/// again and again, should not visit the heap for each. One of each size must be little beside what may be
+/// idle, and so must all of one size.
+[[nodiscard]] inline std::size_t most_kept_runs(const pool_options& options, unsigned index) noexcept {
   constexpr std::size_t few = 64;
-  return index < kept_class_count && class_block_bytes(index) <= options.max_idle_bytes / few &&
-         options.max_idle_blocks_per_bucket != 0;
+  constexpr std::size_t some = 16;
+  const std::size_t block_bytes = class_block_bytes(index);
+  if (index >= kept_class_count || block_bytes > options.max_idle_bytes / few) {
+    return 0;
+  }
+  return std::min(options.max_idle_bytes / some / block_bytes, options.max_idle_blocks_per_bucket);
 }
 
 /// Counted in blocks, since the pool was made.
 struct run_class {
-  void* kept = nullptr;        ///< The free block that is at hand: it spares a visit to the heap.
+  free_block* kept = nullptr;  ///< Free blocks at hand: they spare a visit to the heap.
+  std::uint32_t kept_count = 0;
+  std::uint32_t in_use_count = 0;
   std::uint64_t hits = 0;      ///< Allocations of memory that was in use before.
   std::uint64_t misses = 0;    ///< Those of memory that nobody has had yet.
   std::uint64_t returned = 0;  ///< Frees.
-  std::uint64_t released = 0;  ///< Blocks in use when the pool's `release` came.
 
-  [[nodiscard]] std::size_t in_use() const noexcept { return hits + misses - returned - released; }
-  [[nodiscard]] std::size_t kept_blocks() const noexcept { return kept != nullptr ? 1 : 0; }
+  [[nodiscard]] std::size_t in_use() const noexcept { return in_use_count; }
+  [[nodiscard]] std::size_t kept_blocks() const noexcept { return kept_count; }
+  /// A block is in use, which nobody had before where it `is_new`.
+  void count_taken(bool is_new) noexcept {
+    ++(is_new ? misses : hits);
+    ++in_use_count;
+  }
+  /// One isn't any more.
+  void count_returned() noexcept {
+    ++returned;
+    --in_use_count;
+  }
 
   // `listed` is told what is at hand of the class, `index`.
 
-  /// The block at hand, which isn't any more; or null.
+  /// A block at hand, which isn't any more; or null.
   [[nodiscard]] void* take_kept(listed_blocks& listed, unsigned index) noexcept {
-    void* const taken = std::exchange(kept, nullptr);
+    free_block* const taken = kept;
     if (taken != nullptr) {
+      kept = taken->next();
+      --kept_count;
       note(listed, index);
     }
     return taken;
   }
   /// The same where it is the next block in use.
   [[nodiscard]] void* try_take(listed_blocks& listed, unsigned index) noexcept {
-    hits += kept_blocks();
+    if (kept != nullptr) {
+      count_taken(false);
+    }
     return take_kept(listed, index);
   }
-  /// A block comes back. Returns the one that goes on to the heap: where `is_kept`, the one that was at hand;
-  /// or null.
-  [[nodiscard]] void* put(void* block, bool is_kept, listed_blocks& listed, unsigned index) noexcept {
-    ++returned;
-    if (!is_kept) {
-      return block;
+  /// A block comes back. False: it goes on to the heap, as `most_kept` are at hand.
+  [[nodiscard]] bool try_keep(void* block, std::size_t most_kept, listed_blocks& listed,
+                              unsigned index) noexcept {
+    count_returned();
+    if (kept_count >= most_kept) {
+      return false;
     }
-    std::swap(kept, block);
+    kept = free_block::make(block, class_block_bytes(index), kept);
+    ++kept_count;
     note(listed, index);
-    return block;
+    return true;
   }
   /// What is in use was taken away, and what is at hand too.
   void release(listed_blocks& listed, unsigned index) noexcept {
-    released += in_use();
-    (void)take_kept(listed, index);
+    in_use_count = 0;
+    kept = nullptr;
+    kept_count = 0;
+    note(listed, index);
   }
 
   /// The row for the statistics, but for the size of a block.
@@ -75,8 +99,10 @@ struct run_class {
 
  private:
   void note(listed_blocks& listed, unsigned index) const noexcept {
-    listed.use(index);
-    listed.note(index, kept_blocks(), true);
+    if (index < kept_class_count) {
+      listed.use(index);
+      listed.note(index, kept_count, true);
+    }
   }
 };
 
