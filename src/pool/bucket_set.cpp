@@ -66,20 +66,21 @@ bool bucket_set::try_add_span(unsigned index) {
     }
     return spans.has_block();
   };
-  const auto add_alone = [&](std::size_t blocks) {
-    return add(supply_.try_take_alone(blocks * block_bytes, class_alignment(index)));
+  const auto has_block = [&] { return spans.has_block(); };
+  const std::size_t alignment = class_alignment(index);
+  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
+    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+    const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
+    return add(supply_.try_take_alone(block_bytes, blocks, alignment, has_block));
+  }
+  const auto add_few = [&] {
+    return add(supply_.try_take_alone(block_bytes, few_blocks(block_bytes), alignment));
   };
   try {
-    if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-      const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
-      return add_alone(std::min(options_.max_blocks_per_chunk, fitting_blocks)) ||
-             (supply_.make_room(UINT32_MAX) && add_alone(1));
-    }
-    return add(supply_.try_take(pages, class_spans::least_span_pages(index),
-                                [&] { return spans.has_block(); })) ||
-           add_alone(1);
+    return add(supply_.try_take(pages, class_spans::least_span_pages(index), has_block, alignment)) ||
+           add_few();
   } catch (const std::bad_alloc&) {
-    return spans.has_block() || add_alone(1);  // less may still be had
+    return has_block() || add_few();  // less may still be had
   }
 }
 

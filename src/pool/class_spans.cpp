@@ -45,7 +45,8 @@ void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexce
   run->free = nullptr;
   run->carved = 0;
   run->out = 0;
-  run->capacity = static_cast<std::uint32_t>(std::min(run->bytes() / class_block_bytes(index), most_blocks));
+  run->capacity = static_cast<std::uint32_t>(
+      std::min((run->bytes() - run->begins_behind) / class_block_bytes(index), most_blocks));
   open_.push(run);
   bytes_ += run->bytes();
   if (!run->home->is_one_run) {

@@ -155,20 +155,22 @@ span* depot::try_get_span(unsigned index) {
     const scoped_lock guard(s.lock);
     pages = s.spans.next_span_pages(index);
   }
-  const auto alone = [&](std::size_t blocks) {
-    return assigned(supply_.try_take_alone(blocks * block_bytes, class_alignment(index)), index);
+  const auto has_own = [&] { return has_block(index); };
+  const std::size_t alignment = class_alignment(index);
+  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
+    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+    const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
+    return assigned(supply_.try_take_alone(block_bytes, blocks, alignment, has_own), index);
+  }
+  const auto take_few = [&] {
+    return assigned(supply_.try_take_alone(block_bytes, few_blocks(block_bytes), alignment), index);
   };
   try {
-    if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-      const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
-      span* const run = alone(std::min(options_.max_blocks_per_chunk, fitting_blocks));
-      return run == nullptr && supply_.make_room(UINT32_MAX) ? alone(1) : run;
-    }
-    const auto has_own = [&] { return has_block(index); };
-    span* const run = assigned(supply_.try_take(pages, class_spans::least_span_pages(index), has_own), index);
-    return run == nullptr && !has_own() && account_.source() == nullptr ? alone(1) : run;
+    const std::uint32_t least_pages = class_spans::least_span_pages(index);
+    span* const run = assigned(supply_.try_take(pages, least_pages, has_own, alignment), index);
+    return run == nullptr && !has_own() && account_.source() == nullptr ? take_few() : run;
   } catch (const std::bad_alloc&) {
-    return has_block(index) ? nullptr : alone(1);  // less may still be had
+    return has_own() ? nullptr : take_few();  // less may still be had
   }
 }
 

@@ -15,6 +15,19 @@ namespace {
 constexpr std::uint32_t first_region_pages = 2;
 constexpr std::uint32_t usual_region_pages = 16;
 constexpr std::uint32_t largest_usual_region_pages = 1024;
+// Beyond this, less than a page lost to alignment is little.
+constexpr std::uint32_t small_region_pages = usual_region_pages / 2;
+// A run that has to be more aligned than its region is may begin so far behind its first page; where that
+// wouldn't do, it gets a page more.
+constexpr std::size_t most_begins_behind_bytes = page_bytes / 4;
+
+bool needs_page_more(const heap_region& home, std::size_t alignment) noexcept {
+  return home.alignment < alignment && alignment > most_begins_behind_bytes;
+}
+
+std::size_t bytes_to_multiple(const std::byte* of, std::size_t alignment) noexcept {
+  return (~reinterpret_cast<std::uintptr_t>(of) + 1) & (alignment - 1);
+}
 
 }  // namespace
 
@@ -52,13 +65,13 @@ void page_heap::mark(span* run) noexcept {
 }
 
 // A bin has runs of several lengths from 17 pages up. A few are looked at; one of the next bin is always long
-// enough.
-span* page_heap::find_free(std::uint32_t pages) const noexcept {
+// enough, by a page at least.
+span* page_heap::find_free(std::uint32_t pages, std::size_t alignment) const noexcept {
   constexpr int most_looks = 8;
   const unsigned own_bin = bin_of(pages);
   int looks = 0;
   for (span* run = bins_[own_bin].head(); run != nullptr && looks < most_looks; ++looks) {
-    if (run->pages >= pages) {
+    if (run->pages >= pages + (needs_page_more(*run->home, alignment) ? 1 : 0)) {
       return run;
     }
     run = bins_[own_bin].after(run);
@@ -76,8 +89,8 @@ span* page_heap::find_free(std::uint32_t pages) const noexcept {
   return nullptr;
 }
 
-span* page_heap::try_take(std::uint32_t pages) noexcept {
-  span* const run = find_free(pages);
+span* page_heap::try_take(std::uint32_t pages, std::size_t alignment) noexcept {
+  span* const run = find_free(pages, alignment);
   if (run == nullptr) {
     return nullptr;
   }
@@ -86,10 +99,13 @@ span* page_heap::try_take(std::uint32_t pages) noexcept {
     unlink_idle(home);
   }
   unlink(run);
-  cut_behind(run, pages);
-  home->free_pages -= pages;
+  cut_behind(run, pages + (needs_page_more(*home, alignment) ? 1 : 0));
+  home->free_pages -= run->pages;
   run->use = span_use::single;
   run->is_free = false;
+  if (home->alignment < alignment) {
+    run->begins_behind = static_cast<std::uint16_t>(bytes_to_multiple(home->base, alignment));
+  }
   mark(run);
   return run;
 }
@@ -102,6 +118,7 @@ void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
     rest->pages = run->pages - pages;
     rest->is_free = true;
     rest->is_new = run->is_new;
+    rest->begins_behind = 0;
     run->pages = pages;
     mark(rest);
     link(rest);
@@ -164,6 +181,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   }
   run->is_free = true;
   run->is_new = false;
+  run->begins_behind = 0;
   mark(run);
   link(run);
   if (home->is_idle()) {
@@ -226,40 +244,57 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   run->pages = added->pages();
   run->back = 0;
   run->is_new = true;
+  run->begins_behind = 0;
   return added;
 }
 
-bool page_heap::grow(std::uint32_t pages) {
-  std::uint32_t wanted = std::max(pages, usual_pages());
-  heap_region* added = nullptr;
-  while (added == nullptr) {
+// Pages of the system come and go whole, and `operator new` has a use for what an alignment leaves over. Of
+// other upstreams nothing is known: they may be arenas.
+std::size_t page_heap::region_alignment(std::size_t pages, std::size_t alignment) const noexcept {
+  const bool is_free_of_cost = account_.gives_pages() || account_.is_new_delete();
+  return is_free_of_cost || pages > small_region_pages ? page_bytes
+                                                       : std::max(alignment, alignof(heap_region));
+}
+
+// `try_add` for `wanted`, and where it is refused for half of that, down to `least`.
+template <class Try>
+heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least, Try try_add) {
+  for (;; wanted = std::max(least, wanted / 2)) {
     try {
-      added = try_add_region(std::size_t{wanted} * page_bytes, page_bytes, false);
+      if (heap_region* const added = try_add(wanted); added != nullptr || wanted == least) {
+        return added;
+      }
     } catch (const std::bad_alloc&) {
-      if (wanted == pages) {
+      if (wanted == least) {
         throw;
       }
     }
-    if (added == nullptr) {
-      if (wanted == pages) {
-        return false;
-      }
-      wanted = std::max(pages, wanted / 2);
-    }
+  }
+}
+
+bool page_heap::grow(std::uint32_t pages, std::size_t alignment) {
+  heap_region* const added =
+      try_less_and_less(std::max(pages, usual_pages()), pages, [&](std::size_t wanted) {
+        return try_add_region(wanted * page_bytes, region_alignment(wanted, alignment), false);
+      });
+  if (added == nullptr) {
+    return false;
   }
   span* const run = added->spans();
   run->is_free = true;
   mark(run);
   link(run);
-  added->free_pages = wanted;
+  added->free_pages = run->pages;
   link_idle(added);
   return true;
 }
 
-span* page_heap::try_take_alone(std::size_t bytes, std::size_t alignment) {
+span* page_heap::try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
   constexpr std::size_t least_alignment = alignof(heap_region);
-  const std::size_t whole_bytes = (bytes + (least_alignment - 1)) & ~(least_alignment - 1);
-  heap_region* const added = try_add_region(whole_bytes, std::max(alignment, least_alignment), true);
+  heap_region* const added = try_less_and_less(blocks, 1, [&](std::size_t wanted) {
+    const std::size_t bytes = (wanted * block_bytes + (least_alignment - 1)) & ~(least_alignment - 1);
+    return try_add_region(bytes, std::max(alignment, least_alignment), true);
+  });
   if (added == nullptr) {
     return nullptr;
   }

@@ -13,6 +13,7 @@ upstream_account::upstream_account(std::pmr::memory_resource* upstream, std::siz
     : upstream_(upstream),
       max_bytes_(max_bytes),
       gives_pages_(gives_pages),
+      is_new_delete_(upstream == std::pmr::new_delete_resource()),
       is_watched_(memory_checker_present()),
       lists_are_shut_(is_watched_ && !asan_build) {}
 

@@ -2,7 +2,8 @@
 //
 // Plan: 1. spans of every class waste little, and grow with what is out; 2. blocks are distinct, aligned, new
 // ones in order of address, and each call takes from one span; 3. blocks put back, the last one of a span;
-// 4. random programs beside a model; 5. all spans leave together; 6. a span alone with fewer blocks.
+// 4. random programs beside a model; 5. all spans leave together; 6. a span alone with fewer blocks; 7. a
+// span that begins behind its first page.
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
@@ -19,6 +20,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/barely_aligned_resource.hpp"
 #include "../support/pool_checks.hpp"
 #include "../support/pool_parts.hpp"
 
@@ -78,7 +80,8 @@ struct ground {
 
   unsigned index;
   std::size_t block_bytes;
-  cistern::testing::checking_resource upstream;
+  barely_aligned_resource below;
+  cistern::testing::checking_resource upstream{&below};
   upstream_account account{&upstream, SIZE_MAX};
   page_heap heap{account};
   class_spans spans;
@@ -251,7 +254,7 @@ BOOST_AUTO_TEST_CASE(a_span_alone_has_no_more_blocks_than_allowed) {
   for (const std::size_t most_blocks : {std::size_t{1}, std::size_t{3}, std::size_t{100}}) {
     for (const std::size_t block_bytes : {std::size_t{24}, std::size_t{640}, 8 * kib}) {
       ground g(block_bytes);
-      span* const run = g.heap.try_take_alone(most_blocks * g.block_bytes, class_alignment(g.index));
+      span* const run = g.heap.try_take_alone(g.block_bytes, most_blocks, class_alignment(g.index));
       g.spans.add(run, g.index, most_blocks);  // rounded up to 64 bytes there may be room for another one
       const std::vector<std::byte*> blocks = g.take(1'000);
       BOOST_TEST(blocks.size() == most_blocks);
@@ -261,4 +264,31 @@ BOOST_AUTO_TEST_CASE(a_span_alone_has_no_more_blocks_than_allowed) {
       BOOST_TEST(g.upstream.outstanding_bytes() == 0U);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(blocks_are_aligned_in_a_less_aligned_region_too) {
+  std::size_t behind = 0;
+  for (unsigned index = 0; index < cut_class_count; ++index) {
+    ground g(class_block_bytes(index));
+    const std::uint32_t pages = class_spans::least_span_pages(index);
+    BOOST_TEST_CONTEXT("blocks of " << g.block_bytes << " bytes") {
+      BOOST_REQUIRE(g.heap.grow(std::max(pages + 1, 8U), 64));
+      span* const run = g.heap.try_take(pages, class_alignment(index));
+      BOOST_REQUIRE(run != nullptr);
+      behind += run->begins_behind;
+      g.spans.add(run, index, most_blocks_per_chunk);
+      const std::vector<std::byte*> blocks = g.take(10'000);
+      BOOST_TEST(blocks.size() >= std::max<std::size_t>((pages * page_bytes - kib) / g.block_bytes, 1));
+      const std::byte* const end = run->home->base + run->home->bytes;
+      for (std::byte* block : blocks) {
+        BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(block) % class_alignment(index) == 0U);
+        BOOST_REQUIRE(block + g.block_bytes <= end);
+        BOOST_REQUIRE((g.heap.span_of(block) == run));
+        BOOST_REQUIRE(class_spans::is_out(block, g.block_bytes, *run));
+      }
+      for (std::byte* block : blocks) (void)g.put(block);
+      BOOST_TEST(g.heap.idle_regions_bytes() == g.heap.pages_bytes());
+    }
+  }
+  BOOST_TEST(behind != 0U);
 }

@@ -3,7 +3,7 @@
 //
 // Plan: 1. how large regions are; 2. a run is the shortest that fits, from its own pages; 3. neighbours join;
 // 4. random programs beside a map of pages; 5. idle regions go back, the one that was idle for longest first;
-// 6. runs alone; 7. limits, and an upstream that throws; 8. release.
+// 6. runs alone; 7. alignment, of regions and of runs; 8. limits, and an upstream that throws; 9. release.
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/page_heap.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -21,11 +21,13 @@
 #include <new>
 #include <optional>
 #include <random>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/barely_aligned_resource.hpp"
 #include "../support/pool_checks.hpp"
 #include "../support/throwing_resource.hpp"
 
@@ -77,9 +79,9 @@ struct ground {
   explicit ground(std::size_t max_bytes = SIZE_MAX) : account(&upstream, max_bytes) {}
 
   // A run, for which the heap grows where it must; null where `max_bytes` refuses.
-  span* take(std::uint32_t pages) {
-    span* run = heap.try_take(pages);
-    if (run == nullptr && heap.grow(pages)) run = heap.try_take(pages);
+  span* take(std::uint32_t pages, std::size_t alignment = page_bytes) {
+    span* run = heap.try_take(pages, alignment);
+    if (run == nullptr && heap.grow(pages, alignment)) run = heap.try_take(pages, alignment);
     return run;
   }
   std::vector<span*> take_many(std::size_t count, std::uint32_t pages) {
@@ -96,7 +98,8 @@ struct ground {
     BOOST_REQUIRE(account.bytes() == checked.outstanding_bytes());
   }
 
-  checking_resource checked;
+  barely_aligned_resource below;
+  checking_resource checked{&below};
   noting_resource noting{&checked};
   failing_resource upstream{&noting};
   upstream_account account;
@@ -111,7 +114,7 @@ struct used_run {
 };
 
 used_run use(span* run, unsigned char seed) {
-  const used_run used{run, {run->base(), run->bytes(), page_bytes, seed}};
+  const used_run used{run, {run->base(), run->bytes() - run->begins_behind, page_bytes, seed}};
   cistern::detail::asan_unpoison(used.block.ptr, used.block.bytes);
   fill(used.block, used.block.bytes);
   return used;
@@ -437,7 +440,7 @@ BOOST_AUTO_TEST_CASE(a_run_alone_takes_a_record_more_and_goes_back_at_once) {
                                   std::size_t{4096}, std::size_t{100'000}}) {
     for (const std::size_t alignment : {std::size_t{8}, std::size_t{64}, std::size_t{4096}}) {
       ground g;
-      span* const run = g.heap.try_take_alone(bytes, alignment);
+      span* const run = g.heap.try_take_alone(bytes, 1, alignment);
       const std::size_t whole_bytes = (bytes + 63) / 64 * 64;
       BOOST_TEST_CONTEXT(bytes << " bytes aligned to " << alignment) {
         BOOST_TEST(run->bytes() == whole_bytes);
@@ -464,7 +467,7 @@ BOOST_AUTO_TEST_CASE(runs_alone_lie_among_the_others) {
   for (int step = 0; step < 2'000; ++step) {
     if (live.size() < 100 || random() % 2 == 0) {
       span* const run = random() % 2 == 0 ? g.take(static_cast<std::uint32_t>(1 + below(random, 10)))
-                                          : g.heap.try_take_alone(100 + below(random, 20'000), 64);
+                                          : g.heap.try_take_alone(100 + below(random, 20'000), 1, 64);
       live.push_back(use(run, static_cast<unsigned char>(random())));
     } else {
       std::swap(live[below(random, live.size())], live.back());
@@ -482,6 +485,105 @@ BOOST_AUTO_TEST_CASE(runs_alone_lie_among_the_others) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(alignment)
+
+BOOST_AUTO_TEST_CASE(small_regions_are_aligned_as_their_first_user_needs_it) {
+  for (const auto& [pages, wanted, asked] :
+       {std::tuple{2U, 16U, 64U}, {2U, 64U, 64U}, {8U, 256U, 256U}, {8U, 4096U, 4096U}, {9U, 64U, 4096U}}) {
+    ground g;
+    BOOST_REQUIRE(g.heap.grow(pages, wanted));
+    BOOST_TEST(g.checked.largest_alignment() == asked);
+  }
+  checking_resource upstream;
+  upstream_account of_pages(&upstream, SIZE_MAX, true);
+  page_heap heap(of_pages);
+  BOOST_REQUIRE(heap.grow(2, 64));
+  BOOST_TEST(upstream.largest_alignment() == page_bytes);  // or free runs couldn't be discarded
+}
+
+BOOST_AUTO_TEST_CASE(a_run_may_be_more_aligned_than_its_region) {
+  for (std::size_t aligned = 64; aligned <= page_bytes; aligned *= 2) {
+    ground g;
+    BOOST_REQUIRE(g.heap.grow(8, 64));
+    span* const first = g.heap.try_take(1, 64);
+    span* const second = g.heap.try_take(2, aligned);
+    BOOST_TEST_CONTEXT("aligned to " << aligned) {
+      BOOST_TEST(first->base() == first->home->base);
+      BOOST_TEST(reinterpret_cast<std::uintptr_t>(second->base()) % aligned == 0U);
+      const std::size_t usable_bytes = second->bytes() - second->begins_behind;
+      BOOST_TEST(usable_bytes >= 2 * page_bytes - (aligned <= 1024 ? 1024 : 0));
+      BOOST_TEST(second->pages == (aligned <= 1024 ? 2U : 3U));
+      BOOST_TEST((g.heap.span_of(second->base()) == second));
+      BOOST_TEST((g.heap.find(second->base() + usable_bytes - 1) == second));
+      g.check();
+      g.give_all({first, second});
+      g.check();
+      span* const whole = g.heap.try_take(8, 64);
+      BOOST_REQUIRE((whole == first));
+      BOOST_TEST(whole->base() == whole->home->base);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_is_there_only_where_it_can_be_aligned) {
+  ground g;
+  BOOST_REQUIRE(g.heap.grow(8, 64));
+  for (const auto& [pages, aligned, is_there] :
+       {std::tuple{8U, 64U, true}, {8U, 1024U, true}, {8U, 2048U, false}, {7U, 4096U, true}}) {
+    BOOST_TEST(g.heap.has_run(pages, aligned) == is_there);
+  }
+  // One of the same length in an aligned region is found behind it.
+  BOOST_REQUIRE(g.heap.grow(8, page_bytes));
+  span* const unaligned = g.heap.try_take(8, 64);
+  span* const other = g.heap.try_take(8, 64);
+  g.give_all({unaligned, other});
+  g.give_all({g.heap.try_take(8, 64)});  // whichever was given last is first
+  BOOST_TEST(g.heap.has_run(8, page_bytes));
+  span* const found = g.heap.try_take(8, page_bytes);
+  BOOST_TEST(found->begins_behind == 0U);
+  BOOST_TEST((g.heap.try_take(8, 64) != nullptr));
+}
+
+BOOST_AUTO_TEST_CASE(random_programs_with_alignments) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      ground g;
+      page_model model(g.noting);
+      std::vector<used_run> live;
+      for (std::size_t step = 0; step < scaled(1'500); ++step) {
+        // Few at a time: the heap stays small, so that it grows by small regions.
+        if (live.size() < 8 && random() % 2 == 0) {
+          const auto pages = static_cast<std::uint32_t>(1 + below(random, 4));
+          const std::size_t aligned = std::size_t{16} << below(random, 9);
+          const bool has_one = g.heap.has_run(pages, aligned);
+          const std::size_t asked_before = g.noting.asked_bytes.size();
+          span* const run = g.take(pages, aligned);
+          BOOST_REQUIRE(run != nullptr);
+          BOOST_REQUIRE(has_one == (g.noting.asked_bytes.size() == asked_before));
+          BOOST_REQUIRE(run->pages >= pages);
+          BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(run->base()) % aligned == 0U);
+          model.take(run);
+          live.push_back(use(run, static_cast<unsigned char>(random())));
+        } else if (!live.empty()) {
+          std::swap(live[below(random, live.size())], live.back());
+          BOOST_REQUIRE(filled(live.back().block, live.back().block.bytes));
+          model.give(live.back().run);
+          (void)g.heap.give(live.back().run, ++g.now);
+          live.pop_back();
+        }
+        if (random() % 10 == 0) (void)g.heap.give_back_oldest();
+        model.forget_what_went_back();
+        g.check();
+      }
+      BOOST_TEST(std::count_if(g.noting.asked_bytes.begin(), g.noting.asked_bytes.end(),
+                               [](std::size_t bytes) { return bytes <= region_bytes_of(8); }) > 10);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(refusals)
 
 BOOST_AUTO_TEST_CASE(max_bytes_is_used_to_the_last_run_that_fits) {
@@ -493,8 +595,8 @@ BOOST_AUTO_TEST_CASE(max_bytes_is_used_to_the_last_run_that_fits) {
   BOOST_TEST(g.noting.asked_bytes.back() == region_bytes_of(4));
   g.check();
   BOOST_TEST(!g.heap.grow(1));
-  BOOST_TEST((g.heap.try_take_alone(page_bytes, 64) == nullptr));
-  BOOST_TEST((g.heap.try_take_alone(page_bytes - 64, 64) != nullptr));
+  BOOST_TEST((g.heap.try_take_alone(page_bytes, 1, 64) == nullptr));
+  BOOST_TEST((g.heap.try_take_alone(page_bytes - 64, 1, 64) != nullptr));
   g.check();
 }
 
@@ -511,10 +613,30 @@ BOOST_AUTO_TEST_CASE(an_upstream_that_refuses_is_asked_for_less) {
   BOOST_CHECK_THROW((void)g.heap.grow(3), std::bad_alloc);
   BOOST_TEST(g.upstream.attempts() == attempts + 4);  // 16, 8, 4 and 3 pages
   g.check();
-  BOOST_CHECK_THROW((void)g.heap.try_take_alone(100, 64), std::bad_alloc);
+  BOOST_CHECK_THROW((void)g.heap.try_take_alone(100, 1, 64), std::bad_alloc);
   g.check();
   g.upstream.disarm();
   g.give_all(runs);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_alone_is_made_shorter_where_it_is_refused) {
+  constexpr std::size_t records_bytes = sizeof(heap_region) + sizeof(span);
+  ground g(448 + records_bytes);
+  BOOST_TEST((g.heap.try_take_alone(449, 3, 64) == nullptr));
+  span* const limited = g.heap.try_take_alone(100, 64, 64);  // then 32, 16, 8, and 4
+  BOOST_REQUIRE(limited != nullptr);
+  BOOST_TEST(limited->bytes() == 448U);
+  (void)g.heap.give(limited, 1);
+  g.check();
+
+  ground unlimited;
+  unlimited.upstream.fail_nth(1);
+  BOOST_TEST(unlimited.heap.try_take_alone(100, 8, 64)->bytes() == 448U);
+  const std::uint64_t attempts = unlimited.upstream.attempts();
+  unlimited.upstream.fail_from_nth(1);
+  BOOST_CHECK_THROW((void)unlimited.heap.try_take_alone(100, 8, 64), std::bad_alloc);
+  BOOST_TEST(unlimited.upstream.attempts() == attempts + 4);  // 8, 4, 2, 1
+  unlimited.check();
 }
 
 BOOST_AUTO_TEST_CASE(another_exception_passes_at_once) {
@@ -539,7 +661,7 @@ BOOST_AUTO_TEST_CASE(an_upstream_that_throws_at_any_call_changes_nothing) {
           std::vector<used_run> live;
           try {
             for (std::uint32_t i = 0; i < 60; ++i) {
-              span* const run = i % 7 == 6 ? g.heap.try_take_alone(i * 1000, 64) : g.take(1 + i % 20);
+              span* const run = i % 7 == 6 ? g.heap.try_take_alone(i * 1000, 1, 64) : g.take(1 + i % 20);
               live.push_back(use(run, static_cast<unsigned char>(i)));
             }
           } catch (const std::bad_alloc&) {
@@ -570,7 +692,7 @@ BOOST_AUTO_TEST_CASE(release_gives_all_back_and_the_heap_goes_on) {
   ground g;
   for (int round = 0; round < 3; ++round) {
     const std::vector<span*> runs = g.take_many(50, 3);
-    (void)g.heap.try_take_alone(5'000, 64);
+    (void)g.heap.try_take_alone(5'000, 1, 64);
     for (std::size_t i = 0; i < runs.size(); i += 2) (void)g.heap.give(runs[i], ++g.now);
     BOOST_REQUIRE(g.heap.grow(1'000));
     g.check();

@@ -40,6 +40,11 @@ inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_bloc
   return static_cast<std::uint32_t>(bytes / page_bytes);
 }
 
+/// Where no page can be had any more: what a span alone should have, if not less.
+[[nodiscard]] constexpr std::size_t few_blocks(std::size_t block_bytes) noexcept {
+  return block_bytes < page_bytes / 2 ? page_bytes / 2 / block_bytes : 1;
+}
+
 /// Knows nothing of where runs come from. Not thread-safe. A block that is out is in use, or free in a list
 /// of whoever took it.
 ///

@@ -30,25 +30,26 @@ class guarded_heap {
   ~guarded_heap() = default;
 
   /// A run of `pages`, or of `least_pages` at worst, that is idle already; or null.
-  [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, std::uint64_t now) noexcept {
+  [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
+                               std::uint64_t now) noexcept {
     const scoped_lock guard(lock_);
-    return take(pages, least_pages, now);
+    return take(pages, least_pages, alignment, now);
   }
   /// The same after growth, unless that is refused, in which case `grown` is false. See `page_heap::grow`.
-  [[nodiscard]] span* try_grow(std::uint32_t pages, std::uint32_t least_pages, std::uint64_t now,
-                               bool& grown) {
+  [[nodiscard]] span* try_grow(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
+                               std::uint64_t now, bool& grown) {
     const scoped_lock guard(lock_);
-    grown = heap_.grow(least_pages);
-    return grown ? take(pages, least_pages, now) : nullptr;
+    grown = heap_.grow(least_pages, alignment);
+    return grown ? take(pages, least_pages, alignment, now) : nullptr;
   }
   /// See `page_heap::try_take_alone`.
-  [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment) {
+  [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
     const scoped_lock guard(lock_);
-    return heap_.try_take_alone(bytes, alignment);
+    return heap_.try_take_alone(block_bytes, blocks, alignment);
   }
-  [[nodiscard]] bool has_run(std::uint32_t pages) const noexcept {
+  [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment) const noexcept {
     const scoped_lock guard(lock_);
-    return heap_.has_run(pages);
+    return heap_.has_run(pages, alignment);
   }
   /// See `page_heap::try_resize`.
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept {
@@ -191,15 +192,15 @@ class guarded_heap {
     return static_cast<std::size_t>(why);
   }
 
-  [[nodiscard]] span* take(std::uint32_t pages, std::uint32_t least_pages, std::uint64_t now) noexcept
-      CISTERN_REQUIRES(lock_) {
-    span* run = heap_.try_take(pages);
+  [[nodiscard]] span* take(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
+                           std::uint64_t now) noexcept CISTERN_REQUIRES(lock_) {
+    span* run = heap_.try_take(pages, alignment);
     while (run == nullptr && !left_.empty()) {
       join(joined_at_once, now);
-      run = heap_.try_take(pages);
+      run = heap_.try_take(pages, alignment);
     }
     if (run == nullptr && least_pages < pages) {
-      run = heap_.try_take(least_pages);
+      run = heap_.try_take(least_pages, alignment);
     }
     publish();
     return run;

@@ -15,6 +15,10 @@ namespace cistern::detail {
 /// is taken from the shortest free one that is long enough, and joined with its free neighbours when it comes
 /// back. Not thread-safe.
 ///
+/// Where upstream may be a fixed arena, small regions are aligned only as whoever needs them needs it, so
+/// that they lie close. A run that has to be more aligned than its region begins a little behind its first
+/// page.
+///
 /// Invariants (see `check_invariants`):
 ///     every page is in one run; free runs are in the bin of their length, and never lie side by side
 ///     held_bytes()         == sum of the regions' sizes, records included
@@ -28,17 +32,23 @@ class page_heap {
   /// Calls `release`.
   ~page_heap() { release(); }
 
-  /// A run of just so many pages, at least one, or null where there is none that long. O(1).
-  [[nodiscard]] span* try_take(std::uint32_t pages) noexcept;
+  // `alignment`: at most a page.
+
+  /// A run of just so many pages, at least one, or null where there is none that long. Where more than a
+  /// quarter of a page could be missing in front, for the alignment, it has a page more. O(1).
+  [[nodiscard]] span* try_take(std::uint32_t pages, std::size_t alignment = page_bytes) noexcept;
   /// Whether `try_take` would find one. O(1).
-  [[nodiscard]] bool has_run(std::uint32_t pages) const noexcept { return find_free(pages) != nullptr; }
+  [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment = page_bytes) const noexcept {
+    return find_free(pages, alignment) != nullptr;
+  }
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
   /// `max_bytes`; passes on what upstream throws. O(regions) at worst, but for upstream.
-  [[nodiscard]] bool grow(std::uint32_t pages);
-  /// A run of its own for `bytes` at a multiple of `alignment`, where pages can't be had: it takes no more
-  /// of upstream than that and a record, and goes back there when it is given. As `grow`.
-  [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment);
+  [[nodiscard]] bool grow(std::uint32_t pages, std::size_t alignment = page_bytes);
+  /// A run of its own for `blocks` of so many bytes at a multiple of `alignment`, where pages can't be had:
+  /// it takes no more of upstream than that and a record, and goes back there when it is given. Where that is
+  /// refused, for fewer, down to one; else as `grow`.
+  [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
 
   /// Makes a run in use longer or shorter, where it is. False, and nothing changed, where what lies behind it
   /// is in use. O(1).
@@ -88,7 +98,7 @@ class page_heap {
   static constexpr unsigned bin_count = exact_bins + 4 * 18 + 1;
   [[nodiscard]] static unsigned bin_of(std::uint32_t pages) noexcept;
 
-  [[nodiscard]] span* find_free(std::uint32_t pages) const noexcept;
+  [[nodiscard]] span* find_free(std::uint32_t pages, std::size_t alignment) const noexcept;
   void link(span* run) noexcept;
   void cut_behind(span* run, std::uint32_t pages) noexcept;
   void unlink(span* run) noexcept;
@@ -96,7 +106,10 @@ class page_heap {
   static constexpr std::size_t least_discarded_bytes = std::size_t{64} << 10;
   [[nodiscard]] static std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
+  [[nodiscard]] std::size_t region_alignment(std::size_t pages, std::size_t alignment) const noexcept;
   [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
+  template <class Try>
+  [[nodiscard]] heap_region* try_less_and_less(std::size_t wanted, std::size_t least, Try try_add);
   void link_idle(heap_region* idle) noexcept;
   void unlink_idle(heap_region* used) noexcept;
   void give_back(heap_region* gone) noexcept;

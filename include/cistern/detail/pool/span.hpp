@@ -34,9 +34,13 @@ struct alignas(64) span {
   span_use use;
   bool is_free;  ///< In the page heap. Written by the heap alone, which asks it of a run's neighbours.
   bool is_new;   ///< Nobody has had it since it came from upstream, or since its pages were discarded.
+  std::uint16_t
+      begins_behind;  ///< Bytes in front of `base()`: in a region less aligned than a run has to be.
 
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
+  /// Of its pages.
   [[nodiscard]] std::size_t bytes() const noexcept;
+  /// Where what it is used for begins.
   [[nodiscard]] std::byte* base() const noexcept;
 };
 static_assert(sizeof(span) == 64);
@@ -82,7 +86,7 @@ struct alignas(64) heap_region {
 static_assert(sizeof(heap_region) == 64);
 
 inline std::byte* span::base() const noexcept {
-  return home->base + static_cast<std::size_t>(this - home->spans()) * page_bytes;
+  return home->base + static_cast<std::size_t>(this - home->spans()) * page_bytes + begins_behind;
 }
 
 inline std::size_t span::bytes() const noexcept {

@@ -39,17 +39,25 @@ class span_supply {
   span_supply& operator=(const span_supply&) = delete;
   ~span_supply() = default;
 
+  // `alignment`, everywhere: see `page_heap::try_take`.
+
   /// A run of `pages`, or of `least_pages` at worst. Null where `has_block()`: the class that wants the run
   /// has got blocks of its own back meanwhile; or where `max_bytes` refuses. Passes on what upstream throws.
   template <class HasBlock>
-  [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block);
+  [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block,
+                               std::size_t alignment = page_bytes);
   /// See `page_heap::try_take_alone`.
-  [[nodiscard]] span* try_take_alone(std::size_t bytes, std::size_t alignment) {
-    return heap_.try_take_alone(bytes, alignment);
+  [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
+    return heap_.try_take_alone(block_bytes, blocks, alignment);
   }
+  /// The same, and if it is refused once more after `make_room`. Null and `has_block`: as `try_take`.
+  template <class HasBlock>
+  [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment,
+                                     HasBlock has_block);
   /// A run that is idle already, or null.
-  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages) noexcept {
-    return heap_.try_take(pages, least_pages, listed_.now());
+  [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages,
+                                    std::size_t alignment = page_bytes) noexcept {
+    return heap_.try_take(pages, least_pages, alignment, listed_.now());
   }
   /// See `page_heap::try_resize`.
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages) noexcept {
@@ -94,7 +102,7 @@ class span_supply {
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
   /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
-  bool make_room(std::uint32_t pages) noexcept;
+  bool make_room(std::uint32_t pages, std::size_t alignment = page_bytes) noexcept;
   /// Gives every region back, whatever is in use.
   void release() noexcept { heap_.release(); }
 
@@ -117,7 +125,7 @@ class span_supply {
   using reason = typename guarded_heap<Lock>::reason;
 
   template <class HasBlock>
-  [[nodiscard]] bool sort_for(std::uint32_t pages, HasBlock has_block) noexcept;
+  [[nodiscard]] bool sort_for(std::uint32_t pages, std::size_t alignment, HasBlock has_block) noexcept;
   void sort_all() noexcept;
   void sort_stays(std::size_t effort) noexcept;
   void discard_step() noexcept;
@@ -142,38 +150,58 @@ class span_supply {
 
 template <class Sorter, class Lock>
 template <class HasBlock>
-span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t least_pages,
-                                          HasBlock has_block) {
-  if (span* const run = try_take_idle(pages, least_pages); run != nullptr) {
+span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block,
+                                          std::size_t alignment) {
+  if (span* const run = try_take_idle(pages, least_pages, alignment); run != nullptr) {
     return run;
   }
-  if (sort_for(pages, has_block)) {
+  if (sort_for(pages, alignment, has_block)) {
     if (has_block()) {
       return nullptr;
     }
-    if (span* const run = try_take_idle(pages, least_pages); run != nullptr) {
+    if (span* const run = try_take_idle(pages, least_pages, alignment); run != nullptr) {
       return run;
     }
   }
   try {
     bool grown = false;
-    if (span* const run = heap_.try_grow(pages, least_pages, listed_.now(), grown); run != nullptr) {
+    if (span* const run = heap_.try_grow(pages, least_pages, alignment, listed_.now(), grown);
+        run != nullptr) {
       return run;
     }
-    if (!grown && !make_room(least_pages)) {
+    if (!grown && !make_room(least_pages, alignment)) {
       return nullptr;
     }
   } catch (const std::bad_alloc&) {
-    if (!make_room(least_pages)) {  // else what lay idle may be what upstream missed
+    if (!make_room(least_pages, alignment)) {  // else what lay idle may be what upstream missed
       throw;
     }
   }
   if (has_block()) {
     return nullptr;
   }
-  span* run = try_take_idle(pages, least_pages);
+  span* run = try_take_idle(pages, least_pages, alignment);
   bool grown = false;
-  return run != nullptr ? run : heap_.try_grow(pages, least_pages, listed_.now(), grown);
+  return run != nullptr ? run : heap_.try_grow(pages, least_pages, alignment, listed_.now(), grown);
+}
+
+template <class Sorter, class Lock>
+template <class HasBlock>
+span* span_supply<Sorter, Lock>::try_take_alone(std::size_t block_bytes, std::size_t blocks,
+                                                std::size_t alignment, HasBlock has_block) {
+  try {
+    if (span* const run = try_take_alone(block_bytes, blocks, alignment); run != nullptr) {
+      return run;
+    }
+    if (!make_room(UINT32_MAX)) {
+      return nullptr;
+    }
+  } catch (const std::bad_alloc&) {
+    if (!make_room(UINT32_MAX) && !has_block()) {
+      throw;
+    }
+  }
+  return has_block() ? nullptr : try_take_alone(block_bytes, blocks, alignment);
 }
 
 // Before the heap grows: sorts blocks of those classes that have most, about as long as the growth would
@@ -181,7 +209,8 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
 // a block.
 template <class Sorter, class Lock>
 template <class HasBlock>
-bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, HasBlock has_block) noexcept {
+bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, std::size_t alignment,
+                                         HasBlock has_block) noexcept {
   constexpr std::size_t sorted_between_looks = 128;
   std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
   for (unsigned index = listed_.largest(); effort > 0 && index != listed_blocks::none;
@@ -189,12 +218,12 @@ bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, HasBlock has_block
     const std::size_t sorted =
         sorter_.sort(index, listed_blocks::stay_blocks(index), std::min(effort, sorted_between_looks));
     effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
-    if (heap_.has_run(pages) || has_block()) {
+    if (heap_.has_run(pages, alignment) || has_block()) {
       return true;
     }
   }
   for (unsigned index = cut_class_count; index < listed_blocks::most_classes; ++index) {
-    if (listed_.bytes_of(index) != 0 && sorter_.sort(index, 0, 1) != 0 && heap_.has_run(pages)) {
+    if (listed_.bytes_of(index) != 0 && sorter_.sort(index, 0, 1) != 0 && heap_.has_run(pages, alignment)) {
       return true;
     }
   }
@@ -211,10 +240,10 @@ void span_supply<Sorter, Lock>::sort_all() noexcept {
 }
 
 template <class Sorter, class Lock>
-bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages) noexcept {
+bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages, std::size_t alignment) noexcept {
   const std::size_t held_before = held_bytes();
   sort_all();
-  if (heap_.has_run(pages)) {
+  if (heap_.has_run(pages, alignment)) {
     return true;
   }
   heap_.give_back(reason::need, 0);

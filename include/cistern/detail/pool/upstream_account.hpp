@@ -33,6 +33,8 @@ class upstream_account {
   [[nodiscard]] chunk_source* source() const noexcept { return source_; }
   /// Whether memory can be taken away from addresses that stay.
   [[nodiscard]] bool gives_pages() const noexcept { return gives_pages_; }
+  /// Whether upstream is the program's `operator new`.
+  [[nodiscard]] bool is_new_delete() const noexcept { return is_new_delete_; }
   /// Whether a memory checker is to be told what of this memory nobody may touch.
   [[nodiscard]] bool is_watched() const noexcept { return is_watched_; }
   /// Whether it is, by a library that isn't instrumented. Then no block may lie in a list: a fast path, which
@@ -70,6 +72,7 @@ class upstream_account {
   chunk_source* source_ = nullptr;
   std::size_t max_bytes_ = SIZE_MAX;
   bool gives_pages_ = false;
+  bool is_new_delete_ = false;
   bool is_watched_ = false;
   bool lists_are_shut_ = false;
   std::atomic<std::size_t> bytes_{0};
