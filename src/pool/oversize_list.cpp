@@ -1,15 +1,14 @@
 #include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
 
-#include <algorithm>
 #include <new>
 
 namespace cistern::detail {
 
 void* oversize_list::try_allocate(std::size_t bytes, std::size_t alignment, upstream_account& account) {
   const std::size_t granted = granted_bytes(bytes);
-  auto* block = static_cast<std::byte*>(
-      account.try_allocate(granted + sizeof(record), std::max(alignment, record_alignment)));
+  auto* block =
+      static_cast<std::byte*>(account.try_allocate(upstream_bytes(bytes), upstream_alignment(alignment)));
   if (block == nullptr) {
     return nullptr;
   }
@@ -52,7 +51,7 @@ void oversize_list::give_back(void* block, std::size_t granted, std::size_t alig
   if (account.is_watched()) {
     allow_access(block, bytes);
   }
-  account.deallocate(block, bytes, std::max(alignment, record_alignment));
+  account.deallocate(block, bytes, upstream_alignment(alignment));
 }
 
 std::optional<block_request> oversize_list::find(const void* block) const noexcept {

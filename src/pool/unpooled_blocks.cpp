@@ -14,6 +14,12 @@ void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
   return oversize_.try_allocate(bytes, alignment, account_);
 }
 
+void unpooled_blocks::refuse_impossible(std::size_t bytes, std::size_t alignment) const {
+  const scoped_lock guard(oversize_lock_);
+  account_.refuse_impossible(bytes, pass_through_ ? bytes : oversize_list::upstream_bytes(bytes),
+                             pass_through_ ? alignment : oversize_list::upstream_alignment(alignment));
+}
+
 void unpooled_blocks::deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept {
   if (pass_through_) {
     passed_.deallocate(block, bytes, alignment, zero_on_free_, account_);

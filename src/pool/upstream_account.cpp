@@ -2,9 +2,12 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/atomic_count.hpp>
 #include <cistern/detail/base/memory_checker.hpp>
+#include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 
 #include <algorithm>
+#include <new>
 
 namespace cistern::detail {
 
@@ -47,6 +50,22 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
   deallocations_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void upstream_account::refuse_impossible(std::size_t bytes, std::size_t needed_bytes,
+                                         std::size_t alignment) const {
+  const bool is_asked = source_ == nullptr && max_bytes_ == SIZE_MAX && !is_new_delete_;
+  if (is_asked && alignment < absurd_bytes) {
+    // Room for what upstream adds and rounds up, or whoever is behind it: that may be `operator new` again.
+    const std::size_t asked_bytes =
+        std::min(needed_bytes, SIZE_MAX - 2 * std::max(alignment, std::size_t{page_bytes}));
+    try {
+      // None that it gives can be as large as that.
+      upstream_->deallocate(upstream_->allocate(asked_bytes, alignment), asked_bytes, alignment);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  throw bad_allocation("request is larger than any object can be", bytes, PTRDIFF_MAX, this->bytes());
 }
 
 void upstream_account::refuse(std::size_t bytes, std::size_t needed_bytes) const {

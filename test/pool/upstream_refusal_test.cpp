@@ -1,8 +1,10 @@
 // An upstream that says std::bad_alloc is treated like max_bytes: less is asked for, down to one block; then
 // what is idle goes back, the caller's cache included, and upstream is asked again; only then is it thrown
 // on. Plan: a full limit below and memory idle as another size; a fixed arena is used up to its last part,
-// and again by another size; oversize; null mode; other exceptions pass at once; a refusal changes nothing.
+// and again by another size; oversize; sizes that no object can have; null mode; other exceptions pass at
+// once; a refusal changes nothing.
 #include <cistern/adaptor/limit_adaptor.hpp>
+#include <cistern/bad_allocation.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -177,6 +179,26 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(where_nothing_lies_idle_upstream_is_not_asked_for_
   Pool pool({.thread_cache_bytes = 0}, &limit);
   BOOST_CHECK_THROW((void)pool.allocate(300 * kib, 8), std::bad_alloc);
   BOOST_TEST(limit.refusals() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(sizes_no_object_can_have_are_asked_of_upstream, Pool, pools) {
+  for (const bool pass_through : {false, true}) {
+    checking_resource upstream;
+    Pool pool({.pass_through = pass_through}, &upstream);
+    void* const live = pool.allocate(100);
+    const auto before = pool.statistics();
+    for (const std::size_t bytes : {std::size_t{PTRDIFF_MAX} + 1, SIZE_MAX - 100'000}) {
+      BOOST_CHECK_THROW((void)pool.allocate(bytes), cistern::bad_allocation);
+      BOOST_TEST(upstream.largest_request_bytes() >= bytes);
+      BOOST_CHECK_THROW((void)pool.allocate_at_least(bytes), cistern::bad_allocation);
+    }
+    BOOST_TEST(upstream.failed_allocations() == 4U);
+    BOOST_TEST((pool.statistics() == before));
+    BOOST_TEST(fault_in(pool, upstream) == "");
+    pool.deallocate(live, 100);
+    Pool over_new({.pass_through = pass_through});
+    BOOST_CHECK_THROW((void)over_new.allocate(SIZE_MAX - 100, 4096), cistern::bad_allocation);
+  }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(other_exceptions_pass_at_once, Pool, pools) {

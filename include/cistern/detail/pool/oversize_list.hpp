@@ -7,6 +7,7 @@
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 namespace cistern::detail {
@@ -15,6 +16,14 @@ namespace cistern::detail {
 /// deallocation finds them: both operations are O(1) but for upstream. Not thread-safe.
 class oversize_list {
  public:
+  /// What a request takes of upstream: `SIZE_MAX` where that overflows, and the alignment.
+  [[nodiscard]] static constexpr std::size_t upstream_bytes(std::size_t bytes) noexcept {
+    constexpr std::size_t most_more_bytes = sizeof(record) + record_alignment;
+    return bytes < SIZE_MAX - most_more_bytes ? granted_bytes(bytes) + sizeof(record) : SIZE_MAX;
+  }
+  [[nodiscard]] static constexpr std::size_t upstream_alignment(std::size_t alignment) noexcept {
+    return alignment < record_alignment ? record_alignment : alignment;
+  }
   /// The size of the block that a request of `bytes` gets; overflow is the caller's to refuse.
   [[nodiscard]] static constexpr std::size_t granted_bytes(std::size_t bytes) noexcept {
     return (bytes + (record_alignment - 1)) & ~(record_alignment - 1);

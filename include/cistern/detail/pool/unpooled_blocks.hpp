@@ -4,7 +4,6 @@
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
-#include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
@@ -14,6 +13,7 @@
 #include <cistern/pool_statistics.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <optional>
 
@@ -32,10 +32,12 @@ class unpooled_blocks {
 
   /// A block. If `max_bytes` refuses it, or upstream says `std::bad_alloc`, it is tried once more after
   /// `make_room()`, which gives back what the pool has idle, or says false. Throws `bad_allocation`, and what
-  /// upstream throws.
+  /// upstream throws. Sizes above `PTRDIFF_MAX`: see `upstream_account::refuse_impossible`.
   template <class MakeRoom>
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, MakeRoom make_room) {
-    expect_possible_size(bytes, account_.bytes());
+    if (bytes > PTRDIFF_MAX) [[unlikely]] {
+      refuse_impossible(bytes, alignment);
+    }
     try {
       if (void* block = try_allocate(bytes, alignment); block != nullptr) {
         return block;
@@ -67,6 +69,7 @@ class unpooled_blocks {
 
  private:
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
+  [[noreturn]] void refuse_impossible(std::size_t bytes, std::size_t alignment) const;
   [[nodiscard]] void* or_refuse(void* block, std::size_t bytes) const {
     if (block == nullptr) {
       account_.refuse(bytes, oversize_list::granted_bytes(bytes));

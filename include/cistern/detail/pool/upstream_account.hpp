@@ -51,6 +51,13 @@ class upstream_account {
   void deallocate_as(void* memory, std::size_t bytes, std::size_t alignment,
                      std::size_t counted_bytes) noexcept;
 
+  /// Asks upstream for more than any object can have, as the standard wants it to be asked, and throws
+  /// `bad_allocation`, whatever it says; passes on what it throws but `std::bad_alloc`. `bytes`: what the
+  /// user asked for. Without a call of upstream where `max_bytes` refuses it, or upstream is `operator new`,
+  /// whose aligned form in libstdc++ rounds such sizes up past zero, and which ends the program under
+  /// AddressSanitizer.
+  [[noreturn]] void refuse_impossible(std::size_t bytes, std::size_t needed_bytes,
+                                      std::size_t alignment) const;
   /// Throws the `bad_allocation` that tells why there is no memory for `bytes`, which would take
   /// `needed_bytes`.
   [[noreturn]] void refuse(std::size_t bytes, std::size_t needed_bytes) const;
