@@ -130,14 +130,15 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
   if (home->is_one_run) {
     return pages == run->pages;
   }
+  if (run->begins_behind != 0) {
+    ++pages;  // as it had when it was taken
+  }
   if (pages < run->pages) {
     span* const rest = run + pages;
     rest->home = home;
     rest->pages = run->pages - pages;
-    rest->is_free = false;
     run->pages = pages;
     mark(run);
-    mark(rest);
     give(rest, now);
     return true;
   }
@@ -272,9 +273,10 @@ heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least,
   }
 }
 
-bool page_heap::grow(std::uint32_t pages, std::size_t alignment) {
+bool page_heap::grow(std::uint32_t pages, std::size_t alignment, std::size_t most_pages) {
+  const std::size_t usual = std::min<std::size_t>(usual_pages(), most_pages);
   heap_region* const added =
-      try_less_and_less(std::max(pages, usual_pages()), pages, [&](std::size_t wanted) {
+      try_less_and_less(std::max<std::size_t>(pages, usual), pages, [&](std::size_t wanted) {
         return try_add_region(wanted * page_bytes, region_alignment(wanted, alignment), false);
       });
   if (added == nullptr) {

@@ -213,6 +213,17 @@ BOOST_AUTO_TEST_CASE(a_run_longer_than_usual_gets_a_region_of_its_own_length) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(one_has_no_more_pages_than_the_caller_allows) {
+  ground g;
+  BOOST_REQUIRE(g.heap.grow(1'000));
+  for (const auto& [pages, most, asked] :
+       {std::tuple{1U, 3U, 3U}, {5U, 20U, 20U}, {5U, 3U, 5U}, {5U, 1'000U, 256U}}) {
+    BOOST_REQUIRE(g.heap.grow(pages, page_bytes, most));
+    BOOST_TEST(g.noting.asked_bytes.back() == region_bytes_of(asked));
+  }
+  g.check();
+}
+
 BOOST_AUTO_TEST_CASE(the_last_region_can_be_used_up) {
   ground g;
   const std::vector<span*> runs = g.take_many(2 + 2 + 4 + 8 + 16, 1);
@@ -522,6 +533,31 @@ BOOST_AUTO_TEST_CASE(a_run_may_be_more_aligned_than_its_region) {
       BOOST_REQUIRE((whole == first));
       BOOST_TEST(whole->base() == whole->home->base);
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_keeps_its_place_when_it_is_made_longer_or_shorter) {
+  for (const std::size_t regions_alignment : {std::size_t{64}, page_bytes}) {
+    ground g;
+    BOOST_REQUIRE(g.heap.grow(8, regions_alignment));
+    span* const run = g.heap.try_take(2);
+    std::byte* const base = run->base();
+    const std::uint32_t more = run->pages - 2;
+    BOOST_TEST(more == (regions_alignment == 64 ? 1U : 0U));
+    for (const std::uint32_t pages : {5U, 1U, 1U, 7U - more, 2U}) {
+      BOOST_REQUIRE(g.heap.try_resize(run, pages, ++g.now));
+      BOOST_TEST(run->pages == pages + more);
+      BOOST_TEST(g.heap.free_bytes() == (8 - pages - more) * page_bytes);
+      BOOST_TEST(run->base() == base);
+      g.check();
+    }
+    BOOST_TEST(!g.heap.try_resize(run, 9 - more, ++g.now));
+    BOOST_TEST(run->pages == 2 + more);
+    span* const behind = g.heap.try_take(1, 64);
+    BOOST_TEST(!g.heap.try_resize(run, 3, ++g.now));
+    g.give_all({run, behind});
+    g.check();
+    BOOST_TEST(g.heap.idle_regions_bytes() == 8 * page_bytes);
   }
 }
 

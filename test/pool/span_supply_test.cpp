@@ -104,6 +104,17 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(what_is_idle_is_taken_before_upstream_is_asked, Lo
   f.supply.give(run);
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(what_upstream_is_asked_for_at_once_has_no_more_blocks_than_may_be, Lock,
+                              locks) {
+  fixture<Lock> f({.max_blocks_per_chunk = 3});
+  std::vector<span*> runs;
+  for (int i = 0; i < 50; ++i) runs.push_back(f.take(10));
+  const std::size_t most_bytes = 3 * 10 * (page_bytes + sizeof(span)) + 64;
+  BOOST_TEST(f.upstream.largest_request_bytes() <= most_bytes);
+  BOOST_TEST(f.upstream.largest_request_bytes() > most_bytes * 2 / 3);
+  for (span* const run : runs) f.supply.give(run);
+}
+
 BOOST_AUTO_TEST_CASE(a_shorter_run_will_do_where_the_caller_says_so) {
   single f;
   span* const run = f.take(8);

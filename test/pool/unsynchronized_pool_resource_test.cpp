@@ -981,6 +981,14 @@ BOOST_AUTO_TEST_CASE(max_blocks_per_chunk_is_honoured) {
       BOOST_TEST(f.upstream.allocations() >= 5000 / most_blocks);
       BOOST_TEST(f.fault() == "");
     }
+    // Blocks that are pages of their own lie in regions, which have a record for each page.
+    for (const std::size_t bytes : {40 * kib, 320 * kib}) {
+      fixture f({.max_blocks_per_chunk = most_blocks});
+      deallocate_all(f.pool, allocate_many(f.pool, 100, bytes), bytes);
+      BOOST_TEST(f.upstream.largest_request_bytes() <= most_blocks * bytes / page * (page + 64) + 64);
+      BOOST_TEST(f.upstream.allocations() >= 100 / most_blocks);
+      BOOST_TEST(f.fault() == "");
+    }
   }
 }
 

@@ -35,11 +35,12 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return take(pages, least_pages, alignment, now);
   }
-  /// The same after growth, unless that is refused, in which case `grown` is false. See `page_heap::grow`.
+  /// The same after growth, by `most_pages` at most, unless that is refused, in which case `grown` is false.
+  /// See `page_heap::grow`.
   [[nodiscard]] span* try_grow(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
-                               std::uint64_t now, bool& grown) {
+                               std::size_t most_pages, std::uint64_t now, bool& grown) {
     const scoped_lock guard(lock_);
-    grown = heap_.grow(least_pages, alignment);
+    grown = heap_.grow(least_pages, alignment, most_pages);
     return grown ? take(pages, least_pages, alignment, now) : nullptr;
   }
   /// See `page_heap::try_take_alone`.

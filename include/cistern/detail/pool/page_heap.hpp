@@ -43,15 +43,17 @@ class page_heap {
   }
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
-  /// `max_bytes`; passes on what upstream throws. O(regions) at worst, but for upstream.
-  [[nodiscard]] bool grow(std::uint32_t pages, std::size_t alignment = page_bytes);
+  /// `max_bytes`; passes on what upstream throws. The region has at most `most_pages`, or `pages` if that is
+  /// more. O(regions) at worst, but for upstream.
+  [[nodiscard]] bool grow(std::uint32_t pages, std::size_t alignment = page_bytes,
+                          std::size_t most_pages = SIZE_MAX);
   /// A run of its own for `blocks` of so many bytes at a multiple of `alignment`, where pages can't be had:
   /// it takes no more of upstream than that and a record, and goes back there when it is given. Where that is
   /// refused, for fewer, down to one; else as `grow`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
 
-  /// Makes a run in use longer or shorter, where it is. False, and nothing changed, where what lies behind it
-  /// is in use. O(1).
+  /// Makes a run in use, of one block, longer or shorter, where it is. False, and nothing changed, where what
+  /// lies behind it is in use. O(1).
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept;
 
   /// Takes a run back. `now`: a time that never goes backwards. Returns the bytes that went back to upstream:

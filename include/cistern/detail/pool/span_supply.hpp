@@ -163,10 +163,14 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
       return run;
     }
   }
+  // A run of `least_pages` has one block at least.
+  const std::size_t most_pages = options_.max_blocks_per_chunk * std::size_t{least_pages};
+  bool grown = false;
+  const auto try_grow = [&] {
+    return heap_.try_grow(pages, least_pages, alignment, most_pages, listed_.now(), grown);
+  };
   try {
-    bool grown = false;
-    if (span* const run = heap_.try_grow(pages, least_pages, alignment, listed_.now(), grown);
-        run != nullptr) {
+    if (span* const run = try_grow(); run != nullptr) {
       return run;
     }
     if (!grown && !make_room(least_pages, alignment)) {
@@ -180,9 +184,8 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   if (has_block()) {
     return nullptr;
   }
-  span* run = try_take_idle(pages, least_pages, alignment);
-  bool grown = false;
-  return run != nullptr ? run : heap_.try_grow(pages, least_pages, alignment, listed_.now(), grown);
+  span* const run = try_take_idle(pages, least_pages, alignment);
+  return run != nullptr ? run : try_grow();
 }
 
 template <class Sorter, class Lock>
