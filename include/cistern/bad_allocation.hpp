@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 
 #include <array>
 #include <cstddef>
@@ -23,7 +24,7 @@ class bad_allocation : public std::bad_alloc {
   bad_allocation(const char* reason, std::size_t requested_bytes, std::size_t needed_bytes,
                  std::size_t limit_bytes, std::size_t held_bytes) noexcept;
 
-  [[nodiscard]] const char* what() const noexcept override { return text_.data(); }
+  [[nodiscard]] const char* what() const noexcept CISTERN_LIFETIMEBOUND override { return text_.data(); }
   /// The size that could not be had, in bytes.
   [[nodiscard]] std::size_t requested_bytes() const noexcept { return requested_bytes_; }
 

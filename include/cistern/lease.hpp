@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/objects/pool_slot.hpp>
 
 #include <cstdint>
@@ -38,9 +39,11 @@ class [[nodiscard]] lease {
   ~lease() { give_back(); }
 
   [[nodiscard]] explicit operator bool() const noexcept { return slot_ != nullptr; }
-  [[nodiscard]] T& operator*() const noexcept { return used().object; }
-  [[nodiscard]] T* operator->() const noexcept { return std::addressof(used().object); }
-  [[nodiscard]] T* get() const noexcept { return slot_ != nullptr ? std::addressof(slot_->object) : nullptr; }
+  [[nodiscard]] T& operator*() const noexcept CISTERN_LIFETIMEBOUND { return used().object; }
+  [[nodiscard]] T* operator->() const noexcept CISTERN_LIFETIMEBOUND { return std::addressof(used().object); }
+  [[nodiscard]] T* get() const noexcept CISTERN_LIFETIMEBOUND {
+    return slot_ != nullptr ? std::addressof(slot_->object) : nullptr;
+  }
 
   /// Gives the object back and leaves the lease empty; does nothing if it is empty. The lifecycle's `reset`
   /// runs here, on this thread and outside any lock; if it throws, the object is destroyed instead.

@@ -3,6 +3,7 @@
 
 #include <cistern/async_acquire.hpp>
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/objects/stop_token.hpp>
 #include <cistern/detail/objects/typed_per_thread_control.hpp>
 #include <cistern/detail/objects/typed_shared_control.hpp>
@@ -67,7 +68,7 @@ class object_pool {
   /// Throws `std::invalid_argument` naming the field and value of an option that makes no sense; `pool_error`
   /// (`factory_failed`, with its cause) if the factory throws, after destroying what it had made.
   explicit object_pool(const object_pool_options& options = {}, Lifecycle lifecycle = Lifecycle{},
-                       std::pmr::memory_resource* resource = nullptr,
+                       std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND = nullptr,
                        pool_clock clock = &std::chrono::steady_clock::now)
       : control_(detail::make_control<control>(options, std::move(lifecycle),
                                                resource_or_new_delete(resource), clock)) {}
@@ -201,7 +202,7 @@ template <class Policy = shared, class Create, class Reset = no_hook, class Vali
           class Destroy = no_hook>
 [[nodiscard]] auto make_object_pool(const object_pool_options& options, Create create, Reset reset = {},
                                     Validate validate = {}, Destroy destroy = {},
-                                    std::pmr::memory_resource* resource = nullptr,
+                                    std::pmr::memory_resource* resource CISTERN_LIFETIMEBOUND = nullptr,
                                     pool_clock clock = &std::chrono::steady_clock::now) {
   using lifecycle = function_lifecycle<Create, Reset, Validate, Destroy>;
   return object_pool<typename lifecycle::value_type, lifecycle, Policy>(

@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/sized_block.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 
@@ -80,7 +81,8 @@ class pool_allocator {
   constexpr pool_allocator() noexcept = default;
 
   /// From `pool`, which must outlive all that is allocated; null: plain new/delete.
-  constexpr pool_allocator(Resource* pool) noexcept : pool_(pool) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr pool_allocator(Resource* pool CISTERN_LIFETIMEBOUND) noexcept : pool_(pool) {}
 
   /// The same pool, for another type.
   template <class U>

@@ -60,7 +60,7 @@ class pool_error : public std::system_error {
 
   /// What happened, and how many objects are in use. For `timeout`, `exhausted` and `would_deadlock` the
   /// first call also asks the pool who holds them longest: see `holders`.
-  [[nodiscard]] const char* what() const noexcept override;
+  [[nodiscard]] const char* what() const noexcept CISTERN_LIFETIMEBOUND override;
 
   /// What the factory threw last: always set for `factory_failed`, and set for `timeout` if the wait was for
   /// a factory that kept failing; null otherwise.

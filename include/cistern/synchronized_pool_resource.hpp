@@ -4,6 +4,7 @@
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
@@ -42,21 +43,23 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   synchronized_pool_resource() : synchronized_pool_resource(pool_options{}) {}
 
   /// Over `upstream`; null means new/delete.
-  explicit synchronized_pool_resource(std::pmr::memory_resource* upstream)
+  explicit synchronized_pool_resource(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND)
       : synchronized_pool_resource(pool_options{}, upstream) {}
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
   explicit synchronized_pool_resource(const pool_options& options)
       : synchronized_pool_resource(options, std::pmr::get_default_resource()) {}
-  synchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
+  synchronized_pool_resource(const pool_options& options,
+                             std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
   explicit synchronized_pool_resource(const Options& options)
       : synchronized_pool_resource(from_standard(options)) {}
   template <std::same_as<std::pmr::pool_options> Options>
-  synchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
+  synchronized_pool_resource(const Options& options,
+                             std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND)
       : synchronized_pool_resource(from_standard(options), upstream) {}
 
   synchronized_pool_resource(const synchronized_pool_resource&) = delete;

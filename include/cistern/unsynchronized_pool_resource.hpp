@@ -4,6 +4,7 @@
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/bucket_set.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
@@ -30,21 +31,23 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   unsynchronized_pool_resource() : unsynchronized_pool_resource(pool_options{}) {}
 
   /// Over `upstream`; null means new/delete.
-  explicit unsynchronized_pool_resource(std::pmr::memory_resource* upstream)
+  explicit unsynchronized_pool_resource(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND)
       : unsynchronized_pool_resource(pool_options{}, upstream) {}
 
   /// Throws `std::invalid_argument`, naming field and value, where an option can't be honoured. Gets nothing
   /// from upstream yet.
   explicit unsynchronized_pool_resource(const pool_options& options)
       : unsynchronized_pool_resource(options, std::pmr::get_default_resource()) {}
-  unsynchronized_pool_resource(const pool_options& options, std::pmr::memory_resource* upstream);
+  unsynchronized_pool_resource(const pool_options& options,
+                               std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND);
 
   /// From the standard's options. A template so that braces always mean `cistern::pool_options`.
   template <std::same_as<std::pmr::pool_options> Options>
   explicit unsynchronized_pool_resource(const Options& options)
       : unsynchronized_pool_resource(from_standard(options)) {}
   template <std::same_as<std::pmr::pool_options> Options>
-  unsynchronized_pool_resource(const Options& options, std::pmr::memory_resource* upstream)
+  unsynchronized_pool_resource(const Options& options,
+                               std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND)
       : unsynchronized_pool_resource(from_standard(options), upstream) {}
 
   unsynchronized_pool_resource(const unsynchronized_pool_resource&) = delete;

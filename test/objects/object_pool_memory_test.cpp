@@ -152,6 +152,21 @@ BOOST_AUTO_TEST_CASE(acquiring_again_allocates_nothing) {
   BOOST_TEST(checking.allocations() == before);
 }
 
+namespace {
+
+template <class Pool>
+void write_after_return(Pool& pool) {
+  thing* kept = nullptr;
+  {
+    const auto one = pool.acquire();
+    kept = one.get();
+  }
+  kept->value = 1;
+  (void)pool.acquire();
+}
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(checked_builds_catch_misuse) {
   if constexpr (detail::checked_build) {
     BOOST_TEST(dies_saying("empty lease used", [] {
@@ -169,15 +184,11 @@ BOOST_AUTO_TEST_CASE(checked_builds_catch_misuse) {
     tally counts;
     BOOST_TEST(dies_saying("an idle object was written to", [&] {
       thing_pool pool({}, {&counts});
-      thing* kept = pool.acquire().get();
-      kept->value = 1;  // after it was given back
-      (void)pool.acquire();
+      write_after_return(pool);
     }));
     BOOST_TEST(dies_saying("an idle object was written to", [&] {
       caching_pool pool({}, {&counts});
-      thing* kept = pool.acquire().get();
-      kept->value = 1;
-      (void)pool.acquire();
+      write_after_return(pool);
     }));
   }
 }

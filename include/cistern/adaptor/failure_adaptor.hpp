@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <atomic>
@@ -31,7 +32,8 @@ using failure_callback = std::function<bool(std::size_t bytes, std::size_t align
 class failure_adaptor : public std::pmr::memory_resource {
  public:
   /// `upstream` null means new/delete. Precondition: `on_failure` is not empty.
-  explicit failure_adaptor(failure_callback on_failure, std::pmr::memory_resource* upstream = nullptr);
+  explicit failure_adaptor(failure_callback on_failure,
+                           std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr);
 
   failure_adaptor(const failure_adaptor&) = delete;
   failure_adaptor& operator=(const failure_adaptor&) = delete;

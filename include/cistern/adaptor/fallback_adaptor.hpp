@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -31,8 +32,8 @@ namespace cistern {
 class fallback_adaptor : public std::pmr::memory_resource {
  public:
   /// Null, for either, means new/delete.
-  explicit fallback_adaptor(std::pmr::memory_resource* upstream,
-                            std::pmr::memory_resource* fallback = nullptr) noexcept
+  explicit fallback_adaptor(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND,
+                            std::pmr::memory_resource* fallback CISTERN_LIFETIMEBOUND = nullptr) noexcept
       : upstream_(resource_or_new_delete(upstream)), fallback_(resource_or_new_delete(fallback)) {}
 
   fallback_adaptor(const fallback_adaptor&) = delete;

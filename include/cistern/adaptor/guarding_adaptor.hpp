@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -103,10 +104,11 @@ struct guarding_options {
 class guarding_adaptor : public std::pmr::memory_resource {
  public:
   /// `upstream` null means new/delete.
-  explicit guarding_adaptor(std::pmr::memory_resource* upstream = nullptr)
+  explicit guarding_adaptor(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr)
       : guarding_adaptor(guarding_options{}, upstream) {}
   /// Precondition: `options.on_fault` is not empty.
-  explicit guarding_adaptor(guarding_options options, std::pmr::memory_resource* upstream = nullptr);
+  explicit guarding_adaptor(guarding_options options,
+                            std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr);
   guarding_adaptor(const guarding_adaptor&) = delete;
   guarding_adaptor& operator=(const guarding_adaptor&) = delete;
   /// Checks everything, reports a leak where blocks are live, and gives all back to upstream.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
 #include <atomic>
@@ -23,7 +24,8 @@ namespace cistern {
 class limit_adaptor : public std::pmr::memory_resource {
  public:
   /// At most `limit_bytes` from `upstream`; null means new/delete.
-  explicit limit_adaptor(std::size_t limit_bytes, std::pmr::memory_resource* upstream = nullptr) noexcept
+  explicit limit_adaptor(std::size_t limit_bytes,
+                         std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr) noexcept
       : upstream_(resource_or_new_delete(upstream)), limit_bytes_(limit_bytes) {}
 
   limit_adaptor(const limit_adaptor&) = delete;

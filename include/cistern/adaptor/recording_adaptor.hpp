@@ -5,6 +5,7 @@
 #include <cistern/adaptor/trace_writer.hpp>
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -42,7 +43,8 @@ class recording_adaptor : public std::pmr::memory_resource {
  public:
   /// Records to `sink` (see `trace_to_file`); `upstream` null means new/delete. Throws `std::bad_alloc`, and
   /// what the sink throws for the trace's header. Precondition: `sink` is not empty.
-  explicit recording_adaptor(trace_sink sink, std::pmr::memory_resource* upstream = nullptr,
+  explicit recording_adaptor(trace_sink sink,
+                             std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr,
                              const recording_options& options = {});
   recording_adaptor(const recording_adaptor&) = delete;
   recording_adaptor& operator=(const recording_adaptor&) = delete;

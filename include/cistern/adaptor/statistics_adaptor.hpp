@@ -3,6 +3,7 @@
 
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -66,7 +67,7 @@ std::ostream& operator<<(std::ostream& out, const allocation_statistics& statist
 class statistics_adaptor : public std::pmr::memory_resource {
  public:
   /// `upstream` null means new/delete.
-  explicit statistics_adaptor(std::pmr::memory_resource* upstream = nullptr) noexcept
+  explicit statistics_adaptor(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr) noexcept
       : upstream_(resource_or_new_delete(upstream)) {}
 
   statistics_adaptor(const statistics_adaptor&) = delete;
@@ -88,7 +89,7 @@ class statistics_adaptor : public std::pmr::memory_resource {
   class scope {
    public:
     /// Precondition: `adaptor` outlives the scope. O(1); thread-safe.
-    explicit scope(statistics_adaptor& adaptor) noexcept;
+    explicit scope(statistics_adaptor& adaptor CISTERN_LIFETIMEBOUND) noexcept;
     /// O(1); thread-safe.
     ~scope();
     scope(const scope&) = delete;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -76,14 +77,14 @@ using trace_source = std::function<std::size_t(std::span<std::byte> into)>;
 /// from the sink where it can't be written.
 [[nodiscard]] trace_sink trace_to_file(const std::filesystem::path& path);
 /// Writes to `out`, which must outlive the sink. The sink throws `std::ios_base::failure` where that fails.
-[[nodiscard]] trace_sink trace_to_stream(std::ostream& out);
+[[nodiscard]] trace_sink trace_to_stream(std::ostream& out CISTERN_LIFETIMEBOUND);
 
 /// Throws `std::system_error`, here where the file can't be opened, and from the source where it can't be
 /// read.
 [[nodiscard]] trace_source trace_from_file(const std::filesystem::path& path);
 /// Reads from `in`, which must outlive the source, to its end. The source throws `std::ios_base::failure` on
 /// an error.
-[[nodiscard]] trace_source trace_from_stream(std::istream& in);
+[[nodiscard]] trace_source trace_from_stream(std::istream& in CISTERN_LIFETIMEBOUND);
 /// Reads `trace`, whose bytes must outlive the source.
 [[nodiscard]] trace_source trace_from_memory(std::span<const std::byte> trace);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/requirements.hpp>
 #include <cistern/resource_or_new_delete.hpp>
@@ -102,7 +103,7 @@ class checking_resource : public std::pmr::memory_resource {
   static constexpr std::uint64_t refused_above_bytes = std::uint64_t{1} << 40;
 
   /// Checks `upstream` (null: plain new/delete) and its user; reports to `on_error`.
-  explicit checking_resource(std::pmr::memory_resource* upstream = nullptr,
+  explicit checking_resource(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr,
                              memory_error_handler on_error = abort_on_memory_error)
       : upstream_(resource_or_new_delete(upstream)), on_error_(std::move(on_error)) {}
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/requirements.hpp>
@@ -21,7 +22,7 @@ namespace cistern::testing {
 class failing_resource : public std::pmr::memory_resource {
  public:
   /// `upstream` null: plain new/delete.
-  explicit failing_resource(std::pmr::memory_resource* upstream = nullptr) noexcept
+  explicit failing_resource(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr) noexcept
       : upstream_(resource_or_new_delete(upstream)) {}
 
   failing_resource(const failing_resource&) = delete;
