@@ -62,8 +62,9 @@ class object_pool {
   using value_type = T;
   using lifecycle_type = Lifecycle;
 
-  /// Creates `options.initial` objects. `resource` (nullptr: new/delete) serves the pool's own memory, under
-  /// its mutex. `clock` is where the pool reads the time (must be monotonic).
+  /// Creates `options.initial` objects. `resource` (nullptr: new/delete) serves the pool's own memory and its
+  /// objects', under its mutex; an object's goes back when it is destroyed. `clock` is where the pool reads
+  /// the time (must be monotonic).
   ///
   /// Throws `std::invalid_argument` naming the field and value of an option that makes no sense; `pool_error`
   /// (`factory_failed`, with its cause) if the factory throws, after destroying what it had made.

@@ -30,8 +30,8 @@ pool_slot* idle_objects::pop() noexcept {
   if (out_top_ == 0) {
     return nullptr;
   }
-  pool_slot& slot = slots_[out_top_];
-  out_top_ = slot.next_index.load(std::memory_order_relaxed);
+  pool_slot& slot = slot_at(out_top_);
+  out_top_ = slot.place->next_index.load(std::memory_order_relaxed);
   return &slot;
 }
 
@@ -40,8 +40,8 @@ void idle_objects::push(pool_slot& slot) noexcept {
 }
 
 void idle_objects::put_on(std::uint32_t& top, pool_slot& slot) noexcept {
-  slot.depth.store(depth_at(top) + 1, std::memory_order_relaxed);
-  slot.next_index.store(top, std::memory_order_relaxed);
+  slot.place->depth.store(depth_at(top) + 1, std::memory_order_relaxed);
+  slot.place->next_index.store(top, std::memory_order_relaxed);
   top = slot.index;
 }
 
@@ -51,10 +51,10 @@ void idle_objects::turn_over() noexcept {
   std::uint32_t below = 0;
   std::uint32_t depth = 0;
   for (std::uint32_t at = std::exchange(in_top_, 0); at != 0;) {
-    pool_slot& slot = slots_[at];
-    slot.depth.store(++depth, std::memory_order_relaxed);
-    const std::uint32_t older = slot.next_index.load(std::memory_order_relaxed);
-    slot.next_index.store(below, std::memory_order_relaxed);
+    slot_place& place = slots_[at];
+    place.depth.store(++depth, std::memory_order_relaxed);
+    const std::uint32_t older = place.next_index.load(std::memory_order_relaxed);
+    place.next_index.store(below, std::memory_order_relaxed);
     below = std::exchange(at, older);
   }
   out_top_ = below;

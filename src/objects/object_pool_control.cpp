@@ -92,7 +92,7 @@ pool_slot& object_pool_control::create_granted() {
   pool_slot*& slot = creation.slot;
   {
     const section in(*this);
-    slot = &accounts_.take_vacant();
+    slot = &accounts_.make_slot();
     slot->home = this;
     slot->retained_bytes = 0;
     slot->generation = generation_.load(std::memory_order_relaxed);
@@ -117,7 +117,7 @@ void object_pool_control::creation_failed(pool_slot& slot, const std::exception_
   std::exception_ptr recorded = cause;  // afterwards the one before; destroyed after the section
   section in(*this);
   accounts_.cancel_creation();
-  accounts_.put_vacant(slot);
+  accounts_.remove_empty(slot);
   accounts_.count_factory_failure();
   failures_ = std::min(failures_ + 1, 30U);
   const duration pause = first_pause * (std::int64_t{1} << (failures_ - 1));
@@ -165,7 +165,7 @@ pool_slot* object_pool_control::reserve_for_adoption() {
   if (closed_ || !has_room_to_adopt()) {
     return nullptr;
   }
-  pool_slot& slot = accounts_.take_vacant();
+  pool_slot& slot = accounts_.make_slot();
   slot.home = this;
   slot.retained_bytes = 0;
   slot.generation = generation_.load(std::memory_order_relaxed);
@@ -176,7 +176,7 @@ pool_slot* object_pool_control::reserve_for_adoption() {
 void object_pool_control::cancel_creation(pool_slot* slot) noexcept {
   section in(*this);
   if (slot != nullptr) {
-    accounts_.put_vacant(*slot);
+    accounts_.remove_empty(*slot);
   }
   accounts_.cancel_creation();
   note_vacancy();

@@ -269,7 +269,7 @@ bool shared_control::deadlocked() const noexcept {
   std::size_t held = 0;
   bool by_waiters_only = true;
   // Not analysed: called at once, under the mutex.
-  accounts_.for_each([&](const pool_slot& slot) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  accounts_.slots().for_each([&](const pool_slot& slot) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     if (slot.leased()) {
       ++held;
       const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);

@@ -42,8 +42,8 @@ BOOST_AUTO_TEST_CASE(a_shut_stack_refuses_and_hands_over_what_it_had) {
   BOOST_TEST(!stack.shut());
   const std::uint32_t top = stack.close();
   BOOST_TEST(top == 2U);
-  BOOST_TEST(slots[2].next_index == 1U);
-  BOOST_TEST(slots[1].next_index == 0U);
+  BOOST_TEST(slots[2].place->next_index == 1U);
+  BOOST_TEST(slots[1].place->next_index == 0U);
   BOOST_TEST(stack.shut());
   BOOST_TEST(stack.try_pop() == nullptr);
   BOOST_TEST(!stack.try_push(slots[3], always));

@@ -1,5 +1,6 @@
 // The books of an object pool: every object that came is there, or left for a reason.
 #include <cistern/detail/objects/object_accounts.hpp>
+#include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 
 #include <new>
@@ -19,7 +20,7 @@ constexpr auto int_slots = lifecycle_calls<int, number_lifecycle>::slot_type;
 
 pool_slot& create(object_accounts& accounts) {
   accounts.begin_creation();
-  pool_slot& slot = accounts.take_vacant();
+  pool_slot& slot = accounts.make_slot();
   accounts.finish_creation(true);
   return slot;
 }
@@ -33,14 +34,14 @@ BOOST_AUTO_TEST_CASE(the_books_balance_at_every_step) {
   BOOST_TEST(accounts.balanced());
   BOOST_TEST(accounts.total() == 1U);
   BOOST_TEST(accounts.creating() == 1U);
-  pool_slot& slot = accounts.take_vacant();
+  pool_slot& slot = accounts.make_slot();
   BOOST_TEST(accounts.balanced());
   accounts.finish_creation(true);
   BOOST_TEST(accounts.balanced());
   accounts.begin_creation();
   accounts.cancel_creation();
   accounts.begin_creation();
-  pool_slot& adopted = accounts.take_vacant();
+  pool_slot& adopted = accounts.make_slot();
   accounts.finish_creation(false);
   BOOST_TEST(accounts.balanced());
   accounts.remove(slot, destroy_reason::expired);
@@ -58,20 +59,21 @@ BOOST_AUTO_TEST_CASE(the_books_balance_at_every_step) {
 BOOST_AUTO_TEST_CASE(an_object_removed_without_leave_is_noticed) {
   object_accounts accounts(std::pmr::new_delete_resource(), int_slots);
   pool_slot& slot = create(accounts);
-  accounts.put_vacant(slot);
+  accounts.remove_empty(slot);
   BOOST_TEST(!accounts.balanced());
 }
 
-BOOST_AUTO_TEST_CASE(vacant_slots_are_used_again) {
-  object_accounts accounts(std::pmr::new_delete_resource(), int_slots);
+BOOST_AUTO_TEST_CASE(a_slot_goes_with_its_object) {
+  testing::checking_resource checking;
+  object_accounts accounts(&checking, int_slots);
   pool_slot& one = create(accounts);
+  const auto bytes = checking.outstanding_bytes();
   pool_slot& two = create(accounts);
   BOOST_TEST(&one != &two);
   accounts.remove(one, destroy_reason::closed);
-  BOOST_TEST(&create(accounts) == &one);
-  int visited = 0;
-  accounts.for_each([&](const pool_slot&) { ++visited; });
-  BOOST_TEST(visited == 2);
+  accounts.remove(two, destroy_reason::closed);
+  BOOST_TEST(accounts.slots().count() == 0U);
+  BOOST_TEST(checking.outstanding_bytes() < bytes);
 }
 
 BOOST_AUTO_TEST_CASE(uses_of_objects_that_are_gone_still_count) {
@@ -105,7 +107,7 @@ BOOST_AUTO_TEST_CASE(a_slot_that_cannot_be_had_changes_nothing) {
   object_accounts accounts(&failing, int_slots);
   accounts.begin_creation();
   failing.fail_nth(1);
-  BOOST_CHECK_THROW((void)accounts.take_vacant(), std::bad_alloc);
+  BOOST_CHECK_THROW((void)accounts.make_slot(), std::bad_alloc);
   BOOST_TEST(accounts.balanced());
   accounts.cancel_creation();
   BOOST_TEST(accounts.balanced());

@@ -5,6 +5,9 @@
 #include <cistern/testing/failing_resource.hpp>
 
 #include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <memory_resource>
 #include <new>
@@ -81,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_pool_survives_running_out_of_memory) {
     failing.disarm();
     BOOST_TEST(pool.check_invariants());
   }
-  BOOST_TEST(failing.failures() == 7U);  // blocks of 1, 2, 4, ..., 64 slots
+  BOOST_TEST(failing.failures() == 64U);  // each object has memory of its own
 }
 
 // The per-thread pool does without a cache when there is no memory for one.
@@ -137,6 +140,110 @@ BOOST_AUTO_TEST_CASE(try_acquire_of_objects_that_cannot_fail_does_not_throw) {
   BOOST_TEST(failing.failures() == 1U);
   BOOST_TEST(**pool.try_acquire() == 7);
   BOOST_TEST(pool.check_invariants());
+}
+
+namespace {
+
+struct alignas(32) page {
+  std::array<char, 64 * 1024> bytes;
+};
+struct page_lifecycle {
+  page create() { return {}; }
+};
+struct number_lifecycle {
+  int create() { return 0; }
+};
+
+// After `few` objects, then `many` at once, then none: what the resource has out follows.
+template <class T, class Lifecycle, class Policy>
+void check_that_memory_comes_back(std::size_t few, std::size_t many) {
+  constexpr std::size_t slot_bytes = sizeof(detail::typed_slot<T>);
+  constexpr std::size_t index_bytes =
+      2 * sizeof(detail::slot_place);  // for each object that ever was, at most
+  testing::checking_resource checking;
+  object_pool<T, Lifecycle, Policy> pool({.max_size = no_limit}, {}, &checking);
+  const auto trim = [&](std::size_t keep) {
+    std::size_t trimmed = 0;
+    for (int i = 0; i < 2; ++i) {  // what a thread keeps goes the second time
+      trimmed += pool.trim(keep);
+    }
+    return trimmed;
+  };
+  (void)pool.acquire();
+  const std::size_t least = checking.outstanding_bytes() - slot_bytes;  // and a thread's cache, perhaps
+  {
+    std::vector<lease<T>> peak;
+    while (peak.size() < many) {
+      peak.push_back(pool.acquire());
+    }
+    BOOST_TEST(checking.outstanding_bytes() <= least + many * (slot_bytes + index_bytes));
+    while (peak.size() > few) {
+      peak.pop_back();
+    }
+    BOOST_TEST(trim(0) == many - few);
+    BOOST_TEST(checking.outstanding_bytes() <= least + few * slot_bytes + many * index_bytes);
+    peak.back().discard();
+    peak.pop_back();
+    BOOST_TEST(checking.outstanding_bytes() <= least + (few - 1) * slot_bytes + many * index_bytes);
+    BOOST_TEST(pool.check_invariants());
+  }
+  BOOST_TEST(trim(1) == few - 2);
+  BOOST_TEST(checking.outstanding_bytes() <= least + slot_bytes + many * index_bytes);
+  (void)trim(0);
+  BOOST_TEST(checking.outstanding_bytes() <= least + many * index_bytes);
+  BOOST_TEST(pool.statistics().total == 0U);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(memory_of_objects_comes_back_with_them) {
+  static_assert(sizeof(detail::typed_slot<page>) <= sizeof(page) + 128, "no more than a header");
+  check_that_memory_comes_back<page, page_lifecycle, shared>(5, 129);
+  check_that_memory_comes_back<page, page_lifecycle, per_thread>(5, 129);
+  check_that_memory_comes_back<int, number_lifecycle, shared>(100, 3000);
+  check_that_memory_comes_back<int, number_lifecycle, per_thread>(100, 3000);
+}
+
+// However an object goes, and whoever looked at it: its memory goes back, and nobody reads it afterwards.
+BOOST_AUTO_TEST_CASE(memory_comes_back_whatever_ends_an_object) {
+  testing::checking_resource checking;
+  tally counts;
+  std::atomic<int> failing_creates{0};
+  std::atomic<bool> failing_reset{false};
+  const auto check = [&](auto& pool) {
+    (void)pool.acquire();
+    const auto one = checking.outstanding_blocks();
+    const auto expect = [&](std::uint64_t objects) {
+      BOOST_TEST(checking.outstanding_blocks() == one - 1 + objects);
+      BOOST_TEST(pool.check_invariants());
+    };
+    pool.acquire()->broken = true;  // replaced when it is acquired
+    (void)pool.acquire();
+    expect(1);
+    (void)pool.evict_if([](const thing&) { return true; });
+    expect(0);
+    failing_creates = 1;
+    BOOST_CHECK_THROW((void)pool.acquire(), pool_error);
+    expect(0);
+    failing_reset = true;
+    (void)pool.acquire();
+    failing_reset = false;
+    expect(0);
+    (void)pool.acquire();
+    pool.invalidate_all();
+    expect(0);
+    {
+      auto held = pool.acquire();
+      pool.close();
+      expect(1);
+    }
+    expect(0);
+  };
+  thing_pool all({}, {&counts, &failing_creates, &failing_reset}, &checking);
+  check(all);
+  caching_pool own({}, {&counts, &failing_creates, &failing_reset}, &checking);
+  check(own);
+  BOOST_TEST(counts.alive == 0);
 }
 
 BOOST_AUTO_TEST_CASE(acquiring_again_allocates_nothing) {

@@ -1,4 +1,4 @@
-// The table of slots: found by index, never moved, given back to the resource.
+// The table of slots: places found by index and never moved, slots that come and go.
 #include <cistern/detail/objects/lifecycle_calls.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 #include <cistern/testing/checking_resource.hpp>
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <new>
 #include <set>
+#include <vector>
 
 #include <boost/test/unit_test.hpp>
 
@@ -20,44 +21,71 @@ struct no_lifecycle {
 };
 constexpr auto long_slots = lifecycle_calls<long, no_lifecycle>::slot_type;
 
+std::vector<pool_slot*> make(slot_table& slots, int count) {
+  std::vector<pool_slot*> made;
+  for (int i = 0; i < count; ++i) {
+    made.push_back(&slots.make());
+  }
+  return made;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(slots_are_found_by_their_index_and_stay_where_they_are) {
   testing::checking_resource checking;
   slot_table slots(&checking, long_slots);
-  BOOST_TEST(slots.slots() == 0U);
-  slots.add_block();
-  const pool_slot* const first = &slots[1];
-  for (int blocks = 1; blocks < 10; ++blocks) {
-    slots.add_block();
+  BOOST_TEST(slots.count() == 0U);
+  const auto made = make(slots, 1000);
+  BOOST_TEST(slots.count() == 1000U);
+  std::set<const void*> seen;
+  for (std::uint32_t index = 1; index <= 1000; ++index) {
+    const pool_slot* const slot = made[index - 1];
+    BOOST_REQUIRE(slot->index == index);
+    BOOST_REQUIRE(slot->place == &slots[index]);
+    BOOST_REQUIRE(slots[index].slot.load() == slot);
+    BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(slot) % 64 == 0U);
+    seen.insert(slot);
+    seen.insert(slot->place);
   }
-  BOOST_TEST(slots.slots() == 1023U);
-  BOOST_TEST(&slots[1] == first);
-  std::set<const pool_slot*> seen;
-  for (std::uint32_t index = 1; index <= slots.slots(); ++index) {
-    BOOST_REQUIRE(slots[index].index == index);
-    BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(&slots[index]) % 64 == 0U);
-    seen.insert(&slots[index]);
-  }
-  BOOST_TEST(seen.size() == 1023U);
+  BOOST_TEST(seen.size() == 2000U);
 }
 
-BOOST_AUTO_TEST_CASE(a_block_that_cannot_be_had_changes_nothing) {
+BOOST_AUTO_TEST_CASE(a_slot_that_goes_leaves_its_place_to_the_next) {
+  testing::checking_resource checking;
+  slot_table slots(&checking, long_slots);
+  const auto made = make(slots, 7);
+  const auto bytes = checking.outstanding_bytes();
+  const slot_place* const place = made[3]->place;
+  slots.remove(*made[3]);
+  BOOST_TEST(slots.count() == 6U);
+  BOOST_TEST(place->slot.load() == nullptr);
+  BOOST_TEST(checking.outstanding_bytes() == bytes - long_slots.size_bytes);
+  std::set<std::uint32_t> seen;
+  slots.for_each([&](const pool_slot& slot) { seen.insert(slot.index); });
+  BOOST_TEST((seen == std::set<std::uint32_t>{1, 2, 3, 5, 6, 7}));
+  const pool_slot& next = slots.make();
+  BOOST_TEST(next.index == 4U);
+  BOOST_TEST(next.place == place);
+  BOOST_TEST(checking.outstanding_bytes() == bytes);
+}
+
+BOOST_AUTO_TEST_CASE(a_slot_that_cannot_be_had_changes_nothing) {
   testing::failing_resource failing;
   slot_table slots(&failing, long_slots);
-  slots.add_block();
-  failing.fail_nth(1);
-  BOOST_CHECK_THROW(slots.add_block(), std::bad_alloc);
-  BOOST_TEST(slots.slots() == 1U);
-  slots.add_block();
-  BOOST_TEST(slots.slots() == 3U);
-}
-
-BOOST_AUTO_TEST_CASE(a_size_that_overflows_is_refused) {
-  auto huge = long_slots;
-  huge.size_bytes = SIZE_MAX / 2 + 1;
-  testing::checking_resource checking(nullptr, [](const testing::memory_error&) {});
-  slot_table slots(&checking, huge);
-  BOOST_CHECK_THROW(slots.add_block(), std::bad_alloc);
-  BOOST_TEST(checking.outstanding_blocks() == 0U);
+  for (std::uint32_t count = 0; count < 8; ++count) {
+    for (std::uint64_t nth = 1;; ++nth) {  // the place's block, the slot
+      failing.fail_nth(nth);
+      try {
+        (void)slots.make();
+        failing.disarm();
+        BOOST_TEST(nth > 1U);
+        break;
+      } catch (const std::bad_alloc&) {
+        BOOST_TEST(slots.count() == count);
+        slots.for_each([&](const pool_slot& slot) { BOOST_TEST(slot.index <= count); });
+      }
+    }
+  }
+  BOOST_TEST(slots.count() == 8U);
+  BOOST_TEST(slots[8].slot.load()->index == 8U);
 }

@@ -20,12 +20,12 @@ struct number_lifecycle {
 class idle_slots {
  public:
   explicit idle_slots(std::size_t count) : owners_(count + 1) {
-    while (table_.slots() < count) {
-      table_.add_block();
+    while (table_.count() < count) {
+      (void)table_.make();
     }
   }
   [[nodiscard]] const detail::slot_table& table() const noexcept { return table_; }
-  [[nodiscard]] detail::pool_slot& operator[](std::uint32_t index) { return table_[index]; }
+  [[nodiscard]] detail::pool_slot& operator[](std::uint32_t index) { return *table_[index].slot; }
 
   // Of two threads that hold a slot at once, at least one gets a false.
   [[nodiscard]] bool hold(const detail::pool_slot& slot) { return !owners_[slot.index].exchange(true); }

@@ -40,7 +40,7 @@ class idle_objects {
   [[nodiscard]] bool try_keep(pool_slot& slot, Check still_valid) noexcept {
     return (fifo_ ? in_ : out_).try_push(slot, [&](std::uint32_t top) {
       const std::uint32_t below = depth_at(top);
-      slot.depth.store(below + 1, std::memory_order_release);
+      slot.place->depth.store(below + 1, std::memory_order_release);
       return still_valid() && (max_idle_ == no_limit || below + elsewhere() < max_idle_);
     });
   }
@@ -71,7 +71,7 @@ class idle_objects {
   void for_each(Function&& call) const {
     for (const std::uint32_t top : {out_top_, in_top_}) {
       for (std::uint32_t at = top; at != 0; at = slots_[at].next_index.load(std::memory_order_relaxed)) {
-        call(slots_[at]);
+        call(slot_at(at));
       }
     }
   }
@@ -87,6 +87,9 @@ class idle_objects {
   /// and then takes the mutex to be sure, but never too few.
   [[nodiscard]] std::size_t elsewhere() const noexcept {
     return fifo_ ? out_.read_top([&](std::uint32_t top) { return depth_at(top); }) : 0;
+  }
+  [[nodiscard]] pool_slot& slot_at(std::uint32_t index) const noexcept {
+    return *slots_[index].slot.load(std::memory_order_relaxed);
   }
   void put_on(std::uint32_t& top, pool_slot& slot) noexcept;
   void turn_over() noexcept;

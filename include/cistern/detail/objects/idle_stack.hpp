@@ -54,7 +54,7 @@ class idle_stack {
       if (is_shut(head) || !may_push(index_of(head))) {
         return false;
       }
-      slot.next_index.store(index_of(head), std::memory_order_relaxed);
+      slot.place->next_index.store(index_of(head), std::memory_order_relaxed);
       tsan_release(&head_);
       // Release pairs with the acquire of the pop and of close().
       if (head_.compare_exchange_weak(head, changed(head, slot.index), std::memory_order_acq_rel,
@@ -128,15 +128,16 @@ class idle_stack {
       if (index == 0 || is_shut(head)) {
         return nullptr;
       }
-      pool_slot& slot = slots_[index];
-      // May be stale if another thread pops first; the tag makes the exchange fail then.
-      const std::uint32_t next = slot.next_index.load(std::memory_order_relaxed);
+      const slot_place& place = slots_[index];
+      // Both may be stale if another thread pops first; the tag makes the exchange fail then.
+      const std::uint32_t next = place.next_index.load(std::memory_order_relaxed);
+      pool_slot* const slot = place.slot.load(std::memory_order_relaxed);
       if (!may_pop(next)) {
         return nullptr;
       }
       if (head_.compare_exchange_weak(head, changed(head, next), std::memory_order_acquire)) {
         tsan_acquire(&head_);
-        return &slot;
+        return slot;
       }
     }
   }

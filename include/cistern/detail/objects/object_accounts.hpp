@@ -47,30 +47,21 @@ class object_accounts {
     cancelled_ += code == pool_errc::cancelled ? 1 : 0;
   }
 
-  /// A slot without an object. Throws what the resource throws, having changed nothing.
-  [[nodiscard]] pool_slot& take_vacant();
-  /// It remained empty.
-  void put_vacant(pool_slot& slot) noexcept;
-  /// The object in `slot` is gone.
+  /// A slot for an object. Throws what the resource throws, having changed nothing.
+  [[nodiscard]] pool_slot& make_slot() { return slots_.make(); }
+  /// It remained empty, and goes.
+  void remove_empty(pool_slot& slot) noexcept { slots_.remove(slot); }
+  /// The object in `slot` is gone, and so is the slot now.
   void remove(pool_slot& slot, destroy_reason reason) noexcept;
 
   /// Who holds objects, the longest held first, at most `most`. Throws std::bad_alloc.
   [[nodiscard]] std::vector<outstanding_lease> holders(time_point now, std::size_t most) const;
-  /// Calls `visit(const pool_slot&)` for every slot that was ever used.
-  template <class Function>
-  void for_each(Function&& visit) const {
-    for (std::uint32_t index = 1; index <= slots_used_; ++index) {
-      visit(static_cast<const pool_slot&>(slots_[index]));
-    }
-  }
   /// Fills in what is known here. O(slots).
   void report(object_pool_statistics& statistics) const noexcept;
   [[nodiscard]] bool balanced() const noexcept;
 
  private:
   slot_table slots_;
-  pool_slot* vacant_ = nullptr;
-  std::uint32_t slots_used_ = 0;  // slots with a greater index have never been used
   std::size_t total_ = 0;
   std::size_t creating_ = 0;
   std::uint64_t created_ = 0, adopted_ = 0, factory_failures_ = 0, timed_out_ = 0, cancelled_ = 0;

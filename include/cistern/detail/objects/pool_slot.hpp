@@ -41,15 +41,20 @@ inline thread_local constinit std::uint64_t thread_number = 0;
 /// per-thread pool, the number of its `trim` when it became idle, negative.
 inline constexpr duration::rep not_leased = 0;
 
+/// What an idle stack reads of a slot, kept apart: a pop that fails may have read it after the slot was gone.
+struct slot_place {
+  std::atomic<std::uint32_t> next_index{0};  // link in an idle stack, or in the list of vacant places
+  std::atomic<std::uint32_t> depth{0};       // idle objects from here down that stack
+  std::atomic<pool_slot*> slot{nullptr};     // null: vacant
+};
+
 /// Written by whoever holds the slot exclusively (the lease, or the pool under its mutex), except for the
-/// atomic members, which reports and failing pops read at any time; those reads need no order, only untorn
-/// values.
+/// atomic members, which reports read at any time; those reads need no order, only untorn values.
 struct pool_slot {
   /// What every acquire and return touches comes first, in one cache line.
-  std::atomic<std::uint32_t> next_index{0};  // link in an idle stack
-  std::atomic<std::uint32_t> depth{0};       // idle objects from here down that stack
-  std::uint32_t index = 0;                   // this slot's name in an idle stack
-  destroy_reason reason{};                   // of an object that is about to be destroyed
+  slot_place* place = nullptr;
+  std::uint32_t index = 0;  // of the place
+  destroy_reason reason{};  // of an object that is about to be destroyed
   lease_home* home = nullptr;
   std::atomic<std::uint64_t> uses{0};  // times this object was acquired
   std::atomic<duration::rep> acquired_at{not_leased};

@@ -1,4 +1,5 @@
-// slot_table: the slots of one object pool, found by index, never moved and never freed before the pool.
+// slot_table: the slots of one object pool, which come and go, and their places, which are found by index,
+// never moved and never freed before the pool.
 #pragma once
 
 #include <cistern/detail/objects/pool_slot.hpp>
@@ -12,7 +13,8 @@
 
 namespace cistern::detail {
 
-/// Blocks of 1, 2, 4, 8, ... slots of one type. `add_block` needs the pool's mutex; `operator[]` doesn't.
+/// Places lie in blocks of 1, 2, 4, 8, ...; each slot is a piece of memory by itself. All but `operator[]`
+/// needs the pool's mutex.
 class slot_table {
  public:
   struct slot_type {
@@ -27,31 +29,47 @@ class slot_table {
   slot_table& operator=(const slot_table&) = delete;
   ~slot_table();
 
-  /// The slot of `index`, which must exist. Indices begin at 1.
-  [[nodiscard]] pool_slot& operator[](std::uint32_t index) const noexcept {
+  /// The place of `index`, which must exist. Indices begin at 1.
+  [[nodiscard]] slot_place& operator[](std::uint32_t index) const noexcept {
     if (index == 0) {
       __builtin_unreachable();  // or compilers warn of what block -1 would be
     }
     const unsigned block = static_cast<unsigned>(std::bit_width(index)) - 1;
     // Acquire pairs with the release in add_block: a thread that got the index without the mutex sees the
-    // slot constructed.
-    std::byte* const base = blocks_[block].load(std::memory_order_acquire);
-    return *reinterpret_cast<pool_slot*>(base + (index - (std::uint32_t{1} << block)) * type_.size_bytes);
+    // place constructed.
+    return blocks_[block].load(std::memory_order_acquire)[index - (std::uint32_t{1} << block)];
   }
 
-  /// How many slots there are; their indices are 1 to this.
-  [[nodiscard]] std::uint32_t slots() const noexcept { return (std::uint32_t{1} << blocks_used_) - 1; }
+  /// A new slot, without an object. Throws what the resource throws, having changed nothing.
+  [[nodiscard]] pool_slot& make();
+  /// Gives the slot back to the resource. Its object is gone.
+  void remove(pool_slot& slot) noexcept;
 
-  /// Makes one slot more than there are already. Throws what the resource throws, having changed nothing.
-  void add_block();
+  /// How many slots there are.
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  /// Calls `visit(const pool_slot&)` for each. O(the most slots that there ever were).
+  template <class Function>
+  void for_each(Function&& visit) const {
+    for (std::uint32_t index = 1; index <= used_; ++index) {
+      if (const pool_slot* const slot = (*this)[index].slot.load(std::memory_order_relaxed)) {
+        visit(*slot);
+      }
+    }
+  }
 
  private:
-  static constexpr std::size_t max_blocks = 28;  // together largest_max_size slots
+  static constexpr unsigned max_blocks = 28;  // together largest_max_size places
+
+  [[nodiscard]] std::uint32_t places() const noexcept { return (std::uint32_t{1} << blocks_used_) - 1; }
+  void add_block();
 
   std::pmr::memory_resource* resource_;
   slot_type type_;
   unsigned blocks_used_ = 0;
-  std::array<std::atomic<std::byte*>, max_blocks> blocks_{};
+  std::uint32_t used_ = 0;    // places with a greater index have never had a slot
+  std::uint32_t vacant_ = 0;  // the first of a list of places without one
+  std::size_t count_ = 0;
+  std::array<std::atomic<slot_place*>, max_blocks> blocks_{};
 };
 
 }  // namespace cistern::detail
