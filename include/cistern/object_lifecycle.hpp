@@ -24,6 +24,10 @@ namespace cistern {
 ///
 /// All run outside any lock of the pool, and may run on several threads at once, each for another object.
 ///
+/// Where AddressSanitizer or Valgrind looks on, touching an object that isn't on loan is reported, unless one
+/// of these functions does. If something of the user's has reason to (a thread of the object's own, a list
+/// that goes through objects), `static constexpr bool touched_while_idle = true;` switches that off.
+///
 /// A thread may end in `create` or `validate`, by `pthread_cancel` or `pthread_exit`: it is unwound, and the
 /// object that it was at is destroyed. The others run in destructors, which can't be unwound: a
 /// `pthread_cancel` that comes there waits until the object is back, and `pthread_exit` must not be called. A
@@ -66,6 +70,13 @@ template <class L, class T>
 inline constexpr bool has_retained_bytes = requires(L& l, const T& t) {
   { l.retained_bytes(t) } -> std::convertible_to<std::size_t>;
 };
+template <class L>
+inline constexpr bool touched_while_idle = [] {
+  if constexpr (requires { L::touched_while_idle; }) {
+    return static_cast<bool>(L::touched_while_idle);
+  }
+  return false;
+}();
 template <class L, class T>
 inline constexpr bool has_clean = requires(L& l, const T& t) {
   { l.clean(t) } -> std::convertible_to<bool>;

@@ -53,6 +53,13 @@ void allow_access(const void* begin, std::size_t bytes) noexcept {
 #endif
 }
 
+void allow_access_again(const void* begin, std::size_t bytes) noexcept {
+  unpoison_tail(begin, bytes);
+#if CISTERN_TELLS_MEMCHECK
+  (void)VALGRIND_MAKE_MEM_DEFINED(begin, bytes);
+#endif
+}
+
 bool is_forbidden(const void* address) noexcept {
   if (__asan_address_is_poisoned != nullptr && __asan_address_is_poisoned(address) != 0) {
     return true;

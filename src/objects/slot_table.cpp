@@ -1,3 +1,4 @@
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 
@@ -6,6 +7,9 @@
 #include <utility>
 
 namespace cistern::detail {
+
+slot_table::slot_table(std::pmr::memory_resource* resource, slot_type type) noexcept
+    : resource_(resource), type_(type), watched_(type.object_bytes != 0 && memory_checker_present()) {}
 
 slot_table::~slot_table() {
   for (std::uint32_t index = 1; index <= used_; ++index) {
@@ -24,7 +28,8 @@ pool_slot& slot_table::make() {
   if (vacant_ == 0 && used_ == places()) {
     add_block();
   }
-  pool_slot& slot = *type_.construct(resource_->allocate(type_.size_bytes, type_.align_bytes));
+  pool_slot& slot = *type_.construct(resource_->allocate(slot_bytes(), type_.align_bytes));
+  slot.watched = watched_;
   slot.index = vacant_ != 0 ? vacant_ : ++used_;
   slot.place = &(*this)[slot.index];
   if (vacant_ != 0) {
@@ -42,7 +47,10 @@ void slot_table::remove(pool_slot& slot) noexcept {
   --count_;
   slot.place->slot.store(nullptr, std::memory_order_relaxed);
   slot.place->next_index.store(std::exchange(vacant_, slot.index), std::memory_order_relaxed);
-  resource_->deallocate(&slot, type_.size_bytes, type_.align_bytes);
+  if (watched_) {
+    allow_access(&slot, slot_bytes());
+  }
+  resource_->deallocate(&slot, slot_bytes(), type_.align_bytes);
 }
 
 void slot_table::add_block() {

@@ -9,6 +9,7 @@
 #include <cistern/buffer.hpp>
 #include <cistern/byte_lease.hpp>
 #include <cistern/chain.hpp>
+#include <cistern/object_pool.hpp>
 #include <cistern/process_pool.hpp>
 
 #include <cstdio>
@@ -81,6 +82,41 @@ void use_bytes(std::pmr::memory_resource* pool) {
   buffer.commit(0);
 }
 
+struct texts {
+  std::string create() { return long_text; }
+  void reset(std::string& text) { text += 'r'; }
+  bool validate(const std::string& text) { return text.back() != '!'; }
+  void destroy(std::string&& text) noexcept { text.clear(); }
+  std::size_t retained_bytes(const std::string& text) noexcept { return text.capacity(); }
+};
+
+template <class Policy>
+void use_objects(std::pmr::memory_resource* resource) {
+  cistern::object_pool<std::string, texts, Policy> pool({.max_size = 20}, {}, resource);
+  for (int round = 0; round < 3; ++round) {
+    pool.warm(5);
+    (void)pool.adopt("adopted");
+    auto one = pool.acquire();
+    auto other = pool.acquire();
+    one->append(other->substr(1));
+    if (round == 0) (void)one.detach();
+    *other = "dead!";
+    if (round == 2) other.discard();
+    other.give_back();
+    for (int i = 0; i < 10; ++i) (void)pool.acquire();
+    (void)pool.evict_if([](const std::string& text) { return text.size() > 5'000; });
+    (void)pool.trim();
+  }
+}
+
+// Still there when the process ends: what its idle objects own is no leak.
+template <class Policy>
+void keep_objects() {
+  static auto* const pool = new cistern::object_pool<std::string, texts, Policy>;
+  pool->warm(3);
+  pool->acquire()->append(long_text);
+}
+
 template <class Pool>
 void use(const cistern::pool_options& options) {
   std::pmr::monotonic_buffer_resource upstream;
@@ -91,6 +127,8 @@ void use(const cistern::pool_options& options) {
       use_blocks(pool);
       use_containers(&pool);
       use_bytes(&pool);
+      use_objects<cistern::shared>(&pool);
+      use_objects<cistern::per_thread>(&pool);
       plain::use(pool);
       pool.check_invariants();
       if (round == 0) (void)pool.trim();
@@ -125,9 +163,29 @@ void use_all() {
   use<cistern::unsynchronized_pool_resource>({.max_blocks_per_chunk = 3});
   use<cistern::synchronized_pool_resource>({.max_blocks_per_chunk = 3});
   use_threads();
+  use_objects<cistern::shared>(nullptr);
+  use_objects<cistern::per_thread>(nullptr);
+  keep_objects<cistern::shared>();
+  keep_objects<cistern::per_thread>();
 }
 
 // ---- what isn't ----
+
+struct numbers {
+  int create() { return 1; }
+};
+template <class Policy = cistern::shared>
+using number_pool = cistern::object_pool<int, numbers, Policy>;
+
+template <class Objects>
+int* one_given_back(Objects& objects) {
+  int* object = nullptr;
+  {
+    const auto lease = objects.acquire();
+    object = lease.get();
+  }
+  return object;
+}
 
 template <class Pool>
 struct misuse {
@@ -202,6 +260,29 @@ constexpr misuse<Pool> misuses[] = {
        const std::string_view view = buffer.view();
        buffer.append(long_text);
        read(view.data() + 2);
+     }},
+    {"write_to_an_idle_object",
+     [](Pool& pool) {
+       number_pool<> objects({}, {}, &pool);
+       write(one_given_back(objects));
+     }},
+    {"read_an_idle_object_of_a_thread",
+     [](Pool& pool) {
+       number_pool<cistern::per_thread> objects({}, {}, &pool);
+       read(one_given_back(objects));
+     }},
+    {"write_behind_an_object",
+     [](Pool& pool) {
+       number_pool<> objects({}, {}, &pool);
+       const auto lease = objects.acquire();
+       write(lease.get() + 1);
+     }},
+    {"read_a_trimmed_object",
+     [](Pool& pool) {
+       number_pool<> objects({}, {}, &pool);
+       int* const object = one_given_back(objects);
+       (void)objects.trim();
+       read(object);
      }},
 };
 

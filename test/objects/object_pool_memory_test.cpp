@@ -1,4 +1,5 @@
 // Where object pools get their memory, what happens when there is none, and what checked builds catch.
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/object_pool.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
@@ -157,7 +158,8 @@ struct number_lifecycle {
 // After `few` objects, then `many` at once, then none: what the resource has out follows.
 template <class T, class Lifecycle, class Policy>
 void check_that_memory_comes_back(std::size_t few, std::size_t many) {
-  constexpr std::size_t slot_bytes = sizeof(detail::typed_slot<T>);
+  const std::size_t slot_bytes =
+      sizeof(detail::typed_slot<T>) + (detail::memory_checker_present() ? sizeof(T) : 0);
   constexpr std::size_t index_bytes =
       2 * sizeof(detail::slot_place);  // for each object that ever was, at most
   testing::checking_resource checking;
@@ -288,6 +290,9 @@ BOOST_AUTO_TEST_CASE(checked_builds_catch_misuse) {
       lease<int> none;
       none.discard();
     }));
+    if (detail::memory_checker_present()) {
+      return;  // it reports the writes themselves: see object_guard_test
+    }
     tally counts;
     BOOST_TEST(dies_saying("an idle object was written to", [&] {
       thing_pool pool({}, {&counts});

@@ -20,6 +20,9 @@ void forbid_access(const void* begin, std::size_t bytes) noexcept;
 /// Allows access to [`begin`, `begin + bytes`) again; what it holds counts as never written.
 void allow_access(const void* begin, std::size_t bytes) noexcept;
 
+/// The same, of what was written before access was forbidden, and is there still.
+void allow_access_again(const void* begin, std::size_t bytes) noexcept;
+
 /// Whether an access to this byte would be reported.
 [[nodiscard]] bool is_forbidden(const void* address) noexcept;
 

@@ -55,6 +55,7 @@ struct pool_slot {
   slot_place* place = nullptr;
   std::uint32_t index = 0;  // of the place
   destroy_reason reason{};  // of an object that is about to be destroyed
+  bool watched = false;     // a memory checker looks on: see object_guard
   lease_home* home = nullptr;
   std::atomic<std::uint64_t> uses{0};  // times this object was acquired
   std::atomic<duration::rep> acquired_at{not_leased};

@@ -20,11 +20,11 @@ class slot_table {
   struct slot_type {
     std::size_t size_bytes;
     std::size_t align_bytes;
+    std::size_t object_bytes;  // 0: not to be watched
     pool_slot* (*construct)(void* room) noexcept;
   };
 
-  slot_table(std::pmr::memory_resource* resource, slot_type type) noexcept
-      : resource_(resource), type_(type) {}
+  slot_table(std::pmr::memory_resource* resource, slot_type type) noexcept;
   slot_table(const slot_table&) = delete;
   slot_table& operator=(const slot_table&) = delete;
   ~slot_table();
@@ -60,11 +60,16 @@ class slot_table {
  private:
   static constexpr unsigned max_blocks = 28;  // together largest_max_size places
 
+  /// With room for a copy of the object behind it while it is watched.
+  [[nodiscard]] std::size_t slot_bytes() const noexcept {
+    return type_.size_bytes + (watched_ ? type_.object_bytes : 0);
+  }
   [[nodiscard]] std::uint32_t places() const noexcept { return (std::uint32_t{1} << blocks_used_) - 1; }
   void add_block();
 
   std::pmr::memory_resource* resource_;
   slot_type type_;
+  bool watched_;
   unsigned blocks_used_ = 0;
   std::uint32_t used_ = 0;    // places with a greater index have never had a slot
   std::uint32_t vacant_ = 0;  // the first of a list of places without one

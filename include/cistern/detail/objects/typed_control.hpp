@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <memory>
 #include <memory_resource>
-#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -47,7 +46,7 @@ class typed_control : public Untyped {
       return false;
     }
     unfinished_creation adoption{*this, slot};
-    ::new (static_cast<void*>(std::addressof(calls::object(*slot)))) T(std::move(object));
+    calls::construct_from(*slot, std::move(object));
     adoption.finished = true;
     this->finish_adoption(*slot);
     return true;
@@ -59,7 +58,10 @@ class typed_control : public Untyped {
     eviction all{*this, this->take_all_idle()};
     std::size_t count = 0;
     while (all.rest != nullptr) {
-      const bool evict = condemned(std::as_const(calls::object(*all.rest)));
+      const bool evict = [&] {
+        const typename calls::allowed meanwhile(*all.rest);
+        return condemned(std::as_const(calls::object(*all.rest)));
+      }();
       pool_slot* const slot = std::exchange(all.rest, all.rest->link);
       slot->link = nullptr;
       if (evict) {
@@ -139,6 +141,7 @@ class typed_control : public Untyped {
 
   /// Hands the object out. `time`: see `pool_slot::acquired_at`.
   lease<T> lend(pool_slot& slot, const source_location& where, duration::rep time) noexcept {
+    calls::allow(slot);
     slot.site.store(where);
     slot.acquired_at.store(time, std::memory_order_relaxed);
     slot.uses.store(slot.uses.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -168,11 +171,15 @@ class typed_control : public Untyped {
     pool_slot& slot;
     bool finished = false;
 
-    looked_at(typed_control& owner, pool_slot& one) noexcept : control(owner), slot(one) {}
+    looked_at(typed_control& owner, pool_slot& one) noexcept : control(owner), slot(one) {
+      calls::allow(slot);
+    }
     looked_at(const looked_at&) = delete;
     looked_at& operator=(const looked_at&) = delete;
     ~looked_at() {
-      if (!finished) {
+      if (finished) {
+        calls::forbid(slot);
+      } else {
         control.dispose(slot, destroy_reason::invalid);
       }
     }
