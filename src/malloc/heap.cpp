@@ -95,6 +95,9 @@ heap::phase heap::begin() noexcept {
 
 void heap::make_pool() noexcept {
   making_pool = true;
+  if (environment_says_huge_pages()) {
+    welcome_huge_pages();
+  }
   pool.make();
   watch_heap_threads();
   making_pool = false;

@@ -19,15 +19,26 @@ constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
 
 static_assert(class_count + 1 < heap_pages::single_code, "a code for each class");
 
+// Written while there is one thread, and before anything is allocated.
+constinit bool huge_pages_are_welcome = false;
+
 }  // namespace
 
 constinit page_map heap_map;
 
+void welcome_huge_pages() noexcept {
+  huge_pages_are_welcome = true;
+}
+
 void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
-  void* pages = map_pages(bytes, alignment);
+  const bool huge = huge_pages_are_welcome && bytes >= huge_page_bytes;
+  void* pages = map_pages(bytes, huge ? std::max(alignment, huge_page_bytes) : alignment);
   if (pages != nullptr && !heap_map.cover(pages, bytes)) {
     unmap_pages(pages, bytes);
     return nullptr;
+  }
+  if (huge && pages != nullptr) {
+    advise_huge_pages(pages, bytes);
   }
   return pages;
 }

@@ -16,6 +16,9 @@ namespace cistern::detail {
 /// a file.
 extern constinit page_map heap_map;
 
+/// From now on the system is asked for huge pages for what has room for them. Before anything is mapped.
+void welcome_huge_pages() noexcept;
+
 /// `bytes`, whole pages, from the system, aligned and covered by `heap_map`; or null. Thread-safe.
 [[nodiscard]] void* map_covered_pages(std::size_t bytes, std::size_t alignment = page_bytes) noexcept;
 

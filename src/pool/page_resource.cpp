@@ -1,5 +1,6 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/never_destroyed.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/possible_size.hpp>
@@ -10,7 +11,6 @@
 #include <bit>
 #include <cstdint>
 #include <typeinfo>
-#include <utility>
 
 #include <sys/resource.h>
 
@@ -21,7 +21,7 @@ namespace {
 constinit std::atomic<std::size_t> all_held_bytes{0};
 
 /// Statics of the user may free after ours would have died.
-constinit detail::never_destroyed<page_resource> only{std::in_place};
+constinit detail::never_destroyed<page_resource> only;
 
 std::size_t address_space_limit_bytes() noexcept {
   rlimit limit{};
@@ -43,7 +43,7 @@ void* page_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   detail::expect_possible_size(bytes, held_bytes());
   const std::size_t whole_bytes = detail::whole_pages(bytes);
-  const bool huge = whole_bytes >= detail::huge_page_bytes;
+  const bool huge = huge_pages_ == huge_pages::welcome && whole_bytes >= detail::huge_page_bytes;
   void* block =
       detail::map_pages(whole_bytes, huge ? std::max(alignment, detail::huge_page_bytes) : alignment);
   if (block == nullptr) {
@@ -69,7 +69,9 @@ bool page_resource::do_is_equal(const std::pmr::memory_resource& other) const no
 }
 
 page_resource* pages() noexcept {
-  return &*only;
+  static page_resource* const made =
+      &only.make(detail::environment_says_huge_pages() ? huge_pages::welcome : huge_pages::unasked);
+  return made;
 }
 
 }  // namespace cistern

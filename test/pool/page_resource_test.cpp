@@ -2,6 +2,7 @@
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/no_limit.hpp>
 #include <cistern/page_resource.hpp>
@@ -12,8 +13,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <memory_resource>
 #include <string>
@@ -142,10 +145,47 @@ BOOST_AUTO_TEST_CASE(what_is_held_is_counted_in_whole_pages) {
   BOOST_TEST(page_resource::held_bytes() == before);
 }
 
-BOOST_AUTO_TEST_CASE(large_regions_begin_where_huge_pages_may) {
-  void* block = pages()->allocate(2 * mib, 8);
-  BOOST_TEST(reinterpret_cast<std::uintptr_t>(block) % cistern::detail::huge_page_bytes == 0u);
-  pages()->deallocate(block, 2 * mib, 8);
+// What the system says of the mapping that an address lies in: flags of two letters.
+[[nodiscard]] std::string mapping_flags(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::uintptr_t begin = 0;
+    std::uintptr_t end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
+      const auto wanted = reinterpret_cast<std::uintptr_t>(address);
+      inside = begin <= wanted && wanted < end;
+    } else if (inside && line.rfind("VmFlags:", 0) == 0) {
+      return line + " ";
+    }
+  }
+  return {};
+}
+
+BOOST_AUTO_TEST_CASE(huge_pages_are_asked_for_where_they_are_welcome) {
+  page_resource welcoming(cistern::huge_pages::welcome);
+  void* const large = welcoming.allocate(4 * mib, 8);
+  BOOST_TEST(reinterpret_cast<std::uintptr_t>(large) % cistern::detail::huge_page_bytes == 0u);
+  page_resource silent;
+  void* const unasked = silent.allocate(4 * mib, 8);
+  BOOST_TEST(mapping_flags(unasked).find(" hg ") == std::string::npos);
+  if (const std::string flags = mapping_flags(large); !flags.empty()) {  // the kernel tells
+    BOOST_TEST(flags.find(" hg ") != std::string::npos);
+  }
+  // Any of them frees what another one allocated.
+  pages()->deallocate(large, 4 * mib, 8);
+  welcoming.deallocate(unasked, 4 * mib, 8);
+  BOOST_TEST(welcoming.is_equal(*pages()));
+}
+
+// Run once more with the variable set.
+BOOST_AUTO_TEST_CASE(huge_pages_of_all_are_for_the_environment_to_say) {
+  const bool welcome = cistern::detail::environment_says_huge_pages();
+  void* const large = pages()->allocate(4 * mib, 8);
+  if (const std::string flags = mapping_flags(large); !flags.empty()) {
+    BOOST_TEST((flags.find(" hg ") != std::string::npos) == welcome);
+  }
+  pages()->deallocate(large, 4 * mib, 8);
 }
 
 BOOST_AUTO_TEST_CASE(errno_survives) {

@@ -18,4 +18,9 @@ namespace cistern::detail {
   return environment_switches_on("CISTERN_PASS_THROUGH");
 }
 
+/// Whether what fills large regions is to ask the system for huge pages.
+[[nodiscard]] inline bool environment_says_huge_pages() noexcept {
+  return environment_switches_on("CISTERN_HUGE_PAGES");
+}
+
 }  // namespace cistern::detail
