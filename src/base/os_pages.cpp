@@ -1,5 +1,6 @@
 #include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/unreturned_pages.hpp>
 
 #include <cstdint>
 
@@ -8,6 +9,8 @@
 
 namespace cistern::detail {
 namespace {
+
+constinit unreturned_pages unreturned;
 
 std::byte* map_anywhere(std::size_t bytes) noexcept {
   void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -54,6 +57,11 @@ void* map_pages(std::size_t bytes, std::size_t alignment) noexcept {
   if (bytes == 0) {
     return nullptr;
   }
+  if (unreturned.any()) [[unlikely]] {
+    if (void* const kept = unreturned.try_take(bytes, alignment); kept != nullptr) {
+      return kept;
+    }
+  }
   // What has just been given back, or comes below the last mapping, is often aligned already.
   std::byte* pages = map_anywhere(bytes);
   if (pages == nullptr || bytes_to_boundary(pages, alignment) == 0) {
@@ -66,9 +74,13 @@ void* map_pages(std::size_t bytes, std::size_t alignment) noexcept {
 void unmap_pages(void* pages, std::size_t bytes) noexcept {
   const errno_keeper keeper;
   if (::munmap(pages, bytes) != 0) {
-    // Splitting a mapping in two may meet the limit on their number: then the addresses stay, the memory
-    // goes.
-    ::madvise(pages, bytes, MADV_DONTNEED);
+    // Splitting a mapping in two may meet the limit on their number. Neither what has holes, nor what
+    // somebody has protected for good, can be kept.
+    if (::mprotect(pages, bytes, PROT_READ | PROT_WRITE) == 0) {
+      unreturned.keep(pages, whole_pages(bytes));
+    }
+  } else if (unreturned.any()) [[unlikely]] {
+    unreturned.offer();
   }
 }
 

@@ -1,5 +1,6 @@
 #include "heap_pages.hpp"
 
+#include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 
@@ -43,26 +44,24 @@ void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
   return pages;
 }
 
-void* remap_covered_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
-  // Growth in place may reach a part of the address space that the map doesn't tell of yet.
-  const bool can_stay = new_bytes <= bytes || heap_map.cover(pages, new_bytes);
-  if (can_stay && (new_bytes == bytes || ::mremap(pages, bytes, new_bytes, 0) != MAP_FAILED)) {
-    return pages;
-  }
-  // Elsewhere: the new place is made sure of first, so that nothing can fail half-way.
-  void* place = map_covered_pages(new_bytes);
-  if (place == nullptr) {
+void* remap_told_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
+  const errno_keeper keeper;
+  page_map::spare_leaf spare(heap_map);  // once the pages have moved, nothing may fail any more
+  if (!spare) {
     return nullptr;
   }
   const page_map::code code = heap_map.at(told);
   heap_map.set(told, 1, 0);  // before others may get these addresses
-  if (::mremap(pages, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
-    // As when somebody's mprotect has split the mapping. The system has cleared the new place before it
-    // looked.
+  void* const moved = ::mremap(pages, bytes, new_bytes, MREMAP_MAYMOVE);
+  if (moved == MAP_FAILED) {  // or somebody's mprotect has split the mapping
     heap_map.set(told, 1, code);
     return nullptr;
   }
-  return place;
+  void* const told_now =
+      static_cast<std::byte*>(moved) + (static_cast<std::byte*>(told) - static_cast<std::byte*>(pages));
+  heap_map.cover(told_now, spare);
+  heap_map.set(told_now, 1, code);
+  return moved;
 }
 
 void* heap_pages::try_allocate(std::size_t bytes, std::size_t /*alignment*/) noexcept {

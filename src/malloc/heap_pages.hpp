@@ -22,11 +22,11 @@ void welcome_huge_pages() noexcept;
 /// `bytes`, whole pages, from the system, aligned and covered by `heap_map`; or null. Thread-safe.
 [[nodiscard]] void* map_covered_pages(std::size_t bytes, std::size_t alignment = page_bytes) noexcept;
 
-/// Makes a mapping longer or shorter, and moves it where it must; its new place is covered. `told` is its one
-/// page that `heap_map` tells of, which is forgotten if it moves. Null, and nothing changed, where the system
+/// Makes a mapping longer or shorter, and moves it where it must, without a copy. `told` is its one page that
+/// `heap_map` tells of, and goes on telling of in its new place. Null, and nothing changed, where the system
 /// refuses.
-[[nodiscard]] void* remap_covered_pages(void* pages, void* told, std::size_t bytes,
-                                        std::size_t new_bytes) noexcept;
+[[nodiscard]] void* remap_told_pages(void* pages, void* told, std::size_t bytes,
+                                     std::size_t new_bytes) noexcept;
 
 /// What the pool under `malloc` draws from, and what blocks beyond the pool are made of. Small pieces are cut
 /// one after the other from regions, so that a program's start takes few calls of the system; larger ones are

@@ -101,12 +101,11 @@ void* reallocate(void* block, std::size_t bytes) noexcept {
   if (new_bytes == old_bytes) {
     return block;
   }
-  auto* moved = static_cast<record*>(remap_covered_pages(mapping, block, old_bytes, new_bytes));
+  auto* moved = static_cast<record*>(remap_told_pages(mapping, block, old_bytes, new_bytes));
   if (moved == nullptr) {
     return nullptr;
   }
   moved->mapped_bytes = new_bytes;
-  heap_map.set(block_in(moved), 1, heap_pages::single_code);
   count(0, new_bytes - old_bytes);
   return block_in(moved);
 }

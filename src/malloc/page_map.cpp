@@ -4,21 +4,57 @@
 
 namespace cistern::detail {
 
+// New pages read as zero, which is what a leaf begins with.
+page_map::leaf* page_map::new_leaf() noexcept {
+  return static_cast<leaf*>(map_pages(sizeof(leaf), alignof(leaf)));
+}
+
+void page_map::free_leaf(leaf* unused) noexcept {
+  unmap_pages(unused, sizeof(leaf));
+}
+
+// False where there is one already.
+bool page_map::try_add(std::uintptr_t top, leaf* added) noexcept {
+  leaf* expected = nullptr;
+  // Release pairs with the acquire in `at`; acquire, because another thread's leaf may be used next.
+  return root_[top].compare_exchange_strong(expected, added, std::memory_order_acq_rel);
+}
+
 bool page_map::make_leaf(std::uintptr_t top) noexcept {
   if (root_[top].load(std::memory_order_acquire) != nullptr) {
     return true;
   }
-  // New pages read as zero, which is what a leaf begins with.
-  auto* made = static_cast<leaf*>(map_pages(sizeof(leaf), alignof(leaf)));
+  leaf* const made = new_leaf();
   if (made == nullptr) {
     return false;
   }
-  leaf* expected = nullptr;
-  // Release pairs with the acquire in `at`; acquire, because another thread's leaf may be used next.
-  if (!root_[top].compare_exchange_strong(expected, made, std::memory_order_acq_rel)) {
-    unmap_pages(made, sizeof(leaf));
+  if (!try_add(top, made)) {
+    free_leaf(made);
   }
   return true;
+}
+
+void page_map::cover(const void* address, spare_leaf& with) noexcept {
+  if (try_add(reinterpret_cast<std::uintptr_t>(address) >> leaf_reach_bits, with.leaf_)) {
+    with.leaf_ = nullptr;
+  }
+}
+
+// Relaxed: a spare leaf is zeros that nobody has touched; it is published like a new one.
+page_map::spare_leaf::spare_leaf(page_map& map) noexcept
+    : map_(map), leaf_(map.spare_.exchange(nullptr, std::memory_order_relaxed)) {
+  if (leaf_ == nullptr) {
+    leaf_ = new_leaf();
+  }
+}
+
+page_map::spare_leaf::~spare_leaf() {
+  if (leaf_ == nullptr) {
+    return;
+  }
+  if (leaf* const other = map_.spare_.exchange(leaf_, std::memory_order_relaxed); other != nullptr) {
+    free_leaf(other);
+  }
 }
 
 bool page_map::cover(const void* first, std::size_t bytes) noexcept {

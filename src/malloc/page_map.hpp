@@ -37,6 +37,9 @@ class page_map {
 
   /// Makes sure that `set` can tell of these bytes. False where there is no memory for it.
   [[nodiscard]] bool cover(const void* first, std::size_t bytes) noexcept;
+  class spare_leaf;
+  /// The same for the page of `address`, with memory that was got before: it can't fail.
+  void cover(const void* address, spare_leaf& with) noexcept;
 
   /// Writes down one code for all pages that these bytes, which must be covered, touch.
   void set(const void* first, std::size_t bytes, code value) noexcept;
@@ -51,9 +54,31 @@ class page_map {
   [[nodiscard]] static constexpr std::size_t page_in_leaf(std::uintptr_t number) noexcept {
     return (number >> page_bits) & (leaf_pages - 1);
   }
+  [[nodiscard]] static leaf* new_leaf() noexcept;
+  static void free_leaf(leaf* unused) noexcept;
+  [[nodiscard]] bool try_add(std::uintptr_t top, leaf* added) noexcept;
   [[nodiscard]] bool make_leaf(std::uintptr_t top) noexcept;
 
   std::array<std::atomic<leaf*>, root_size> root_{};
+  std::atomic<leaf*> spare_{nullptr};  ///< Unused, for the next `spare_leaf`.
+};
+
+/// What may be needed to cover a page that isn't known yet. One is at hand for the next who asks.
+class page_map::spare_leaf {
+ public:
+  explicit spare_leaf(page_map& map) noexcept;
+  spare_leaf(const spare_leaf&) = delete;
+  spare_leaf& operator=(const spare_leaf&) = delete;
+  ~spare_leaf();
+
+  /// False where there is no memory.
+  [[nodiscard]] explicit operator bool() const noexcept { return leaf_ != nullptr; }
+
+ private:
+  friend page_map;
+
+  page_map& map_;
+  leaf* leaf_;
 };
 
 }  // namespace cistern::detail

@@ -17,6 +17,7 @@
 
 #include "../support/address_space.hpp"
 #include "../support/death.hpp"
+#include "../support/refused_calls.hpp"
 #include "../support/threads.hpp"
 #include <malloc/heap.hpp>
 #include <malloc/heap_pages.hpp>
@@ -27,10 +28,15 @@
 using cistern::detail::heap;
 using cistern::test_support::current_memory_use;
 using cistern::test_support::leave_address_space;
+using cistern::test_support::madvise_call;
+using cistern::test_support::mmap_call;
+using cistern::test_support::mremap_call;
+using cistern::test_support::munmap_call;
 using cistern::test_support::require;
 using cistern::test_support::run_and_die;
 using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
+using cistern::test_support::while_refused;
 
 namespace {
 
@@ -416,22 +422,21 @@ std::byte* map_around_boundary(std::size_t bytes_on_either_side) {
 }  // namespace
 
 // The page map has a table for each 4 GiB, made when it is needed.
-BOOST_AUTO_TEST_CASE(what_grows_in_place_over_a_boundary_of_the_page_map_is_told_of) {
+BOOST_AUTO_TEST_CASE(what_grows_over_a_boundary_of_the_page_map_stays_known) {
   using cistern::detail::heap_map;
   std::byte* const pages = map_around_boundary(4 * mib);
   BOOST_REQUIRE(pages != nullptr);
   BOOST_REQUIRE(heap_map.cover(pages, 4 * mib));
-  heap_map.set(pages, 1, 200);
+  heap_map.set(pages + 4 * kib, 1, 200);
   ::munmap(pages + 4 * mib, 4 * mib);
-  std::byte* const grown =
-      static_cast<std::byte*>(cistern::detail::remap_covered_pages(pages, pages, 4 * mib, 8 * mib));
+  auto* const grown =
+      static_cast<std::byte*>(cistern::detail::remap_told_pages(pages, pages + 4 * kib, 4 * mib, 8 * mib));
   BOOST_REQUIRE((grown == pages));
-  for (const std::size_t offset : {4 * mib - 1, 4 * mib, 8 * mib - 1}) {
-    heap_map.set(grown + offset, 1, 201);
-    BOOST_TEST(int{heap_map.at(grown + offset)} == 201);
-    heap_map.set(grown + offset, 1, 0);
+  BOOST_TEST(int{heap_map.at(grown + 4 * kib)} == 200);
+  for (const std::size_t offset : {std::size_t{0}, 4 * mib, 8 * mib - 1}) {
+    BOOST_TEST(int{heap_map.at(grown + offset)} == 0);
   }
-  heap_map.set(pages, 1, 0);
+  heap_map.set(grown + 4 * kib, 1, 0);
   ::munmap(grown, 8 * mib);
 }
 
@@ -476,6 +481,93 @@ BOOST_AUTO_TEST_CASE(out_of_memory_is_told_by_null_and_passes) {
     use_heap();
   });
   BOOST_TEST(child.description == "exited with 0");
+}
+
+BOOST_AUTO_TEST_CASE(no_addresses_are_lost_where_the_system_takes_none_back) {
+  const auto round = [] {
+    std::vector<void*> blocks;
+    for (int i = 0; i < 20; ++i) blocks.push_back(std::memset(heap::allocate(40 * mib), 1, 10));
+    for (std::size_t i = 0; i < blocks.size(); i += 2) heap::deallocate(blocks[i]);
+    for (std::size_t i = 0; i < blocks.size(); i += 2) blocks[i] = heap::allocate_zeroed(40 * mib);
+    for (std::size_t i = 0; i < blocks.size(); i += 2) {
+      require(filled_block{static_cast<unsigned char*>(blocks[i]), 10 * kib, 0}.is_whole(), "not zero");
+    }
+    for (void* block : blocks) heap::deallocate(block);
+  };
+  const std::size_t before = current_memory_use().virtual_bytes;
+  {
+    const while_refused no_munmap(munmap_call);
+    round();
+    const std::size_t after_one = current_memory_use().virtual_bytes;
+    for (int i = 0; i < 3; ++i) round();
+    BOOST_TEST(current_memory_use().virtual_bytes < after_one + 40 * mib);
+  }
+  round();
+  BOOST_TEST(current_memory_use().virtual_bytes < before + 40 * mib);
+}
+
+BOOST_AUTO_TEST_CASE(a_block_that_can_not_move_is_copied) {
+  filled_block block{static_cast<unsigned char*>(heap::allocate(40 * mib)), 10 * kib, 5};
+  block.write();
+  const while_refused no_mremap(mremap_call);
+  for (const std::size_t bytes : {60 * mib, 80 * mib, 35 * mib}) {
+    block.data = static_cast<unsigned char*>(heap::reallocate(block.data, bytes));
+    BOOST_REQUIRE(block.data != nullptr);
+    BOOST_TEST(block.is_whole());
+  }
+  heap::deallocate(block.data);
+}
+
+BOOST_AUTO_TEST_CASE(a_trim_does_without_madvise) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 1'000; ++i) blocks.push_back(std::memset(heap::allocate(40'000), 1, 40'000));
+  for (std::size_t i = 0; i < blocks.size(); i += 2) heap::deallocate(blocks[i]);
+  {
+    const while_refused no_madvise(madvise_call);
+    heap::trim(0);
+  }
+  for (std::size_t i = 0; i < blocks.size(); i += 2) {
+    blocks[i] = heap::allocate_zeroed(40'000);
+    require(filled_block{static_cast<unsigned char*>(blocks[i]), 40'000, 0}.is_whole(), "not zero");
+  }
+  for (void* block : blocks) heap::deallocate(block);
+}
+
+// Whichever call of the system is the one that fails.
+BOOST_AUTO_TEST_CASE(a_mapping_that_is_refused_changes_nothing) {
+  for (const std::size_t bytes : {std::size_t{200}, 50 * kib, 300 * kib, 3 * mib, 40 * mib, 5000 * mib}) {
+    long passes = 0;
+    for (bool served = false; !served; ++passes) {
+      BOOST_REQUIRE(passes < 20);
+      const auto child = run_and_die([bytes, passes] {
+        const bool is_small = bytes < mib;
+        filled_block kept{static_cast<unsigned char*>(heap::allocate(bytes / 2)), 100, 1};
+        kept.write();
+        heap::trim(0);
+        mmap_call.refuse_after(passes);
+        std::vector<void*> blocks(is_small ? 20 * mib / bytes : 1);
+        bool refused = false;
+        for (void*& block : blocks) {
+          errno = 0;
+          block = heap::allocate(bytes);
+          refused = refused || block == nullptr;
+          if (block == nullptr && errno != ENOMEM) ::_exit(11);
+        }
+        void* const moved = heap::reallocate(kept.data, bytes + bytes / 2);
+        refused = refused || moved == nullptr;
+        kept.data = moved != nullptr ? static_cast<unsigned char*>(moved) : kept.data;
+        if (!kept.is_whole()) ::_exit(12);
+        mmap_call.allow();
+        for (void* block : blocks) heap::deallocate(block);
+        heap::deallocate(kept.data);
+        use_heap();
+        ::_exit(refused ? 1 : 0);
+      });
+      served = child.description == "exited with 0";
+      BOOST_TEST((served || child.description == "exited with 1"), child.description);
+    }
+    BOOST_TEST(passes > 1);  // at least one was refused
+  }
 }
 
 BOOST_AUTO_TEST_CASE(misuse_is_reported_in_a_checked_build) {

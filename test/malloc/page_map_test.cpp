@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/refused_calls.hpp"
 #include "../support/threads.hpp"
 #include <malloc/page_map.hpp>
 
@@ -55,6 +56,34 @@ BOOST_AUTO_TEST_CASE(a_range_may_lie_across_leaves) {
   BOOST_TEST(int{map.at(address(boundary - page))} == 9);
   BOOST_TEST(int{map.at(address(boundary))} == 9);
   BOOST_TEST(int{map.at(address(boundary + page))} == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_page_is_covered_with_what_was_got_before) {
+  using cistern::test_support::mmap_call;
+  page_map::spare_leaf spare(map);
+  BOOST_REQUIRE(bool{spare});
+  const cistern::test_support::while_refused no_mmap(mmap_call);
+  const std::uintptr_t first = 5000 * gib;
+  map.cover(address(first), spare);
+  map.set(address(first), page, 3);
+  const int seen = map.at(address(first));
+  const bool has_more = bool{page_map::spare_leaf(map)};
+  mmap_call.allow();
+  BOOST_TEST(seen == 3);
+  BOOST_TEST(!has_more);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_got_in_vain_is_there_for_the_next) {
+  using cistern::test_support::mmap_call;
+  BOOST_REQUIRE(map.cover(address(0), page));
+  for (int i = 0; i < 3; ++i) {
+    page_map::spare_leaf spare(map);
+    map.cover(address(page), spare);  // its leaf is there
+    mmap_call.refuse_after(0);
+  }
+  const bool has_one = bool{page_map::spare_leaf(map)};
+  mmap_call.allow();
+  BOOST_TEST(has_one);
 }
 
 BOOST_AUTO_TEST_CASE(addresses_that_no_program_has_are_refused) {

@@ -22,7 +22,8 @@ inline constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// child.
 [[nodiscard]] void* map_pages(std::size_t bytes, std::size_t alignment) noexcept;
 
-/// Gives back pages of one or more mappings. Leaves `errno` as it was.
+/// Gives back pages of one or more mappings. What the system refuses to take is kept for `map_pages`, and
+/// offered again. Leaves `errno` as it was.
 void unmap_pages(void* pages, std::size_t bytes) noexcept;
 
 /// The pages read as zero from now on, and take no memory until they are touched again. Both ends are whole
