@@ -3,6 +3,7 @@
 
 #include "foreign_blocks.hpp"
 #include <dlfcn.h>
+#include <malloc.h>
 
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): names of the C library
 extern "C" {
@@ -44,6 +45,17 @@ std::size_t foreign_usable_bytes(void* block) noexcept {
   using function = std::size_t (*)(void*);
   static const auto next = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "malloc_usable_size"));
   return next != nullptr ? next(block) : 0;
+}
+
+// While the C library's malloc holds nothing of the system, it has no block. It does where a plugin was
+// loaded that sees the C library first.
+bool foreign_may_have_blocks() noexcept {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  const struct ::mallinfo2 held = ::mallinfo2();
+  return held.arena != 0 || held.hblkhd != 0;
+#else
+  return true;
+#endif
 }
 
 }  // namespace cistern::detail

@@ -13,5 +13,7 @@ namespace cistern::detail {
 [[nodiscard]] void* foreign_reallocate(void* block, std::size_t bytes) noexcept;
 void foreign_deallocate(void* block) noexcept;
 [[nodiscard]] std::size_t foreign_usable_bytes(void* block) noexcept;
+/// Whether that allocator may have a block. False: it has never given one out.
+[[nodiscard]] bool foreign_may_have_blocks() noexcept;
 
 }  // namespace cistern::detail

@@ -18,6 +18,7 @@
 
 #include "foreign_blocks.hpp"
 #include "large_blocks.hpp"
+#include "misuse.hpp"
 #include <sched.h>
 
 namespace cistern::detail {
@@ -107,7 +108,7 @@ void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
   const std::size_t last = block_last_byte(bytes, alignment);
   if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
     if (cache_slot& slot = heap_slots[class_of(last)]; slot.head != nullptr) [[likely]] {
-      return slot.pop();
+      return pop(slot, last < smallest_block_bytes);
     }
   }
   return or_no_memory(bytes <= PTRDIFF_MAX ? allocate_uncached(bytes, alignment) : nullptr);
@@ -120,11 +121,24 @@ void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept
   }
   const std::size_t last = block_last_byte(bytes, alignment);
   if (served_by == phase::working && is_pooled(last, alignment)) {
-    void* const block = engine().try_allocate(class_of(last));
+    const unsigned index = class_of(last);
+    void* const block = engine().try_allocate(index);
     follow_cache();
-    return block;
+    return handed_out(index, block);
   }
   return allocate_large(bytes, alignment);
+}
+
+// A block that came the long way is in use from now on; or null.
+void* heap::handed_out(unsigned index, void* block) noexcept {
+  if (block != nullptr) {
+    if (index < cached_class_count) {
+      unmark(block, index == 0);
+    } else {
+      heap_map.set(block, 1, heap_pages::code_of_class(index));
+    }
+  }
+  return block;
 }
 
 // After an operation that may have given this thread a cache.
@@ -158,27 +172,62 @@ void* heap::allocate_zeroed(std::size_t bytes) noexcept {
   if (served_by == phase::passing_through) {
     return or_no_memory(foreign_allocate_zeroed(bytes));
   }
-  return or_no_memory(served_by == phase::working && is_pooled(last, least_alignment)
-                          ? engine().try_allocate_zeroed_run(class_of(last), bytes)
-                          : allocate_large(bytes, least_alignment));
+  return or_no_memory(
+      served_by == phase::working && is_pooled(last, least_alignment)
+          ? handed_out(class_of(last), engine().try_allocate_zeroed_run(class_of(last), bytes))
+          : allocate_large(bytes, least_alignment));
 }
 
-void heap::deallocate_slow(void* block) noexcept {
+void heap::deallocate_slow(void* block, const char* function) noexcept {
   if (block == nullptr) {
     return;
   }
   const errno_keeper keeper;  // also where this waits for a lock
   const page_map::code code = heap_map.at(block);
+  expect_block(code, block, function);
   if (code == heap_pages::single_code) {
     large_blocks::deallocate(block);
   } else if (code != 0) {
-    engine().deallocate(code - 1U, block);
-    follow_cache();
+    heap_map.set(block, 1, heap_pages::freed_code);  // before others may get it
+    deallocate_pooled(code - 1U, block);
   } else {
-    CISTERN_EXPECTS(current_phase() == phase::passing_through, "free of a block that isn't of this heap",
-                    reinterpret_cast<std::uintptr_t>(block));
     foreign_deallocate(block);
   }
+}
+
+void heap::deallocate_pooled(unsigned index, void* block) noexcept {
+  const errno_keeper keeper;
+  engine().deallocate(index, block);
+  follow_cache();
+}
+
+// What isn't in the pool's reach, or of a class of runs, or is about to be reallocated.
+void heap::expect_block(page_map::code code, void* block, const char* function) noexcept {
+  if (code == 0) {
+    if (current_phase() == phase::working && (checked_build || !foreign_may_have_blocks())) {
+      misuse_found(function, block, "not the address of a block in use");
+    }
+  } else if (code == heap_pages::freed_code) {
+    misuse_found(function, block, "the block was freed before");
+  } else if (code == heap_pages::single_code) {
+    if (reinterpret_cast<std::uintptr_t>(block) % page_bytes != 0) {
+      misuse_found(function, block, "not the beginning of a block");
+    }
+  } else if (const unsigned index = code - 1U; !may_begin_block(index, block) ||
+                                               (index < cached_class_count && is_marked(index, block)) ||
+                                               (checked_build && !is_block(index, block))) {
+    report_misuse(index, block, function);
+  }
+}
+
+bool heap::is_block(unsigned index, const void* block) noexcept {
+  return engine().is_block(index, block);
+}
+
+void heap::report_misuse(unsigned index, void* block, const char* function) noexcept {
+  misuse_found(function, block,
+               may_begin_block(index, block) && is_block(index, block) ? "the block was freed before"
+                                                                       : "not the beginning of a block");
 }
 
 void heap::expect_class([[maybe_unused]] const void* block, [[maybe_unused]] unsigned index) noexcept {
@@ -194,6 +243,7 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
     return or_no_memory(nullptr);
   }
   const page_map::code code = heap_map.at(block);
+  expect_block(code, block, "realloc");
   if (code == 0) {
     return or_no_memory(foreign_reallocate(block, bytes));
   }
@@ -226,7 +276,7 @@ void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept
     return bytes <= old_bytes ? block : nullptr;
   }
   std::memcpy(moved, block, std::min(old_bytes, bytes));
-  deallocate(block);
+  deallocate(block, "realloc");
   return moved;
 }
 
@@ -235,6 +285,7 @@ std::size_t heap::usable_bytes(void* block) noexcept {
     return 0;
   }
   const page_map::code code = heap_map.at(block);
+  expect_block(code, block, "malloc_usable_size");
   return code == 0                         ? foreign_usable_bytes(block)
          : code == heap_pages::single_code ? large_blocks::usable_bytes(block)
                                            : class_block_bytes(code - 1U);

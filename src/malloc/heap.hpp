@@ -2,12 +2,16 @@
 // address.
 #pragma once
 
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/pool_statistics.hpp>
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "heap_pages.hpp"
 #include "heap_threads.hpp"
@@ -17,6 +21,11 @@ namespace cistern::detail {
 /// One `pool_engine`, made on first use and never destroyed, which takes its chunks from
 /// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`.
 /// What isn't the heap's at all goes to the allocator that was there before.
+///
+/// What is no block in use is found as it is freed or reallocated, as far as it costs next to nothing: an
+/// address that no block of its size class begins at, by its low bits; a block that this thread has freed; a
+/// large block that was freed; what was never allocated. One line on stderr says so, with the function
+/// called, and the process aborts. A checked build looks up every address.
 ///
 /// Works before the first constructor and after the last destructor, in thread exit and in forked children.
 /// Nothing here throws: null, with `errno` set to `ENOMEM`, means that there is no memory, or that the size
@@ -31,11 +40,11 @@ class heap {
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
       if (cache_slot& slot = slot_at(heap_slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
-        return slot.pop();
+        return pop(slot, last < smallest_block_bytes);
       }
     } else if (last < medium_limit_bytes) {
       if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
-        return slot.pop();
+        return pop(slot, false);
       }
     }
     return allocate_slow(bytes, least_alignment);
@@ -48,13 +57,14 @@ class heap {
 
   [[nodiscard]] static void* allocate_zeroed(std::size_t bytes) noexcept;
 
-  /// Null is fine, as is what the allocator before us has allocated. `errno` stays as it was.
-  static void deallocate(void* block) noexcept {
+  /// Null is fine, as is what the allocator before us has allocated. `errno` stays as it was. `function`:
+  /// whose name to give where the address can't be right.
+  static void deallocate(void* block, const char* function = "free") noexcept {
     const unsigned index = heap_map.at(block) - 1U;  // no class for code 0
     if (index < cached_class_count) [[likely]] {
-      return deallocate_cached(index, block);
+      return deallocate_cached(index, block, function);
     }
-    deallocate_slow(block);
+    deallocate_slow(block, function);
   }
 
   /// For a block that was asked for with this very size and alignment, and never reallocated: no look-up.
@@ -62,9 +72,9 @@ class heap {
     const std::size_t last = last_byte(bytes, alignment < least_alignment ? least_alignment : alignment);
     if (last < small_limit_bytes && block != nullptr) [[likely]] {
       expect_class(block, small_class_of(last));
-      return deallocate_cached(small_class_of(last), block);
+      return deallocate_cached(small_class_of(last), block, "operator delete");
     }
-    deallocate(block);
+    deallocate(block, "operator delete");
   }
 
   /// The content moves to a block of `bytes`, in place if that holds it and isn't far too large for it. Null,
@@ -83,12 +93,53 @@ class heap {
   [[nodiscard]] static pool_statistics statistics();
 
  private:
-  static void deallocate_cached(unsigned index, void* block) noexcept {
+  static void deallocate_cached(unsigned index, void* block, const char* function) noexcept {
+    if (!may_begin_block(index, block) || is_marked(index, block) ||
+        (checked_build && !is_block(index, block))) [[unlikely]] {
+      report_misuse(index, block, function);
+    }
+    mark(index, block);
     const std::size_t block_bytes = class_block_bytes(index);
     if (index < small_class_count ? !heap_slots[index].try_push(block, block_bytes)
                                   : !heap_slots[index].try_push_large(block, block_bytes)) [[unlikely]] {
-      deallocate_slow(block);
+      deallocate_pooled(index, block);
     }
+  }
+
+  /// All blocks of a class begin at multiples of the largest power of two in their size, up to a page.
+  [[nodiscard]] static bool may_begin_block(unsigned index, const void* block) noexcept {
+    static constexpr auto low_bits = [] {
+      std::array<std::uint16_t, class_count> bits{};
+      for (unsigned each = 0; each < class_count; ++each) {
+        const unsigned zeros = static_cast<unsigned>(std::countr_zero(class_block_bytes(each) | page_bytes));
+        bits[each] = static_cast<std::uint16_t>((1U << zeros) - 1);
+      }
+      return bits;
+    }();
+    return (reinterpret_cast<std::uintptr_t>(block) & low_bits[index]) == 0;
+  }
+
+  // A word of a free block, behind those that link it, tells in whose cache it was freed; in a block that is
+  // handed out it is cleared. The smallest have no word more: where it links lists, that is forgotten.
+  [[nodiscard]] static std::byte* mark_in(void* block, bool is_smallest) noexcept {
+    return static_cast<std::byte*>(block) + (is_smallest ? sizeof(void*) : sizeof(free_block));
+  }
+  [[nodiscard]] static bool is_marked(unsigned index, void* block) noexcept {
+    const cache_slot* mark = nullptr;
+    std::memcpy(&mark, mark_in(block, index == 0), sizeof mark);
+    return mark == heap_slots;
+  }
+  static void mark(unsigned index, void* block) noexcept {
+    const cache_slot* const mark = heap_slots;
+    std::memcpy(mark_in(block, index == 0), &mark, sizeof mark);
+  }
+  static void unmark(void* block, bool is_smallest) noexcept {
+    std::memset(mark_in(block, is_smallest), 0, sizeof(void*));
+  }
+  [[nodiscard]] static void* pop(cache_slot& slot, bool is_smallest) noexcept {
+    void* const block = slot.pop();
+    unmark(block, is_smallest);
+    return block;
   }
 
   /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
@@ -101,8 +152,13 @@ class heap {
   static void expect_class(const void* block, unsigned index) noexcept;
   static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* handed_out(unsigned index, void* block) noexcept;
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
-  static void deallocate_slow(void* block) noexcept;
+  static void deallocate_slow(void* block, const char* function) noexcept;
+  static void deallocate_pooled(unsigned index, void* block) noexcept;
+  static void expect_block(page_map::code code, void* block, const char* function) noexcept;
+  [[nodiscard]] static bool is_block(unsigned index, const void* block) noexcept;
+  [[noreturn]] static void report_misuse(unsigned index, void* block, const char* function) noexcept;
   static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
 

@@ -3,6 +3,7 @@
 #include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/magazine.hpp>
 
 #include <algorithm>
 
@@ -18,7 +19,7 @@ constexpr std::size_t least_mapped_bytes = std::size_t{128} << 10;
 constexpr std::size_t first_region_bytes = std::size_t{512} << 10;
 constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
 
-static_assert(class_count + 1 < heap_pages::single_code, "a code for each class");
+static_assert(class_count < heap_pages::freed_code, "a code for each class");
 
 // Written while there is one thread, and before anything is allocated.
 constinit bool huge_pages_are_welcome = false;
@@ -75,7 +76,11 @@ void heap_pages::deallocate(void* memory, std::size_t bytes) noexcept {
   unmap_pages(memory, whole_bytes);
 }
 
+// Of a run only the first page may be asked for: what others were before isn't said any more.
 void heap_pages::assign(void* memory, std::size_t bytes, unsigned index) noexcept {
+  if (index >= cached_class_count) {
+    heap_map.set(memory, class_block_bytes(index), 0);
+  }
   heap_map.set(memory, bytes, code_of_class(index));
 }
 

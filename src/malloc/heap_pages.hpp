@@ -36,8 +36,10 @@ void welcome_huge_pages() noexcept;
 // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted
 class heap_pages final : public chunk_source {
  public:
-  /// Codes of the page map: 0 for memory that isn't the heap's, 1 + class, or this for a block of its own.
+  /// Codes of the page map: 0 for memory that no block in use begins in, or that isn't the heap's; 1 + class;
+  /// or one of these: a block of its own, and one of a class of runs that was freed.
   static constexpr page_map::code single_code = 255;
+  static constexpr page_map::code freed_code = 254;
   [[nodiscard]] static constexpr page_map::code code_of_class(unsigned index) noexcept {
     return static_cast<page_map::code>(index + 1);
   }

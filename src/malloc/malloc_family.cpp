@@ -46,7 +46,7 @@ CISTERN_EXPORT_C void* calloc(std::size_t nmemb, std::size_t size) noexcept {
 // As in the C library, a size of zero frees.
 CISTERN_EXPORT_C void* realloc(void* ptr, std::size_t size) noexcept {
   if (size == 0 && ptr != nullptr) {
-    heap::deallocate(ptr);
+    heap::deallocate(ptr, "realloc");
     return nullptr;
   }
   return heap::reallocate(ptr, size);
@@ -97,15 +97,15 @@ CISTERN_EXPORT_C int malloc_trim(std::size_t keep_bytes) noexcept {
 
 // The sizes aren't trusted: a block that `realloc` left in place has another size than was last asked for.
 CISTERN_EXPORT_C void free_sized(void* ptr, std::size_t /*size*/) noexcept {
-  heap::deallocate(ptr);
+  heap::deallocate(ptr, "free_sized");
 }
 
 CISTERN_EXPORT_C void free_aligned_sized(void* ptr, std::size_t /*alignment*/,
                                          std::size_t /*size*/) noexcept {
-  heap::deallocate(ptr);
+  heap::deallocate(ptr, "free_aligned_sized");
 }
 
 // For programs from before 2018.
 CISTERN_EXPORT_C void cfree(void* ptr) noexcept {
-  heap::deallocate(ptr);
+  heap::deallocate(ptr, "cfree");
 }

@@ -77,16 +77,16 @@ CISTERN_EXPORT void* operator new[](std::size_t bytes, std::align_val_t alignmen
 }
 
 CISTERN_EXPORT void operator delete(void* block) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete[](void* block) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete(void* block, const std::nothrow_t&) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete[](void* block, const std::nothrow_t&) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete(void* block, std::size_t bytes) noexcept {
   heap::deallocate(block, bytes, heap::least_alignment);
@@ -95,16 +95,16 @@ CISTERN_EXPORT void operator delete[](void* block, std::size_t bytes) noexcept {
   heap::deallocate(block, bytes, heap::least_alignment);
 }
 CISTERN_EXPORT void operator delete(void* block, std::align_val_t) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete[](void* block, std::align_val_t) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  heap::deallocate(block);
+  heap::deallocate(block, "operator delete");
 }
 CISTERN_EXPORT void operator delete(void* block, std::size_t bytes, std::align_val_t alignment) noexcept {
   heap::deallocate(block, bytes, to_bytes(alignment));

@@ -2,6 +2,8 @@
 
 #include <cistern/detail/base/os_pages.hpp>
 
+#include <algorithm>
+
 namespace cistern::detail {
 
 // New pages read as zero, which is what a leaf begins with.
@@ -72,12 +74,14 @@ bool page_map::cover(const void* first, std::size_t bytes) noexcept {
 }
 
 void page_map::set(const void* first, std::size_t bytes, code value) noexcept {
-  constexpr std::uintptr_t mapped_page_bytes = std::uintptr_t{1} << page_bits;
-  const auto number = reinterpret_cast<std::uintptr_t>(first);
-  for (std::uintptr_t page = number & ~(mapped_page_bytes - 1); page < number + bytes;
-       page += mapped_page_bytes) {
-    leaf* found = root_[page >> leaf_reach_bits].load(std::memory_order_acquire);
-    (*found)[page_in_leaf(page)].store(value, std::memory_order_relaxed);
+  const std::uintptr_t first_page = reinterpret_cast<std::uintptr_t>(first) >> page_bits;
+  const std::uintptr_t end = ((reinterpret_cast<std::uintptr_t>(first) + bytes - 1) >> page_bits) + 1;
+  for (std::uintptr_t page = first_page; page < end;) {
+    leaf& in = *root_[page / leaf_pages].load(std::memory_order_acquire);
+    const std::uintptr_t stop = std::min(end, (page / leaf_pages + 1) * leaf_pages);
+    for (; page < stop; ++page) {
+      in[page % leaf_pages].store(value, std::memory_order_relaxed);
+    }
   }
 }
 

@@ -474,6 +474,14 @@ void depot::follow_trim() noexcept {
   supply_.settle(keep_bytes);
 }
 
+bool depot::is_block(unsigned index, const void* address) noexcept {
+  const span* const home = supply_.span_at(address);
+  return home != nullptr && home->index == index &&
+         static_cast<std::size_t>(static_cast<const std::byte*>(address) - home->base()) %
+                 class_block_bytes(index) ==
+             0;
+}
+
 std::optional<block_request> depot::find(const void* block) const {
   const span* const run = supply_.find(block);
   return run == nullptr ? std::nullopt : std::optional(block_request{class_block_bytes(run->index), 1});

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <mutex>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -570,11 +571,63 @@ BOOST_AUTO_TEST_CASE(a_mapping_that_is_refused_changes_nothing) {
   }
 }
 
+// By the address and the state of a block; global_new's foreign allocator, which this program has, is malloc.
+BOOST_AUTO_TEST_CASE(what_is_no_block_in_use_is_reported) {
+  using cistern::test_support::dies_saying;
+  const std::string freed = "): the block was freed before";
+  const std::string interior = "): not the beginning of a block";
+  for (const std::size_t bytes :
+       {std::size_t{16}, std::size_t{100}, 5 * kib, 100 * kib, 300 * kib, 3 * mib}) {
+    BOOST_TEST_CONTEXT(bytes << " bytes") {
+      const auto allocate = [bytes] { return static_cast<std::byte*>(heap::allocate(bytes)); };
+      BOOST_TEST(dies_saying(freed, [&] {
+        void* const block = allocate();
+        heap::deallocate(block);
+        heap::deallocate(block);
+      }));
+      BOOST_TEST(dies_saying(freed, [&] {
+        std::byte* const block = allocate();
+        std::byte* const other = allocate();
+        heap::deallocate(block);
+        heap::deallocate(other);
+        heap::deallocate(block);
+      }));
+      BOOST_TEST(dies_saying("realloc(", [&] {
+        void* const block = allocate();
+        heap::deallocate(block);
+        (void)heap::reallocate(block, 2 * bytes);
+      }));
+      BOOST_TEST(dies_saying(interior, [&] { heap::deallocate(allocate() + 8); }));
+      BOOST_TEST(dies_saying(interior, [&] { heap::deallocate(allocate() + 1, "operator delete"); }));
+      BOOST_TEST(dies_saying("realloc(", [&] { (void)heap::reallocate(allocate() + 4, 10); }));
+      if (cistern::detail::checked_build && bytes > 16) {
+        BOOST_TEST(dies_saying(interior, [&] { heap::deallocate(allocate() + 16); }));
+      }
+    }
+  }
+  BOOST_TEST(dies_saying(interior,
+                         [] { heap::deallocate(static_cast<std::byte*>(heap::allocate(40 * mib)) + 16); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_block_is_in_use_again_however_it_came) {
+  // Freed and handed out by every path, with whatever is left in it.
+  for (const std::size_t bytes :
+       {std::size_t{16}, std::size_t{100}, 5 * kib, 100 * kib, 300 * kib, 3 * mib}) {
+    for (int round = 0; round < 3; ++round) {
+      std::vector<void*> blocks;
+      for (std::size_t i = 0; i < std::max<std::size_t>(2, mib / bytes / 4); ++i) {
+        blocks.push_back(i % 2 == 0 ? heap::allocate(bytes) : heap::allocate(bytes, 64));
+      }
+      for (void* block : blocks) heap::deallocate(block);
+      if (round == 1) heap::trim(0);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(misuse_is_reported_in_a_checked_build) {
   if constexpr (cistern::detail::checked_build) {
     using cistern::test_support::dies_saying;
-    BOOST_TEST(
-        dies_saying("free of a block that isn't of this heap", [] { heap::deallocate(std::malloc(100)); }));
+    BOOST_TEST(dies_saying("not the address of a block in use", [] { heap::deallocate(std::malloc(100)); }));
     BOOST_TEST(dies_saying("delete with another size than new",
                            [] { heap::deallocate(heap::allocate(100), 200, 16); }));
   } else {

@@ -2,38 +2,41 @@
 // program: its functions stand in for the C library's.
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
 #include <limits>
 
-#include <dlfcn.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 namespace cistern::test_support {
+
+// Called before ThreadSanitizer is ready: nothing in here may be instrumented.
+#define CISTERN_UNINSTRUMENTED __attribute__((no_sanitize("thread")))
 
 /// One of the calls, and how many more of it the system gets to see.
 class refusable_call {
  public:
   /// Lets so many pass, and refuses all after them with ENOMEM.
-  void refuse_after(long count) { passes_ = count; }
+  void refuse_after(long count) { __atomic_store_n(&passes_, count, __ATOMIC_SEQ_CST); }
   void allow() { refuse_after(std::numeric_limits<long>::max()); }
   /// How often it was refused.
-  [[nodiscard]] long refused() const { return refused_; }
+  [[nodiscard]] long refused() const { return __atomic_load_n(&refused_, __ATOMIC_SEQ_CST); }
 
-  [[nodiscard]] bool refuses_now() {
-    if (passes_.fetch_sub(1) > 0) return false;
-    passes_ = 0;
-    ++refused_;
+  [[nodiscard]] CISTERN_UNINSTRUMENTED bool refuses_now() {
+    if (__atomic_fetch_sub(&passes_, 1, __ATOMIC_SEQ_CST) > 0) return false;
+    __atomic_store_n(&passes_, 0, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&refused_, 1, __ATOMIC_SEQ_CST);
     errno = ENOMEM;
     return true;
   }
 
  private:
-  std::atomic<long> passes_{std::numeric_limits<long>::max()};
-  std::atomic<long> refused_{0};
+  long passes_ = std::numeric_limits<long>::max();
+  long refused_ = 0;
 };
 
 inline refusable_call mmap_call;
@@ -53,9 +56,11 @@ class while_refused {
   refusable_call& call_;
 };
 
-template <class Function>
-[[nodiscard]] Function* next_function(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+// Past the C library, and past a sanitizer's idea of these calls, which may not be there yet.
+template <class... Arguments>
+[[nodiscard]] CISTERN_UNINSTRUMENTED long call_system(refusable_call& call, long number,
+                                                      Arguments... arguments) {
+  return call.refuses_now() ? -1 : ::syscall(number, arguments...);
 }
 
 }  // namespace cistern::test_support
@@ -63,33 +68,33 @@ template <class Function>
 extern "C" {
 
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name,cert-dcl50-cpp): as the C library has them
-void* mmap(void* address, std::size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
-  using namespace cistern::test_support;
-  static auto* const next = next_function<void*(void*, std::size_t, int, int, int, off_t)>("mmap");
-  return mmap_call.refuses_now() ? MAP_FAILED : next(address, bytes, protection, flags, file, offset);
+// NOLINTBEGIN(performance-no-int-to-ptr): what the system returns
+CISTERN_UNINSTRUMENTED void* mmap(void* address, std::size_t bytes, int protection, int flags, int file,
+                                  off_t offset) noexcept {
+  return reinterpret_cast<void*>(cistern::test_support::call_system(
+      cistern::test_support::mmap_call, SYS_mmap, address, bytes, protection, flags, file, offset));
 }
 
-int munmap(void* address, std::size_t bytes) noexcept {
-  using namespace cistern::test_support;
-  static auto* const next = next_function<int(void*, std::size_t)>("munmap");
-  return munmap_call.refuses_now() ? -1 : next(address, bytes);
+CISTERN_UNINSTRUMENTED int munmap(void* address, std::size_t bytes) noexcept {
+  return static_cast<int>(
+      cistern::test_support::call_system(cistern::test_support::munmap_call, SYS_munmap, address, bytes));
 }
 
-void* mremap(void* address, std::size_t bytes, std::size_t new_bytes, int flags, ...) noexcept {
-  using namespace cistern::test_support;
-  static auto* const next = next_function<void*(void*, std::size_t, std::size_t, int, ...)>("mremap");
+CISTERN_UNINSTRUMENTED void* mremap(void* address, std::size_t bytes, std::size_t new_bytes, int flags,
+                                    ...) noexcept {
   std::va_list more;
   va_start(more, flags);
   void* const place = (static_cast<unsigned>(flags) & MREMAP_FIXED) != 0 ? va_arg(more, void*) : nullptr;
   va_end(more);
-  return mremap_call.refuses_now() ? MAP_FAILED : next(address, bytes, new_bytes, flags, place);
+  return reinterpret_cast<void*>(cistern::test_support::call_system(
+      cistern::test_support::mremap_call, SYS_mremap, address, bytes, new_bytes, flags, place));
 }
 
-int madvise(void* address, std::size_t bytes, int advice) noexcept {
-  using namespace cistern::test_support;
-  static auto* const next = next_function<int(void*, std::size_t, int)>("madvise");
-  return madvise_call.refuses_now() ? -1 : next(address, bytes, advice);
+CISTERN_UNINSTRUMENTED int madvise(void* address, std::size_t bytes, int advice) noexcept {
+  return static_cast<int>(cistern::test_support::call_system(cistern::test_support::madvise_call, SYS_madvise,
+                                                             address, bytes, advice));
 }
+// NOLINTEND(performance-no-int-to-ptr)
 // NOLINTEND(readability-inconsistent-declaration-parameter-name,cert-dcl50-cpp)
 
 }  // extern "C"

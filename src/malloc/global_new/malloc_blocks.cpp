@@ -29,5 +29,8 @@ void* foreign_reallocate(void* block, std::size_t bytes) noexcept {
 std::size_t foreign_usable_bytes(void* /*block*/) noexcept {
   return 0;
 }
+bool foreign_may_have_blocks() noexcept {
+  return true;
+}
 
 }  // namespace cistern::detail

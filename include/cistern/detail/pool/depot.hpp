@@ -86,6 +86,8 @@ class depot {
   /// nothing, and asking again is vain.
   [[nodiscard]] bool make_room(flushable* own) noexcept;
 
+  /// Whether a block of a class may begin at `address`: for checks. O(log(regions)).
+  [[nodiscard]] bool is_block(unsigned index, const void* address) noexcept;
   /// How `block` can be given back, if it is of a class: for the rare caller who doesn't know.
   [[nodiscard]] std::optional<block_request> find(const void* block) const;
 

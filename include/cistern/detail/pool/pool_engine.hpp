@@ -74,6 +74,10 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// Takes a block back, after a fast path that could not.
   void deallocate(unsigned index, void* block) noexcept;
 
+  /// See `depot::is_block`.
+  [[nodiscard]] bool is_block(unsigned index, const void* address) noexcept {
+    return depot_.is_block(index, address);
+  }
   /// How `block` can be given back, if it is of one of the classes. O(pages of a region).
   [[nodiscard]] std::optional<block_request> find(const void* block) const { return depot_.find(block); }
 
