@@ -13,6 +13,10 @@
 
 namespace cistern {
 
+namespace detail {
+class openmetrics_text;
+}
+
 /// Why an object left its pool.
 enum class destroy_reason : unsigned char {
   closed,       ///< The pool was closed.
@@ -62,6 +66,9 @@ struct object_pool_statistics {
   }
 
   friend bool operator==(const object_pool_statistics&, const object_pool_statistics&) = default;
+  /// How `to_openmetrics` of several (cistern/named_statistics.hpp) writes these.
+  friend void add_openmetrics(detail::openmetrics_text& text, const object_pool_statistics& statistics,
+                              std::string_view pool_name);
 };
 
 /// Writes an aligned table for people.
@@ -72,7 +79,8 @@ std::ostream& operator<<(std::ostream& out, const object_pool_statistics& statis
 [[nodiscard]] std::string to_json(const object_pool_statistics& statistics);
 
 /// The same figures as OpenMetrics text (ending in "# EOF"), metric names prefixed `cistern_object_pool_`,
-/// each with a label `pool="<pool_name>"`; `pool_name` is escaped as the format asks.
+/// each with a label `pool="<pool_name>"`; `pool_name` is escaped as the format asks, and what is no
+/// UTF-8 in it becomes U+FFFD. Several in one text: cistern/named_statistics.hpp.
 [[nodiscard]] std::string to_openmetrics(const object_pool_statistics& statistics,
                                          std::string_view pool_name);
 

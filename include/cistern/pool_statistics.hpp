@@ -12,6 +12,10 @@
 
 namespace cistern {
 
+namespace detail {
+class openmetrics_text;
+}
+
 /// Traffic of one bucket (all blocks of one size), counted in blocks since the pool was made.
 ///
 /// At any quiet moment `hits + misses` is the number of allocations and `returned + discarded` the number of
@@ -62,6 +66,9 @@ struct pool_statistics {
   oversize_statistics oversize;
 
   friend bool operator==(const pool_statistics&, const pool_statistics&) = default;
+  /// How `to_openmetrics` of several (cistern/named_statistics.hpp) writes these.
+  friend void add_openmetrics(detail::openmetrics_text& text, const pool_statistics& statistics,
+                              std::string_view pool_name);
 };
 
 /// Writes an aligned table for people: totals first, then one row per bucket ever used.
@@ -71,7 +78,8 @@ std::ostream& operator<<(std::ostream& out, const pool_statistics& statistics);
 [[nodiscard]] std::string to_json(const pool_statistics& statistics);
 
 /// The same figures as OpenMetrics text (ending in "# EOF"), metric names prefixed `cistern_pool_`, each
-/// with a label `pool="<pool_name>"`; `pool_name` is escaped as the format asks.
+/// with a label `pool="<pool_name>"`; `pool_name` is escaped as the format asks, and what is no
+/// UTF-8 in it becomes U+FFFD. Several in one text: cistern/named_statistics.hpp.
 [[nodiscard]] std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name);
 
 }  // namespace cistern

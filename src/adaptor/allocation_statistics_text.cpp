@@ -107,8 +107,8 @@ std::string to_json(const allocation_statistics& s) {
       .text();
 }
 
-std::string to_openmetrics(const allocation_statistics& s, std::string_view name) {
-  detail::openmetrics_text text("adaptor", name);
+void add_openmetrics(detail::openmetrics_text& text, const allocation_statistics& s, std::string_view name) {
+  text.about("adaptor", "adaptor", name);
   const auto gauge = [&](const char* family, const char* unit, const char* help, std::int64_t value) {
     text.gauge(family, unit, help);
     text.sample_raw(std::to_string(value));
@@ -130,6 +130,11 @@ std::string to_openmetrics(const allocation_statistics& s, std::string_view name
     text.histogram("cistern_adaptor_request_bytes", "bytes", "Successful requests by their size.",
                    size_buckets(s), s.allocations, s.allocated_bytes);
   }
+}
+
+std::string to_openmetrics(const allocation_statistics& s, std::string_view name) {
+  detail::openmetrics_text text;
+  add_openmetrics(text, s, name);
   return std::move(text).finish();
 }
 

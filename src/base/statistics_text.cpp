@@ -1,10 +1,13 @@
 // Formatting shared by every statistics type.
 #include "statistics_text.hpp"
 
+#include <cistern/detail/base/utf8.hpp>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <stdexcept>
 
 namespace cistern::detail {
 
@@ -124,24 +127,41 @@ std::string json_array(const std::vector<std::string>& values) {
 
 std::string openmetrics_escaped(std::string_view text) {
   std::string escaped;
-  for (const char c : text) {
-    if (c == '\\' || c == '"') escaped += '\\';
-    if (c == '\n') {
+  while (!text.empty()) {
+    const decoded_utf8 decoded = decode_utf8(text);
+    const char first = text.front();
+    if (first == '\\' || first == '"') escaped += '\\';
+    if (first == '\n') {
       escaped += "\\n";
     } else {
-      escaped += c;
+      std::array<char, 4> form{};
+      escaped.append(form.data(), encode_utf8(decoded.character, form.data()));
     }
+    text.remove_prefix(decoded.bytes);
   }
   return escaped;
 }
 
+void openmetrics_text::about(std::string_view kind, std::string_view label, std::string_view name) {
+  const std::string escaped = openmetrics_escaped(name);
+  if (!subjects_.insert(std::string(kind) + " " + escaped).second) {
+    throw std::invalid_argument("cistern: more than one " + std::string(kind) + " is called \"" + escaped +
+                                "\" in an OpenMetrics text");
+  }
+  label_ = std::string(label) + "=\"" + escaped + "\"";
+}
+
 void openmetrics_text::start_family(std::string_view name, std::string_view type, std::string_view unit,
                                     std::string_view help) {
-  const std::string family(name);
-  text_ += "# TYPE " + family + " " + std::string(type) + "\n";
-  if (!unit.empty()) text_ += "# UNIT " + family + " " + std::string(unit) + "\n";
-  text_ += "# HELP " + family + " " + openmetrics_escaped(help) + "\n";
-  sample_name_ = family;
+  sample_name_ = name;
+  const auto found =
+      std::find_if(families_.begin(), families_.end(), [&](const family& each) { return each.name == name; });
+  current_ = static_cast<std::size_t>(found - families_.begin());
+  if (found != families_.end()) return;
+  std::string text = "# TYPE " + sample_name_ + " " + std::string(type) + "\n";
+  if (!unit.empty()) text += "# UNIT " + sample_name_ + " " + std::string(unit) + "\n";
+  text += "# HELP " + sample_name_ + " " + openmetrics_escaped(help) + "\n";
+  families_.push_back({sample_name_, std::move(text)});
 }
 
 void openmetrics_text::gauge(std::string_view name, std::string_view unit, std::string_view help) {
@@ -157,17 +177,16 @@ void openmetrics_text::histogram(std::string_view name, std::string_view unit, s
                                  const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets,
                                  std::uint64_t count, std::uint64_t sum) {
   start_family(name, "histogram", unit, help);
-  const std::string family = sample_name_;
-  sample_name_ = family + "_bucket";
+  sample_name_ = std::string(name) + "_bucket";
   std::uint64_t up_to_here = 0;  // The format counts from the start: each bucket holds those before it.
   for (const auto& [bound, observations] : buckets) {
     up_to_here += observations;
     sample(up_to_here, "le=\"" + std::to_string(bound) + ".0\"");
   }
   sample(count, "le=\"+Inf\"");
-  sample_name_ = family + "_count";
+  sample_name_ = std::string(name) + "_count";
   sample(count);
-  sample_name_ = family + "_sum";
+  sample_name_ = std::string(name) + "_sum";
   sample(sum);
 }
 
@@ -193,9 +212,16 @@ void openmetrics_text::sample(std::uint64_t value, std::string_view more_labels)
 }
 
 void openmetrics_text::sample_raw(std::string_view value, std::string_view more_labels) {
-  text_ += sample_name_ + "{" + label_;
-  if (!more_labels.empty()) text_ += "," + std::string(more_labels);
-  text_ += "} " + std::string(value) + "\n";
+  std::string& text = families_[current_].text;
+  text += sample_name_ + "{" + label_;
+  if (!more_labels.empty()) text += "," + std::string(more_labels);
+  text += "} " + std::string(value) + "\n";
+}
+
+std::string openmetrics_text::finish() && {
+  std::string all;
+  for (const family& one : families_) all += one.text;
+  return all + "# EOF\n";
 }
 
 }  // namespace cistern::detail

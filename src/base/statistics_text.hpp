@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -79,23 +80,26 @@ class json_object {
 /// Values separated by commas, in brackets.
 [[nodiscard]] std::string json_array(const std::vector<std::string>& values);
 
-/// Label text with what OpenMetrics wants escaped: backslash, double quote and newline.
+/// Label text as OpenMetrics wants it: backslash, double quote and newline escaped, and valid UTF-8. What is
+/// none becomes U+FFFD, byte by byte.
 [[nodiscard]] std::string openmetrics_escaped(std::string_view text);
 
-/// Builds an OpenMetrics exposition: families with their metadata, then their samples.
+/// Builds an OpenMetrics exposition about one subject or several: each family once, with its metadata and the
+/// samples of all subjects.
 class openmetrics_text {
  public:
-  /// Every sample gets the label `<label>="<value>"`.
-  openmetrics_text(std::string_view label, std::string_view value)
-      : label_(std::string(label) + "=\"" + openmetrics_escaped(value) + "\"") {}
+  /// What follows is about the `kind` called `name`: every sample gets the label `<label>="<name>"`. Throws
+  /// `std::invalid_argument` if the text has one of that kind and name already.
+  void about(std::string_view kind, std::string_view label, std::string_view name);
 
-  /// Starts a family of gauges; `unit`, when there is one, is also the end of `name`, as the format asks.
+  /// Starts a family of gauges, or goes on with it; `unit`, when there is one, is also the end of `name`, as
+  /// the format asks.
   void gauge(std::string_view name, std::string_view unit, std::string_view help);
-  /// Starts a family of counters; `name` without "_total", which only the samples carry; `unit` as for
+  /// The same of counters; `name` without "_total", which only the samples carry; `unit` as for
   /// gauges.
   void counter(std::string_view name, std::string_view help, std::string_view unit = {});
 
-  /// Starts a family of histograms, and adds one: `buckets` are upper bounds, in order, each with the number
+  /// The same of histograms, and adds one: `buckets` are upper bounds, in order, each with the number
   /// of observations up to it (not above the bound before); all observations, and the sum of their values.
   void histogram(std::string_view name, std::string_view unit, std::string_view help,
                  const std::vector<std::pair<std::uint64_t, std::uint64_t>>& buckets, std::uint64_t count,
@@ -112,15 +116,22 @@ class openmetrics_text {
   void sample_raw(std::string_view value, std::string_view more_labels = {});
 
   /// All of it, ending in the line "# EOF".
-  [[nodiscard]] std::string finish() && { return std::move(text_) + "# EOF\n"; }
+  [[nodiscard]] std::string finish() &&;
 
  private:
+  struct family {
+    std::string name;
+    std::string text;  // metadata, then samples
+  };
+
   void start_family(std::string_view name, std::string_view type, std::string_view unit,
                     std::string_view help);
 
-  std::string label_;
+  std::set<std::string> subjects_;
+  std::string label_;  // of the subject that it is about now
+  std::vector<family> families_;
+  std::size_t current_ = 0;  // the family that samples go to
   std::string sample_name_;
-  std::string text_;
 };
 
 }  // namespace cistern::detail

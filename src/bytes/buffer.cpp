@@ -1,6 +1,6 @@
 #include <cistern/buffer.hpp>
 #include <cistern/detail/base/size_classes.hpp>
-#include <cistern/detail/bytes/utf8.hpp>
+#include <cistern/detail/base/utf8.hpp>
 
 #include <functional>
 #include <stdexcept>

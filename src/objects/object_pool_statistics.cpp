@@ -89,8 +89,9 @@ std::string to_json(const object_pool_statistics& s) {
   return json.add_raw("destroyed", destroyed.text()).text();
 }
 
-std::string to_openmetrics(const object_pool_statistics& s, std::string_view pool_name) {
-  detail::openmetrics_text text("pool", pool_name);
+void add_openmetrics(detail::openmetrics_text& text, const object_pool_statistics& s,
+                     std::string_view pool_name) {
+  text.about("object pool", "pool", pool_name);
   const std::string prefix = "cistern_object_pool_";
   text.gauges(prefix, "objects", gauges(s));
   if (s.max != no_limit) {
@@ -106,6 +107,11 @@ std::string to_openmetrics(const object_pool_statistics& s, std::string_view poo
   for (std::size_t i = 0; i < destroy_reason_count; ++i) {
     text.sample(s.destroyed[i], "reason=\"" + std::string(reason_names[i]) + "\"");
   }
+}
+
+std::string to_openmetrics(const object_pool_statistics& s, std::string_view pool_name) {
+  detail::openmetrics_text text;
+  add_openmetrics(text, s, pool_name);
   return std::move(text).finish();
 }
 

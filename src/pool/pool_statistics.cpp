@@ -172,13 +172,19 @@ std::string to_json(const pool_statistics& statistics) {
       .text();
 }
 
-std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name) {
-  detail::openmetrics_text text("pool", pool_name);
+void add_openmetrics(detail::openmetrics_text& text, const pool_statistics& statistics,
+                     std::string_view pool_name) {
+  text.about("pool", "pool", pool_name);
   text.gauges("cistern_pool_", "bytes", byte_gauges(statistics));
   text.counters("cistern_pool_", upstream_counters(statistics));
   text.counters("cistern_pool_", byte_counters(statistics), "bytes");
   add_oversize_metrics(text, statistics.oversize);
   add_bucket_metrics(text, statistics.buckets);
+}
+
+std::string to_openmetrics(const pool_statistics& statistics, std::string_view pool_name) {
+  detail::openmetrics_text text;
+  add_openmetrics(text, statistics, pool_name);
   return std::move(text).finish();
 }
 

@@ -121,8 +121,42 @@ BOOST_AUTO_TEST_CASE(openmetrics_labels_are_escaped) {
   BOOST_TEST(openmetrics_escaped("a\"b\\c\nd") == "a\\\"b\\\\c\\nd");
 }
 
+BOOST_AUTO_TEST_CASE(openmetrics_labels_are_valid_utf8) {
+  BOOST_TEST(openmetrics_escaped("\u00e9\u20ac\U0001F600\uFFFD") == "\u00e9\u20ac\U0001F600\uFFFD");
+  BOOST_TEST(openmetrics_escaped(std::string_view("\0\t\x7f", 3)) == std::string_view("\0\t\x7f", 3));
+  BOOST_TEST(openmetrics_escaped("a\xff\"b") == "a\uFFFD\\\"b");
+  BOOST_TEST(openmetrics_escaped("\xc0\xaf") == "\uFFFD\uFFFD");            // an overlong form
+  BOOST_TEST(openmetrics_escaped("\xed\xa0\x80") == "\uFFFD\uFFFD\uFFFD");  // a surrogate
+  BOOST_TEST(openmetrics_escaped("\xe2\x82\n") == "\uFFFD\uFFFD\\n");       // cut short
+}
+
+BOOST_AUTO_TEST_CASE(openmetrics_families_stand_in_one_place) {
+  openmetrics_text text;
+  for (const std::string name : {"first", "second"}) {
+    text.about("pool", "pool", name);
+    text.counter("calls", "How many calls.");
+    text.sample(name.size());
+    text.histogram("wait", "", "How long.", {{1, 2}}, 2, 3);
+  }
+  BOOST_TEST(std::move(text).finish() ==
+             "# TYPE calls counter\n# HELP calls How many calls.\n"
+             "calls_total{pool=\"first\"} 5\n"
+             "calls_total{pool=\"second\"} 6\n"
+             "# TYPE wait histogram\n# HELP wait How long.\n"
+             "wait_bucket{pool=\"first\",le=\"1.0\"} 2\n"
+             "wait_bucket{pool=\"first\",le=\"+Inf\"} 2\n"
+             "wait_count{pool=\"first\"} 2\n"
+             "wait_sum{pool=\"first\"} 3\n"
+             "wait_bucket{pool=\"second\",le=\"1.0\"} 2\n"
+             "wait_bucket{pool=\"second\",le=\"+Inf\"} 2\n"
+             "wait_count{pool=\"second\"} 2\n"
+             "wait_sum{pool=\"second\"} 3\n"
+             "# EOF\n");
+}
+
 BOOST_AUTO_TEST_CASE(openmetrics_families_and_samples) {
-  openmetrics_text text("pool", "a \"b\"");
+  openmetrics_text text;
+  text.about("pool", "pool", "a \"b\"");
   text.gauge("held_bytes", "bytes", "What is held.");
   text.sample(12);
   text.counter("calls", "How many calls.");

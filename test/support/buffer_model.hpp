@@ -3,7 +3,7 @@
 
 #include <cistern/buffer.hpp>
 #include <cistern/buffer_format.hpp>
-#include <cistern/detail/bytes/utf8.hpp>
+#include <cistern/detail/base/utf8.hpp>
 
 #include <algorithm>
 #include <array>

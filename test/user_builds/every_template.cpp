@@ -16,6 +16,7 @@
 #include <cistern/buffer_stream.hpp>
 #include <cistern/byte_lease.hpp>
 #include <cistern/chain.hpp>
+#include <cistern/named_statistics.hpp>
 #include <cistern/object_pool.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/pool_allocator.hpp>
@@ -166,6 +167,9 @@ void use_pools() {
   (void)shared.trim();
   require(!to_json(shared.statistics()).empty() && !to_openmetrics(single.statistics(), "single").empty(),
           "texts");
+  require(
+      !cistern::to_openmetrics({{"shared", shared.statistics()}, {"single", single.statistics()}}).empty(),
+      "texts of several");
   std::ostringstream text;
   text << shared.statistics();
   require(!text.str().empty(), "text of statistics");

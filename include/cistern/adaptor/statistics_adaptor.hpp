@@ -17,6 +17,10 @@
 
 namespace cistern {
 
+namespace detail {
+class openmetrics_text;
+}
+
 /// Requests by size: class 0 holds those of no bytes, class n those of at most 2^(n-1) bytes that no class
 /// before holds.
 inline constexpr std::size_t request_size_classes = 66;
@@ -45,6 +49,9 @@ struct allocation_statistics {
   std::array<std::uint64_t, request_size_classes> allocations_by_size{};
 
   friend bool operator==(const allocation_statistics&, const allocation_statistics&) = default;
+  /// How `to_openmetrics` of several (cistern/named_statistics.hpp) writes these.
+  friend void add_openmetrics(detail::openmetrics_text& text, const allocation_statistics& statistics,
+                              std::string_view name);
 };
 
 /// Writes an aligned table for people.
@@ -55,7 +62,8 @@ std::ostream& operator<<(std::ostream& out, const allocation_statistics& statist
 [[nodiscard]] std::string to_json(const allocation_statistics& statistics);
 
 /// The same figures as OpenMetrics text (ending in "# EOF"), metric names prefixed `cistern_adaptor_`, each
-/// with a label `adaptor="<name>"`; `name` is escaped as the format asks.
+/// with a label `adaptor="<name>"`; `name` is escaped as the format asks, and what is no
+/// UTF-8 in it becomes U+FFFD. Several in one text: cistern/named_statistics.hpp.
 [[nodiscard]] std::string to_openmetrics(const allocation_statistics& statistics, std::string_view name);
 
 /// Passes every request on and counts it.

@@ -1,4 +1,4 @@
-#include <cistern/detail/bytes/utf8.hpp>
+#include <cistern/detail/base/utf8.hpp>
 
 #include <array>
 

@@ -1,5 +1,5 @@
 // UTF-8: every character there and back, and the ways a sequence can be wrong.
-#include <cistern/detail/bytes/utf8.hpp>
+#include <cistern/detail/base/utf8.hpp>
 
 #include <string_view>
 
