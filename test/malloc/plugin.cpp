@@ -21,6 +21,10 @@ std::vector<std::string> strings(100, std::string(100, 'x'));
 
 }  // namespace
 
+extern "C" void plugin_takes(void* given) {
+  std::free(given);
+}
+
 extern "C" void* plugin_gives_away() {
   thread_local std::vector<int> of_this_thread(1000);
   of_this_thread[7] = 1;
