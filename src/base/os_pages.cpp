@@ -12,8 +12,8 @@ namespace {
 
 constinit unreturned_pages unreturned;
 
-std::byte* map_anywhere(std::size_t bytes) noexcept {
-  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+std::byte* map_anywhere(std::size_t bytes, int protection = PROT_READ | PROT_WRITE) noexcept {
+  void* pages = ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
 }
 
@@ -69,6 +69,21 @@ void* map_pages(std::size_t bytes, std::size_t alignment) noexcept {
   }
   unmap_pages(pages, bytes);
   return map_aligned(bytes, alignment);
+}
+
+void* reserve_pages(std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  return map_anywhere(bytes, PROT_NONE);
+}
+
+bool close_pages(void* pages, std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  return ::mprotect(pages, bytes, PROT_NONE) == 0;
+}
+
+bool open_pages(void* pages, std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  return ::mprotect(pages, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 void unmap_pages(void* pages, std::size_t bytes) noexcept {

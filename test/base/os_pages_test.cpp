@@ -10,6 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/death.hpp"
 #include "../support/zeros.hpp"
 #include <sys/mman.h>
 #include <unistd.h>
@@ -104,6 +105,39 @@ BOOST_AUTO_TEST_CASE(pages_go_back_in_parts_and_several_mappings_at_once) {
   unmap_pages(pages, 4 * page);  // the rest, the hole included
   BOOST_TEST(!is_mapped(pages, page));
   BOOST_TEST(!is_mapped(pages + 3 * page, page));
+}
+
+BOOST_AUTO_TEST_CASE(access_is_forbidden_and_allowed_page_by_page) {
+  const std::size_t page = os_page_bytes();
+  auto* pages = static_cast<std::byte*>(reserve_pages(3 * page));
+  BOOST_REQUIRE(pages != nullptr);
+  BOOST_REQUIRE(open_pages(pages + page, page));
+  BOOST_TEST(is_zero(pages + page, page));
+  pages[page] = std::byte{7};
+  const auto touches = [](volatile std::byte* where) {
+    return cistern::test_support::run_and_die([=] { *where = *where; }).description;
+  };
+  BOOST_TEST(touches(pages + page) == "exited with 0");
+  BOOST_TEST(touches(pages + page - 1) == "killed by signal 11");
+  BOOST_TEST(touches(pages + 2 * page) == "killed by signal 11");
+  BOOST_REQUIRE(close_pages(pages + page, page));
+  BOOST_TEST(touches(pages + page) == "killed by signal 11");
+  BOOST_REQUIRE(open_pages(pages + page, page));
+  BOOST_TEST((pages[page] == std::byte{7}));
+  unmap_pages(pages, 3 * page);
+}
+
+BOOST_AUTO_TEST_CASE(access_that_cannot_be_changed_is_said_so) {
+  const std::size_t page = os_page_bytes();
+  std::byte* pages = map(page, page);
+  BOOST_REQUIRE(pages != nullptr);
+  errno = EDOM;
+  const bool none = !open_pages(pages + 1, page) && !close_pages(pages + 1, page) &&
+                    reserve_pages(whole_pages(PTRDIFF_MAX)) == nullptr;
+  const int after = errno;
+  BOOST_TEST(none);
+  BOOST_TEST(after == EDOM);
+  unmap_pages(pages, page);
 }
 
 BOOST_AUTO_TEST_CASE(errno_stays) {

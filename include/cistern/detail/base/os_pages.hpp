@@ -22,8 +22,20 @@ inline constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// child.
 [[nodiscard]] void* map_pages(std::size_t bytes, std::size_t alignment) noexcept;
 
-/// Gives back pages of one or more mappings. What the system refuses to take is kept for `map_pages`, and
-/// offered again. Leaves `errno` as it was.
+/// Addresses of pages that nobody may touch yet, or null. `bytes` is a result of `whole_pages`. Takes no
+/// memory. Leaves `errno` as it was.
+[[nodiscard]] void* reserve_pages(std::size_t bytes) noexcept;
+
+/// Whoever touches these pages from now on gets SIGSEGV; what they hold stays. False where the system
+/// refuses, as it may: mappings are split by this, and their number is limited. Leaves `errno` as it was.
+[[nodiscard]] bool close_pages(void* pages, std::size_t bytes) noexcept;
+
+/// Undoes `close_pages`, and makes reserved pages usable. False, and nothing changed, where the system
+/// refuses. Leaves `errno` as it was.
+[[nodiscard]] bool open_pages(void* pages, std::size_t bytes) noexcept;
+
+/// Gives back pages of one or more mappings, closed ones too. What the system refuses to take is kept for
+/// `map_pages`, and offered again. Leaves `errno` as it was.
 void unmap_pages(void* pages, std::size_t bytes) noexcept;
 
 /// The pages read as zero from now on, and take no memory until they are touched again. Both ends are whole
