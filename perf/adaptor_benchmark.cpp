@@ -7,6 +7,7 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -72,6 +73,16 @@ const variant variants[] = {
      [](resource* on) {
        return std::make_unique<cistern::guarding_adaptor>(cistern::guarding_options{.quarantine_bytes = 0},
                                                           on);
+     }},
+    {"sampling-guard-off",
+     [](resource* on) {
+       return std::make_unique<cistern::sampling_guard_adaptor>(cistern::sampling_guard_options{.one_in = 0},
+                                                                on);
+     }},
+    {"sampling-guard",
+     [](resource* on) {
+       return std::make_unique<cistern::sampling_guard_adaptor>(
+           cistern::sampling_guard_options{.one_in = 1000}, on);
      }},
 };
 

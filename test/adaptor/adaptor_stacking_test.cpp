@@ -5,6 +5,7 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/adaptor/trace_replay.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
@@ -36,7 +37,7 @@ using namespace cistern::test_support;
 
 namespace {
 
-enum class kind { limit, statistics, recording, fallback, failure, guarding, none };
+enum class kind { limit, statistics, recording, fallback, failure, guarding, sampling, none };
 using order = std::array<kind, static_cast<std::size_t>(kind::none)>;
 
 /// An order that leaves a kind out doesn't compile: the array would have the first one twice.
@@ -66,6 +67,9 @@ std::unique_ptr<std::pmr::memory_resource> adaptor_over(kind which, std::pmr::me
                                                         upstream);
     case kind::guarding:
       return std::make_unique<cistern::guarding_adaptor>(upstream);
+    case kind::sampling:
+      return std::make_unique<cistern::sampling_guard_adaptor>(
+          cistern::sampling_guard_options{.one_in = 5, .slots = 32}, upstream);
     case kind::none:
       break;
   }
@@ -125,7 +129,7 @@ struct subject : cistern::testing::conformance_subject {
   }
 };
 
-// The suite takes long, so each adaptor stands in three of the six places here, and in one over each pool.
+// The suite takes long, so each adaptor stands in three of the seven places here, and in one over each pool.
 template <class Pool>
 void stacks_conform(order from_the_bottom, int rotations) {
   for (int i = 0; i < rotations; ++i) {
@@ -149,23 +153,24 @@ static_assert(stays_where_it_is<cistern::recording_adaptor>);
 static_assert(stays_where_it_is<cistern::fallback_adaptor>);
 static_assert(stays_where_it_is<cistern::failure_adaptor>);
 static_assert(stays_where_it_is<cistern::guarding_adaptor>);
+static_assert(stays_where_it_is<cistern::sampling_guard_adaptor>);
 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(over_new_and_delete) {
   stacks_conform<void>(each_once(kind::limit, kind::statistics, kind::recording, kind::fallback,
-                                 kind::failure, kind::guarding),
+                                 kind::failure, kind::guarding, kind::sampling),
                        3);
 }
 BOOST_AUTO_TEST_CASE(over_the_unsynchronized_pool) {
   stacks_conform<cistern::unsynchronized_pool_resource>(
-      each_once(kind::guarding, kind::limit, kind::failure, kind::fallback, kind::statistics,
+      each_once(kind::guarding, kind::limit, kind::failure, kind::fallback, kind::statistics, kind::sampling,
                 kind::recording),
       1);
 }
 BOOST_AUTO_TEST_CASE(over_the_synchronized_pool) {
   stacks_conform<cistern::synchronized_pool_resource>(
-      each_once(kind::recording, kind::statistics, kind::guarding, kind::failure, kind::limit,
+      each_once(kind::recording, kind::statistics, kind::guarding, kind::failure, kind::sampling, kind::limit,
                 kind::fallback),
       1);
 }
@@ -179,8 +184,8 @@ BOOST_AUTO_TEST_CASE(no_adaptor_asks_for_more_than_any_object_can_have) {
   cistern::guarding_adaptor with_long_canaries({.canary_bytes = 4096}, &upstream);
   std::vector<std::unique_ptr<std::pmr::memory_resource>> made;
   std::vector<std::pmr::memory_resource*> all{&without_limit, &over_nothing, &failing, &with_long_canaries};
-  for (const kind each :
-       {kind::limit, kind::statistics, kind::recording, kind::fallback, kind::failure, kind::guarding}) {
+  for (const kind each : {kind::limit, kind::statistics, kind::recording, kind::fallback, kind::failure,
+                          kind::guarding, kind::sampling}) {
     all.push_back(made.emplace_back(adaptor_over(each, &upstream)).get());
   }
   for (std::pmr::memory_resource* const adaptor : all) {

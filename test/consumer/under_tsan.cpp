@@ -7,6 +7,7 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/byte_lease.hpp>
 #include <cistern/chain.hpp>
@@ -273,7 +274,8 @@ void adaptors() {
       [&](std::span<const std::byte> bytes) { recorded.insert(recorded.end(), bytes.begin(), bytes.end()); },
       &statistics);
   cistern::guarding_adaptor guarding(&recording);
-  cistern::failure_adaptor failure([](std::size_t, std::size_t) { return false; }, &guarding);
+  cistern::sampling_guard_adaptor sampling({.one_in = 3, .slots = 16}, &guarding);
+  cistern::failure_adaptor failure([](std::size_t, std::size_t) { return false; }, &sampling);
   run_threads(threads, [&](std::size_t) { use_containers(&failure, 5); });
   produce_and_consume(
       1'000, [&](int number) { return std::make_unique<std::pmr::vector<int>>(100, number, &failure); },

@@ -3,6 +3,7 @@
 #include <cistern/adaptor/fallback_adaptor.hpp>
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/object_pool.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
@@ -76,6 +77,7 @@ struct every_pool {
   cistern::guarding_adaptor guarded{&memory};
   cistern::fallback_adaptor fallback{&memory, &younger};
   cistern::recording_adaptor recorded{[](std::span<const std::byte>) {}, &memory};
+  cistern::sampling_guard_adaptor sampled{{.one_in = 2, .slots = 16}, &memory};
 
   every_pool() { to_younger.to = &younger; }
 
@@ -87,7 +89,8 @@ struct every_pool {
           static_cast<std::pmr::memory_resource*>(&counted),
           static_cast<std::pmr::memory_resource*>(&guarded),
           static_cast<std::pmr::memory_resource*>(&fallback),
-          static_cast<std::pmr::memory_resource*>(&recorded)}) {
+          static_cast<std::pmr::memory_resource*>(&recorded),
+          static_cast<std::pmr::memory_resource*>(&sampled)}) {
       use(*one);
     }
     older.trim();

@@ -5,6 +5,7 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/adaptor/trace_advice.hpp>
 #include <cistern/adaptor/trace_reader.hpp>
@@ -308,7 +309,8 @@ void use_adaptors() {
   cistern::limit_adaptor limit(std::size_t{1} << 20, &upstream);
   cistern::statistics_adaptor counted(&limit);
   cistern::guarding_adaptor guarded(cistern::guarding_options{}, &counted);
-  cistern::fallback_adaptor fallback(&guarded, &upstream);
+  cistern::sampling_guard_adaptor sampled({.one_in = 10, .slots = 8}, &guarded);
+  cistern::fallback_adaptor fallback(&sampled, &upstream);
   cistern::failure_adaptor roomy([](std::size_t, std::size_t) { return false; }, &fallback);
   std::vector<std::byte> trace;
   {
@@ -320,6 +322,7 @@ void use_adaptors() {
     names.clear();
     recorded.close();
   }
+  require(sampled.statistics().slots == 8, "slots of the sampled guard");
   cistern::trace_reader reader(cistern::trace_from_memory(trace));
   cistern::unsynchronized_pool_resource pool;
   require(cistern::replay(reader, &pool).resource_passed(), "replay");
