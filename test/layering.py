@@ -3,14 +3,15 @@
 or left out of the build.
 
     layering.py ROOT           checks include/cistern and src under ROOT against ROOT/test/layers.txt
-                               and ROOT/test/tested_through.txt
+                               and ROOT/test/tested_through.txt, and atomics against ROOT/docs/design.md
     layering.py --self-test    shows that each rule catches what breaks it
 
 Rules: every file belongs to a folder of layers.txt; a file includes files of its own folder and of those that
 layers.txt allows it; components (a header and its source) don't include each other in a circle; a header begins with
 a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines; a component with a source or
 a header in detail has a test of its name in its folder of test, or tested_through.txt says which tests show it;
-include/CMakeLists.txt lists the headers that are there; a CMakeLists.txt of test names each *_test.cpp.
+include/CMakeLists.txt lists the headers that are there; a CMakeLists.txt of test names each *_test.cpp; the table of
+atomics in docs/design.md says what the code does (atomics_table.py).
 """
 
 import fnmatch
@@ -19,6 +20,9 @@ import pathlib
 import re
 import sys
 import tempfile
+
+sys.dont_write_bytecode = True
+import atomics_table
 
 MAX_HEADER_LINES = 400
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<(cistern/[^>]+)>|"([^"]+)")')
@@ -189,6 +193,8 @@ def faults_under(root):
                 graph.setdefault(component, set()).add(layers.component_of(target))
     faults.extend(test_faults(root, components))
     faults.extend(build_faults(root))
+    code = {path: (root / path).read_text(encoding="utf-8") for path in code_files(root)}
+    faults.extend(atomics_table.faults(code, (root / "docs/design.md").read_text(encoding="utf-8")))
     if count == 0:
         faults.append(f"no code under {root}")
     cycle = cycle_in(graph)
@@ -217,6 +223,28 @@ GOOD = {
     "test/tool/run.py": "",
     "test/tested_through.txt": "# why\nside/secret : low/low_test.cpp tool/run.py : no code\ntool/tool : tool/run.py : main\n",
 }
+TABLE = "### Atomics\n\n| what | order | partner | if it were weaker |\n| --- | --- | --- | --- |\n"
+ATOMICS = {  # A tree with one atomic, and its row.
+    "src/low/text.hpp": PURPOSE + """class text {
+ public:
+  void set() { flag_.store(true, std::memory_order_release); }
+  bool get() const { return flag_.load(  // std::memory_order_seq_cst
+      std::memory_order_acquire); }
+
+ private:
+  std::atomic<bool> flag_{false};
+};
+""",
+    "docs/design.md": TABLE + "| `text::flag_` | acquire, release | each other | the text might not be seen |\n"}
+
+
+def with_atomics(before, after):
+    """What changes in GOOD: the atomic and its row, and in either of them some words."""
+    changed = {name: text.replace(before, after) for name, text in ATOMICS.items()}
+    assert changed != ATOMICS
+    return changed
+
+
 SELF_TESTS = [  # (name, files changed, words of the faults expected)
     ("upward include in a header", {"include/cistern/low.hpp": PURPOSE + "#include <cistern/high.hpp>\n"},
      ["include/cistern/low.hpp:3: low must not know high, of which it includes include/cistern/high.hpp", "in a circle"]),
@@ -268,6 +296,29 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
         "test/low/CMakeLists.txt": "add_executable(one part_test.cpp)\ncistern_add_test(gone)\n"},
      ["test/low/text_test.cpp is there, but no", "test/low/gone_test.cpp is not there, but a"]),
     ("missing header", {"src/low/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
+    ("atomic without a row", with_atomics("| `text::flag_` |", "| `text::other_` |"),
+     ["src/low/text.hpp:10: the atomic text::flag_ has no row", "docs/design.md:5: there is no atomic text::other_"]),
+    ("row in another table", with_atomics("### Atomics", "### Locks"), ["the atomic text::flag_ has no row"]),
+    ("operation weaker than its row", with_atomics("memory_order_release", "memory_order_relaxed"),
+     ["docs/design.md:5: text::flag_ is said to be acquire, release; the code says relaxed, acquire"]),
+    ("operation stronger than its row", with_atomics("(true, std::memory_order_release)", "(true)"),
+     ["the code says acquire, seq_cst"]),
+    ("row weaker than its operation", with_atomics("| acquire, release |", "| acquire |"), ["is said to be acquire; the code"]),
+    ("atomic in an array", with_atomics("std::atomic<bool> flag_", "std::array<std::atomic<bool>, 3> flags_"),
+     ["the atomic text::flags_ has no row", "no std::atomic is known by that name", "there is no atomic text::flag_"]),
+    ("variable and parameter without a row", {"src/low/low.cpp": "void raise(std::atomic<int>& peak);\nstd::atomic<int> now{0};\n"},
+     ["src/low/low.cpp:1: the atomic peak has no row", "src/low/low.cpp:2: the atomic now has no row"]),
+    ("reference to another atomic is none", {**ATOMICS, "src/low/low.cpp": '#include "text.hpp"\nvoid low::f(text& t) {\n'
+                                             "  std::atomic<bool>& flag_ = t.flag_;\n  flag_.load(std::memory_order_relaxed);\n}\n"},
+     ["the code says relaxed, acquire, release"]),
+    ("operator on an atomic", with_atomics("flag_.store(true, std::memory_order_release)", "flag_ = true"),
+     ["src/low/text.hpp:5: an operator on the atomic flag_", "the code says acquire"]),
+    ("fence without a row", with_atomics("{ flag_.store", "{ std::atomic_thread_fence(std::memory_order_acquire); flag_.store"),
+     ["src/low/text.hpp:5: the atomic text::atomic_thread_fence has no row"]),
+    ("builtin", {"src/low/low.cpp": "int f(int* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }\n"},
+     ["src/low/low.cpp:1: __atomic_load_n: nothing but a std::atomic"]),
+    ("nameless reference", {"src/low/low.cpp": "int f(int& i) { return std::atomic_ref(i).load(std::memory_order_relaxed); }\n"},
+     ["src/low/low.cpp:1: std::atomic_ref(: nothing but", "no std::atomic is known by that name"]),
 ]
 
 
@@ -275,7 +326,7 @@ def faults_of(files):
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         defaults = {
-            "test/layers.txt": LAYERS, "test/tested_through.txt": "",
+            "test/layers.txt": LAYERS, "test/tested_through.txt": "", "docs/design.md": "",
             "include/CMakeLists.txt": "".join(f"{name[8:]}\n" for name in files if name.startswith("include/")),
             "test/CMakeLists.txt": "".join(f"{name[5:]}\n" for name in files if name.endswith("_test.cpp"))}
         for name, text in {**defaults, **files}.items():
@@ -288,6 +339,8 @@ def self_test():
     failures = []
     if faults_of(GOOD):
         failures.append(f"a good tree has faults: {faults_of(GOOD)}")
+    if faults_of({**GOOD, **ATOMICS}):
+        failures.append(f"a good table of atomics has faults: {faults_of({**GOOD, **ATOMICS})}")
     if not faults_of({}):
         failures.append("an empty tree passes")
     for name, changes, expected in SELF_TESTS:
