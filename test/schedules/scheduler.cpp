@@ -1,0 +1,128 @@
+#include "scheduler.hpp"
+
+#undef atomic  // here it is the standard's
+
+#include <array>
+#include <atomic>
+#include <climits>
+#include <cstddef>
+#include <cstdlib>
+#include <thread>
+
+#include <pthread.h>
+#include <unistd.h>
+
+namespace cistern::test_support {
+namespace {
+
+constexpr std::size_t most_threads = 8;
+/// Of one run; then threads only change where they must. A change takes as long as thousands of points.
+constexpr std::uint64_t most_switches = 1000;
+
+struct member {
+  std::atomic<bool> turn{false};
+  std::atomic<bool> alive{false};
+  int rounds = 0;  ///< Of the destructors of thread-specific data.
+};
+
+// Written by who has the turn, but for `turn` itself.
+std::array<member, most_threads> members;
+std::minstd_rand generator;
+unsigned keep_going = 1;  // one point in so many changes threads
+std::uint64_t switch_count = 0;
+std::uint64_t last_free_switch = 0;
+::pid_t process = 0;
+
+thread_local constinit member* mine = nullptr;
+
+bool is_scheduled() noexcept {
+  return mine != nullptr && process == ::getpid();
+}
+
+void wait_for_turn() noexcept {
+  mine->turn.wait(false);
+  mine->turn.store(false);
+}
+
+// Hands the turn to another thread, if there is one.
+bool hand_over() noexcept {
+  std::size_t others = 0;
+  for (const member& each : members) others += each.alive.load() && &each != mine ? 1 : 0;
+  if (others == 0) return false;
+  std::size_t chosen = generator() % others;
+  for (member& each : members) {
+    if (each.alive.load() && &each != mine && chosen-- == 0) {
+      ++switch_count;
+      each.turn.store(true);
+      each.turn.notify_one();
+      return true;
+    }
+  }
+  return false;
+}
+
+void leave(void* value);
+
+pthread_key_t end_of_thread() {
+  static const pthread_key_t key = [] {
+    pthread_key_t made{};
+    if (::pthread_key_create(&made, leave) != 0) std::abort();
+    return made;
+  }();
+  return key;
+}
+
+// The last that a thread does: of each round of destructors the library's comes first, as its key is older.
+void leave(void* value) {
+  if (++mine->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+    ::pthread_setspecific(end_of_thread(), value);
+    return;
+  }
+  mine->alive.store(false);
+  (void)hand_over();
+  mine = nullptr;
+}
+
+}  // namespace
+
+void schedule_others() noexcept {
+  if (is_scheduled() && hand_over()) wait_for_turn();
+}
+
+void schedule_point() noexcept {
+  if (is_scheduled() && switch_count < last_free_switch && generator() % keep_going == 0) schedule_others();
+}
+
+void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>& bodies) {
+  if (bodies.empty() || bodies.size() > most_threads) std::abort();
+  std::seed_seq mixed{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
+  generator.seed(mixed);
+  keep_going = 4U << generator() % 7;
+  last_free_switch = switch_count + most_switches;
+  process = ::getpid();
+  (void)end_of_thread();
+  for (std::size_t i = 0; i < bodies.size(); ++i) {
+    members[i].alive.store(true);
+    members[i].turn.store(false);
+    members[i].rounds = 0;
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < bodies.size(); ++i) {
+    threads.emplace_back([&bodies, i] {
+      mine = &members[i];
+      ::pthread_setspecific(end_of_thread(), mine);
+      wait_for_turn();
+      bodies[i]();
+    });
+  }
+  member& first = members[generator() % bodies.size()];
+  first.turn.store(true);
+  first.turn.notify_one();
+  for (std::thread& each : threads) each.join();
+}
+
+std::uint64_t switches() noexcept {
+  return switch_count;
+}
+
+}  // namespace cistern::test_support

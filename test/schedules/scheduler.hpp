@@ -1,0 +1,26 @@
+// run_scheduled: runs threads one at a time; a seed says who goes on at each atomic operation.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <vector>
+
+namespace cistern::test_support {
+
+/// Runs each body on a thread of its own, and returns when all threads have ended, what the library does at
+/// their ends included. Only one of them runs at any time. Before each atomic operation of the sources (and
+/// so where locks are taken and given back) the seed decides whether another one goes on, and which: the same
+/// seed gives the same order. What memory orders do isn't seen: each thread sees all that came before.
+///
+/// The library's key for the end of threads must be there already: a pool was made.
+void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>& bodies);
+
+/// Let other threads of `run_scheduled` go on; in other threads, and in the child of a fork, nothing happens.
+void schedule_point() noexcept;
+void schedule_others() noexcept;
+
+/// What a seed has come across.
+[[nodiscard]] std::uint64_t switches() noexcept;
+
+}  // namespace cistern::test_support
