@@ -75,6 +75,41 @@ class busy_thread {
   std::thread thread_;
 };
 
+/// A lock that others are said to hold at first, and that knows whether it may be let go of.
+struct watched_lock {
+  void lock() noexcept {
+    require(!held, "taken twice");
+    held = true;
+  }
+  bool try_lock() noexcept {
+    if (busy_tries > 0) {
+      --busy_tries;
+      return false;
+    }
+    lock();
+    return true;
+  }
+  void unlock() noexcept {
+    require(held, "let go of without having been taken");
+    held = false;
+  }
+  int busy_tries = 0;
+  bool held = false;
+};
+
+struct watched_locks final : fork_participant {
+  watched_locks() { hold_at_fork(*this); }
+  ~watched_locks() { let_go_at_fork(*this); }
+  watched_locks(const watched_locks&) = delete;
+  watched_locks& operator=(const watched_locks&) = delete;
+  bool each_lock(lock_visitor& visit) noexcept override {
+    return visit(first) && visit(second) && visit(third);
+  }
+  watched_lock first;
+  watched_lock second;
+  watched_lock third;
+};
+
 void require_free(auto& lock) {
   if (lock.try_lock()) {
     lock.unlock();
@@ -121,6 +156,19 @@ BOOST_AUTO_TEST_CASE(participants_that_take_each_others_locks_in_any_order) {
                }) == "");
     up.wait_for_progress();
   }
+}
+
+// Where the second lock stays busy, the first goes back, and the third was never had.
+BOOST_AUTO_TEST_CASE(what_a_fork_could_not_take_it_does_not_let_go_of) {
+  watched_locks busy;
+  const watched_locks in_front;  // so the other one is only tried
+  busy.second.busy_tries = 10'000;
+  BOOST_TEST(
+      fork_fault([&] { require(!busy.first.held && !busy.second.held && !busy.third.held, "held"); }) == "");
+  BOOST_TEST(!busy.first.held);
+  BOOST_TEST(!busy.second.held);
+  BOOST_TEST(!busy.third.held);
+  BOOST_TEST(busy.second.busy_tries > 0);  // it was waited for in the end
 }
 
 BOOST_AUTO_TEST_CASE(who_has_gone_is_not_asked_any_more) {

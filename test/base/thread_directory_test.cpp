@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -15,6 +16,8 @@
 using cistern::detail::cache_owner;
 using cistern::detail::cache_ticket;
 using cistern::detail::enroll;
+using cistern::detail::this_thread_record;
+using cistern::detail::thread_record;
 using cistern::test_support::require;
 using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
@@ -144,6 +147,17 @@ BOOST_AUTO_TEST_CASE(owners_die_while_threads_give_caches_back) {
   }
 }
 
+// Else the arrays of all threads would grow with the pools that ever were.
+BOOST_AUTO_TEST_CASE(ids_of_dead_owners_are_used_again) {
+  run_thread([] {
+    for (std::uint32_t i = 0; i < 3 * thread_record::table_size; ++i) {
+      counting_owner owner;
+      require(owner.cache_or(&first_cache) == &first_cache, "remembered");
+      require(this_thread_record->size == thread_record::table_size, "the thread's array has grown");
+    }
+  });
+}
+
 // More than a record's own table has room for: some share a place in it.
 BOOST_AUTO_TEST_CASE(a_thousand_owners_in_one_thread) {
   constexpr std::size_t count = 1'000;
@@ -153,11 +167,12 @@ BOOST_AUTO_TEST_CASE(a_thousand_owners_in_one_thread) {
   }
   std::vector<int> caches(count);
   run_thread([&] {
-    for (int round = 0; round < 2; ++round) {
-      for (std::size_t i = 0; i < count; ++i) {
-        require(owners[i]->cache_or(&caches[i]) == &caches[i], "another owner's cache");
-        require(owners[i]->ticket.at_hand() == &caches[i], "not at hand after `find`");
-      }
+    for (std::size_t i = 0; i < count; ++i) {
+      require(owners[i]->cache_or(&caches[i]) == &caches[i], "another owner's cache");
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      require(owners[i]->ticket.find() == &caches[i], "lost, or another owner's cache");
+      require(owners[i]->ticket.at_hand() == &caches[i], "not at hand after `find`");
     }
   });
   for (std::size_t i = 0; i < count; ++i) {
