@@ -36,6 +36,12 @@ constexpr pool_options options{
 /// that.
 constexpr std::size_t least_used_part = 2;
 constexpr std::size_t always_kept_bytes = 64;
+/// A run that has to grow to this elsewhere gets a mapping of its own, which grows on without a copy: what
+/// has grown is likely to do so again.
+constexpr std::size_t least_grown_mapping_bytes = std::size_t{1} << 20;
+
+// Relaxed: a figure for reports and tests.
+constinit std::atomic<std::size_t> all_copied_bytes{0};
 
 constinit heap_pages source;
 struct pool_over_pages {
@@ -107,8 +113,9 @@ void heap::make_pool() noexcept {
 void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
   const std::size_t last = block_last_byte(bytes, alignment);
   if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
-    if (cache_slot& slot = heap_slots[class_of(last)]; slot.head != nullptr) [[likely]] {
-      return pop(slot, last < smallest_block_bytes);
+    const unsigned index = class_of(last);
+    if (cache_slot& slot = heap_slots[index]; slot.head != nullptr) [[likely]] {
+      return unmarked(index, slot.pop());
     }
   }
   return or_no_memory(bytes <= PTRDIFF_MAX ? allocate_uncached(bytes, alignment) : nullptr);
@@ -133,10 +140,9 @@ void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept
 void* heap::handed_out(unsigned index, void* block) noexcept {
   if (block != nullptr) {
     if (index < cached_class_count) {
-      unmark(block, index == 0);
-    } else {
-      heap_map.set(block, 1, heap_pages::code_of_class(index));
+      return unmarked(index, block);
     }
+    heap_map.set(block, 1, heap_pages::code_of_class(index));
   }
   return block;
 }
@@ -213,10 +219,15 @@ void heap::expect_block(page_map::code code, void* block, const char* function) 
     if (reinterpret_cast<std::uintptr_t>(block) % page_bytes != 0) {
       misuse_found(function, block, "not the beginning of a block");
     }
-  } else if (const unsigned index = code - 1U; !may_begin_block(index, block) ||
-                                               (index < cached_class_count && is_marked(index, block)) ||
-                                               (checked_build && !is_block(index, block))) {
-    report_misuse(index, block, function);
+  } else {
+    const unsigned index = code - 1U;
+    const bool is_right = index < small_class_count ? may_be_in_use<small_mark_word>(index, block, heap_slots)
+                          : index < cached_class_count
+                              ? may_be_in_use<large_mark_word>(index, block, heap_slots)
+                              : may_begin_block(index, block) && (!checked_build || is_block(index, block));
+    if (!is_right) {
+      report_misuse(index, block, function);
+    }
   }
 }
 
@@ -248,7 +259,7 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
     return or_no_memory(foreign_reallocate(block, bytes));
   }
   const bool single = code == heap_pages::single_code;
-  if (single && bytes > largest_pooled_bytes / least_used_part) {
+  if (single && bytes >= least_grown_mapping_bytes / least_used_part) {
     if (void* moved = large_blocks::reallocate(block, bytes); moved != nullptr) {
       return moved;
     }
@@ -260,7 +271,8 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (!single && resize_in_place(code - 1U, block, bytes)) {
     return block;
   }
-  return move(block, old_bytes, bytes);
+  const bool is_growing_run = code > cached_class_count && bytes > old_bytes;
+  return move(block, old_bytes, bytes, is_growing_run && bytes >= least_grown_mapping_bytes);
 }
 
 // No copy, and no block of the old size left behind.
@@ -270,14 +282,21 @@ bool heap::resize_in_place(unsigned from, void* block, std::size_t bytes) noexce
          is_pooled(last, least_alignment) && engine().try_resize_run(from, block, class_of(last));
 }
 
-void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
-  void* moved = allocate(bytes);
+void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes, bool to_mapping) noexcept {
+  void* moved = to_mapping ? large_blocks::allocate(bytes, least_alignment) : nullptr;
+  moved = moved != nullptr ? moved : allocate(bytes);
   if (moved == nullptr) {
     return bytes <= old_bytes ? block : nullptr;
   }
-  std::memcpy(moved, block, std::min(old_bytes, bytes));
+  const std::size_t copied_bytes = std::min(old_bytes, bytes);
+  std::memcpy(moved, block, copied_bytes);
+  all_copied_bytes.fetch_add(copied_bytes, std::memory_order_relaxed);
   deallocate(block, "realloc");
   return moved;
+}
+
+std::size_t heap::copied_bytes() noexcept {
+  return all_copied_bytes.load(std::memory_order_relaxed);
 }
 
 std::size_t heap::usable_bytes(void* block) noexcept {

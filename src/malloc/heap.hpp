@@ -40,11 +40,11 @@ class heap {
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
       if (cache_slot& slot = slot_at(heap_slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
-        return pop(slot, last < smallest_block_bytes);
+        return unmarked<small_mark_word>(slot.pop());
       }
     } else if (last < medium_limit_bytes) {
       if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
-        return pop(slot, false);
+        return unmarked<large_mark_word>(slot.pop());
       }
     }
     return allocate_slow(bytes, least_alignment);
@@ -81,6 +81,9 @@ class heap {
   /// and nothing changed, where there is no memory. `block` may be null; `bytes` may be zero.
   [[nodiscard]] static void* reallocate(void* block, std::size_t bytes) noexcept;
 
+  /// What `reallocate` has copied so far.
+  [[nodiscard]] static std::size_t copied_bytes() noexcept;
+
   /// All of it may be used. 0 for null.
   [[nodiscard]] static std::size_t usable_bytes(void* block) noexcept;
 
@@ -94,16 +97,32 @@ class heap {
 
  private:
   static void deallocate_cached(unsigned index, void* block, const char* function) noexcept {
-    if (!may_begin_block(index, block) || is_marked(index, block) ||
-        (checked_build && !is_block(index, block))) [[unlikely]] {
-      report_misuse(index, block, function);
-    }
-    mark(index, block);
+    cache_slot* const slots = heap_slots;
     const std::size_t block_bytes = class_block_bytes(index);
-    if (index < small_class_count ? !heap_slots[index].try_push(block, block_bytes)
-                                  : !heap_slots[index].try_push_large(block, block_bytes)) [[unlikely]] {
+    bool is_pushed = false;
+    if (index < small_class_count) [[likely]] {
+      if (!may_be_in_use<small_mark_word>(index, block, slots)) [[unlikely]] {
+        return report_misuse(index, block, function);
+      }
+      mark<small_mark_word>(block, slots);
+      is_pushed = slots[index].try_push(block, block_bytes);
+    } else {
+      if (!may_be_in_use<large_mark_word>(index, block, slots)) [[unlikely]] {
+        return report_misuse(index, block, function);
+      }
+      mark<large_mark_word>(block, slots);
+      is_pushed = slots[index].try_push_large(block, block_bytes);
+    }
+    if (!is_pushed) [[unlikely]] {
       deallocate_pooled(index, block);
     }
+  }
+
+  template <std::size_t Word>
+  [[nodiscard]] static bool may_be_in_use(unsigned index, const void* block,
+                                          const cache_slot* slots) noexcept {
+    return may_begin_block(index, block) && !is_marked<Word>(block, slots) &&
+           (!checked_build || is_block(index, block));
   }
 
   /// All blocks of a class begin at multiples of the largest power of two in their size, up to a page.
@@ -119,27 +138,28 @@ class heap {
     return (reinterpret_cast<std::uintptr_t>(block) & low_bits[index]) == 0;
   }
 
-  // A word of a free block, behind those that link it, tells in whose cache it was freed; in a block that is
-  // handed out it is cleared. The smallest have no word more: where it links lists, that is forgotten.
-  [[nodiscard]] static std::byte* mark_in(void* block, bool is_smallest) noexcept {
-    return static_cast<std::byte*>(block) + (is_smallest ? sizeof(void*) : sizeof(free_block));
-  }
-  [[nodiscard]] static bool is_marked(unsigned index, void* block) noexcept {
+  // A word of a free block tells in whose cache it was freed; in a block that is handed out it is cleared.
+  // The smallest have two words. The depot uses the second one of the first two blocks of a magazine, which
+  // are few of the small ones, and may be all of the large ones.
+  static constexpr std::size_t small_mark_word = 1;
+  static constexpr std::size_t large_mark_word = 2;
+  template <std::size_t Word>
+  [[nodiscard]] static bool is_marked(const void* block, const cache_slot* slots) noexcept {
     const cache_slot* mark = nullptr;
-    std::memcpy(&mark, mark_in(block, index == 0), sizeof mark);
-    return mark == heap_slots;
+    std::memcpy(&mark, static_cast<const std::byte*>(block) + Word * sizeof(void*), sizeof mark);
+    return mark == slots;
   }
-  static void mark(unsigned index, void* block) noexcept {
-    const cache_slot* const mark = heap_slots;
-    std::memcpy(mark_in(block, index == 0), &mark, sizeof mark);
+  template <std::size_t Word>
+  static void mark(void* block, const cache_slot* slots) noexcept {
+    static_cast<const cache_slot**>(block)[Word] = slots;
   }
-  static void unmark(void* block, bool is_smallest) noexcept {
-    std::memset(mark_in(block, is_smallest), 0, sizeof(void*));
-  }
-  [[nodiscard]] static void* pop(cache_slot& slot, bool is_smallest) noexcept {
-    void* const block = slot.pop();
-    unmark(block, is_smallest);
+  template <std::size_t Word>
+  [[nodiscard]] static void* unmarked(void* block) noexcept {
+    mark<Word>(block, nullptr);
     return block;
+  }
+  [[nodiscard]] static void* unmarked(unsigned index, void* block) noexcept {
+    return index < small_class_count ? unmarked<small_mark_word>(block) : unmarked<large_mark_word>(block);
   }
 
   /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
@@ -158,9 +178,10 @@ class heap {
   static void deallocate_pooled(unsigned index, void* block) noexcept;
   static void expect_block(page_map::code code, void* block, const char* function) noexcept;
   [[nodiscard]] static bool is_block(unsigned index, const void* block) noexcept;
-  [[noreturn]] static void report_misuse(unsigned index, void* block, const char* function) noexcept;
+  /// Never returns. Said so, it would cost callers that end with it a place on the stack.
+  static void report_misuse(unsigned index, void* block, const char* function) noexcept;
   static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;
-  static void* move(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
+  static void* move(void* block, std::size_t old_bytes, std::size_t bytes, bool to_mapping) noexcept;
 
   static std::atomic<phase> now;
 };

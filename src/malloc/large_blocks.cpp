@@ -73,6 +73,20 @@ void end(void* block, std::size_t bytes) noexcept {
   count(SIZE_MAX, std::size_t{0} - bytes);
 }
 
+// Null, and nothing changed, where `new_bytes` is 0 or the system refuses.
+void* resize(void* block, std::size_t old_bytes, std::size_t new_bytes) noexcept {
+  if (new_bytes == 0) {
+    return nullptr;
+  }
+  auto* moved = static_cast<record*>(remap_told_pages(record_of(block), block, old_bytes, new_bytes));
+  if (moved == nullptr) {
+    return nullptr;
+  }
+  moved->mapped_bytes = new_bytes;
+  count(0, new_bytes - old_bytes);
+  return block_in(moved);
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
@@ -91,6 +105,7 @@ void deallocate(void* block) noexcept {
   unmap_pages(mapping, mapped_bytes);
 }
 
+// What grows will grow again: an eighth more, which takes addresses only, spares calls of the system.
 void* reallocate(void* block, std::size_t bytes) noexcept {
   record* mapping = record_of(block);
   const std::size_t old_bytes = mapping->mapped_bytes;
@@ -98,16 +113,11 @@ void* reallocate(void* block, std::size_t bytes) noexcept {
   if (new_bytes == 0) {
     return nullptr;
   }
-  if (new_bytes == old_bytes) {
+  if (new_bytes <= old_bytes && new_bytes >= old_bytes - old_bytes / 8) {
     return block;
   }
-  auto* moved = static_cast<record*>(remap_told_pages(mapping, block, old_bytes, new_bytes));
-  if (moved == nullptr) {
-    return nullptr;
-  }
-  moved->mapped_bytes = new_bytes;
-  count(0, new_bytes - old_bytes);
-  return block_in(moved);
+  void* moved = new_bytes > old_bytes ? resize(block, old_bytes, mapping_bytes(bytes + bytes / 8)) : nullptr;
+  return moved != nullptr ? moved : resize(block, old_bytes, new_bytes);
 }
 
 std::size_t usable_bytes(const void* block) noexcept {

@@ -1,4 +1,5 @@
-// large_blocks: what is too large, or too widely aligned, for the heap's pool: a mapping of its own each.
+// large_blocks: what is too large, or too widely aligned, for the heap's pool, or has grown: a mapping of its
+// own each.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@ namespace large_blocks {
 [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment) noexcept;
 void deallocate(void* block) noexcept;
 
-/// Grows or shrinks without a copy, in place or elsewhere. Null, and nothing changed, where the system
-/// refuses.
+/// Grows or shrinks without a copy, in place or elsewhere; keeps up to an eighth more than is asked for.
+/// Null, and nothing changed, where the system refuses.
 [[nodiscard]] void* reallocate(void* block, std::size_t bytes) noexcept;
 [[nodiscard]] std::size_t usable_bytes(const void* block) noexcept;
 

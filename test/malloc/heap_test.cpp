@@ -460,6 +460,46 @@ BOOST_AUTO_TEST_CASE(large_blocks_grow_and_shrink_beside_each_other) {
   free_all(live);
 }
 
+// Two at a time, so that what lies behind is in use. Once it is large, a block moves its pages.
+BOOST_AUTO_TEST_CASE(what_grows_is_not_copied_over_and_over) {
+  for (const std::size_t step_bytes : {100 * kib, mib + 7}) {
+    const std::size_t before = heap::copied_bytes();
+    std::vector<filled_block> live(2);
+    for (std::size_t bytes = step_bytes; bytes < 60 * mib; bytes += step_bytes) {
+      for (filled_block& block : live) {
+        block.data = static_cast<unsigned char*>(heap::reallocate(block.data, bytes));
+        BOOST_REQUIRE(block.data != nullptr);
+        block.data[block.bytes] = block.fill = 7;
+        block.data[bytes - 1] = 7;
+        block.bytes = bytes;
+      }
+    }
+    for (const filled_block& block : live) {
+      for (std::size_t bytes = step_bytes; bytes < 60 * mib; bytes += step_bytes) {
+        require(block.data[bytes - 1] == 7, "lost content");
+      }
+      heap::deallocate(block.data);
+    }
+    BOOST_TEST(heap::copied_bytes() - before <= 12 * mib);  // of twice 60 MiB; was hundreds
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_grew_and_shrinks_gives_its_memory_back) {
+  void* block = heap::allocate(300 * kib);
+  void* const behind = heap::allocate(300 * kib);
+  for (const std::size_t bytes : {600 * kib, 2 * mib, 20 * mib}) block = heap::reallocate(block, bytes);
+  std::memset(block, 1, 20 * mib);
+  const std::size_t full = current_memory_use().resident_bytes;
+  block = heap::reallocate(block, 2 * mib);
+  BOOST_TEST(heap::usable_bytes(block) < 4 * mib);
+  if (!thread_sanitizer) BOOST_TEST(current_memory_use().resident_bytes < full - 15 * mib);
+  BOOST_TEST((filled_block{static_cast<unsigned char*>(block), 2 * mib, 1}.is_whole()));
+  block = heap::reallocate(block, 100);
+  BOOST_TEST((filled_block{static_cast<unsigned char*>(block), 100, 1}.is_whole()));
+  heap::deallocate(block);
+  heap::deallocate(behind);
+}
+
 BOOST_AUTO_TEST_CASE(out_of_memory_is_told_by_null_and_passes) {
   const auto child = run_and_die([] {
     leave_address_space(300 * mib);
