@@ -17,12 +17,8 @@ constexpr std::size_t most_taken_blocks = 64;
 
 // Two magazines of one block each must fit into a quarter of what a cache may have.
 unsigned cached_classes(const pool_options& options) noexcept {
-  unsigned classes = 0;
-  while (options.max_idle_blocks_per_bucket >= 2 && classes < cached_class_count &&
-         class_block_bytes(classes) <= options.thread_cache_bytes / 8) {
-    ++classes;
-  }
-  return classes;
+  const std::size_t most_bytes = std::min(options.thread_cache_bytes / 8, largest_cached_block_bytes);
+  return options.max_idle_blocks_per_bucket >= 2 ? computed_class_of(most_bytes) : 0;
 }
 
 std::uint32_t run_pages(unsigned index) noexcept {
@@ -571,6 +567,9 @@ void depot::add_to(pool_statistics& statistics,
 
 // No other thread is inside, so no lock is taken: for a pool of short life they would be most of it.
 void depot::release(const std::array<cached, cached_class_count>& in_caches) noexcept {
+  if (!account_.was_used()) {
+    return;
+  }
   for (unsigned index = 0; index < cached_class_count; ++index) {
     shelf& s = shelves_[index];
     if (s.visits != 0) {

@@ -362,6 +362,9 @@ std::size_t page_heap::give_back_oldest() noexcept {
 }
 
 void page_heap::release() noexcept {
+  if (regions_.empty()) {
+    return;  // a pool that served nobody: the bins are most of what there is to do
+  }
   bins_ = {};
   filled_bins_ = {};
   oldest_idle_ = newest_idle_ = nullptr;

@@ -62,6 +62,8 @@ class upstream_account {
   /// `needed_bytes`.
   [[noreturn]] void refuse(std::size_t bytes, std::size_t needed_bytes) const;
 
+  /// Whether anything ever came from upstream.
+  [[nodiscard]] bool was_used() const noexcept { return allocations_.load(std::memory_order_relaxed) != 0; }
   /// Fills in the four figures of `statistics` that are known here.
   void add_to(pool_statistics& statistics) const noexcept;
 
