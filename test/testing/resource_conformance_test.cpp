@@ -76,6 +76,18 @@ struct new_delete_subject : testing::conformance_subject {
   static auto make(std::pmr::memory_resource*) { return std::make_unique<resource>(); }
 };
 
+struct refuses_alignment : std::pmr::monotonic_buffer_resource {
+  using monotonic_buffer_resource::monotonic_buffer_resource;
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    if (alignment > 8) throw std::bad_alloc();
+    return monotonic_buffer_resource::do_allocate(bytes, alignment);
+  }
+};
+
+struct subject_up_to_8 : subject<refuses_alignment> {
+  static constexpr std::size_t max_alignment = 8;
+};
+
 struct overlapping : honest_resource {
   using honest_resource::honest_resource;
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
@@ -260,6 +272,14 @@ BOOST_AUTO_TEST_CASE(good_resources_pass) {
              boost::test_tools::per_element());
 #endif
   BOOST_TEST(testing::conformance_failures<new_delete_subject>() == none, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(no_check_goes_beyond_what_the_subject_serves) {
+#if !defined(_LIBCPP_VERSION)
+  BOOST_TEST(testing::conformance_failures<subject_up_to_8>() == std::vector<std::string>{},
+             boost::test_tools::per_element());
+#endif
+  BOOST_TEST(caught<subject<refuses_alignment>>("sizes_and_alignments", "bad_alloc"));
 }
 
 BOOST_AUTO_TEST_CASE(the_checks_are_those_that_fit) {
