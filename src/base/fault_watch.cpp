@@ -8,7 +8,6 @@
 
 #include "patient_lock.hpp"
 #include "signal_text.hpp"
-#include <signal.h>
 #include <ucontext.h>
 
 namespace cistern::detail {

@@ -125,7 +125,7 @@ template <class Pool>
 struct subject : cistern::testing::conformance_subject {
   static constexpr bool thread_safe = !std::is_same_v<Pool, cistern::unsynchronized_pool_resource>;
   static auto make(std::pmr::memory_resource* upstream) {
-    return std::make_unique<stack<Pool>>(order_in_use, upstream);
+    return std::make_unique<stack<Pool>>(order_in_use, asked_once(upstream));
   }
 };
 

@@ -38,7 +38,8 @@ template <std::size_t OneIn>
 struct subject : cistern::testing::conformance_subject {
   static constexpr bool thread_safe = true;
   static auto make(std::pmr::memory_resource* upstream) {
-    return std::make_unique<sampling_guard_adaptor>(sampling_guard_options{.one_in = OneIn}, upstream);
+    return std::make_unique<sampling_guard_adaptor>(sampling_guard_options{.one_in = OneIn},
+                                                    cistern::test_support::asked_once(upstream));
   }
 };
 

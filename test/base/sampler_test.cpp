@@ -79,7 +79,7 @@ BOOST_AUTO_TEST_CASE(threads_that_end_soon_have_their_share) {
   for (std::size_t i = 0; i < threads; ++i) {
     cistern::test_support::run_thread([&] { picked += picked_of(20, one); });
   }
-  // One of the thread's 20 calls with a probability of 1 in 5; the tolerance is eight deviations.
+  // One of the thread's 20 calls with a probability of 1 in 5; the tolerance is five deviations.
   BOOST_TEST(picked > threads / 6);
   BOOST_TEST(picked < threads / 4);
 }
