@@ -5,6 +5,7 @@
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/no_limit.hpp>
 #include <cistern/page_resource.hpp>
@@ -318,6 +319,13 @@ void print_ours() {
                            [](std::size_t, std::size_t) { return false; }, upstream);
                      });
   print_row<adaptor>("`cistern::guarding_adaptor`", &adaptor_over<cistern::guarding_adaptor>);
+  print_row<adaptor>("`cistern::sampling_guard_adaptor`, one in two",
+                     [](memory_resource* upstream) -> std::unique_ptr<memory_resource> {
+                       // All of a short check may be sampled; the suite wants to see upstream asked.
+                       upstream->deallocate(upstream->allocate(1), 1);
+                       return std::make_unique<cistern::sampling_guard_adaptor>(
+                           cistern::sampling_guard_options{.one_in = 2}, upstream);
+                     });
   print_row<adaptor>("`cistern::testing::checking_resource`", &adaptor_over<testing::checking_resource>);
   print_row<adaptor>("`cistern::testing::failing_resource`", &adaptor_over<testing::failing_resource>);
 }
