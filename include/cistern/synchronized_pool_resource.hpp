@@ -6,6 +6,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/block_ledger.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -163,6 +164,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   detail::upstream_account account_;
   detail::unpooled_blocks unpooled_;
   detail::pool_engine engine_;
+  [[no_unique_address]] detail::pool_ledger ledger_;
 };
 
 }  // namespace cistern

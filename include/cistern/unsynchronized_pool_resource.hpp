@@ -6,6 +6,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/size_classes.hpp>
+#include <cistern/detail/pool/block_ledger.hpp>
 #include <cistern/detail/pool/bucket_set.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -146,6 +147,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   detail::upstream_account account_;
   detail::unpooled_blocks unpooled_;
   detail::bucket_set buckets_;
+  [[no_unique_address]] detail::pool_ledger ledger_;
 };
 
 }  // namespace cistern

@@ -54,6 +54,13 @@ void oversize_list::give_back(void* block, std::size_t granted, std::size_t alig
   account.deallocate(block, bytes, upstream_alignment(alignment));
 }
 
+bool oversize_list::is_block(const void* block, std::size_t bytes, std::size_t alignment) noexcept {
+  const checker_pause pause;
+  const std::size_t granted = granted_bytes(bytes);
+  const auto* const at = reinterpret_cast<const record*>(static_cast<const std::byte*>(block) + granted);
+  return at->bytes == granted && at->alignment == alignment;
+}
+
 std::optional<block_request> oversize_list::find(const void* block) const noexcept {
   const checker_pause pause;
   for (const record* each = head_; each != nullptr; each = each->next) {

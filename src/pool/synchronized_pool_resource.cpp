@@ -14,7 +14,8 @@ synchronized_pool_resource::synchronized_pool_resource(const pool_options& optio
     : options_(effective_options(options)),
       account_(resource_or_new_delete(upstream), options_.max_bytes, gives_pages(upstream)),
       unpooled_(options_, account_),
-      engine_(options_, account_, &unpooled_) {}
+      engine_(options_, account_, &unpooled_),
+      ledger_("synchronized_pool_resource", this, options_, unpooled_) {}
 
 synchronized_pool_resource::~synchronized_pool_resource() = default;
 
@@ -23,6 +24,7 @@ pool_options synchronized_pool_resource::from_standard(const std::pmr::pool_opti
 }
 
 void synchronized_pool_resource::release() noexcept {
+  ledger_.forget();
   engine_.release();
   unpooled_.release();
 }
@@ -35,11 +37,15 @@ void* synchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t ali
   }
   void* const block = allocate_cached(small_place_of(last), bytes, alignment);
   asan_unpoison(block, bytes);
+  ledger_.hand_out(block, bytes, alignment);
   return block;
 }
 
 void synchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  if (!ledger_.take_back(block, bytes, alignment)) {
+    return;
+  }
   const std::size_t last = last_byte(bytes, alignment);
   if (last >= small_limit_bytes) [[unlikely]] {
     return deallocate_not_small(block, bytes, alignment);
@@ -54,6 +60,7 @@ void* synchronized_pool_resource::allocate_not_small(std::size_t bytes, std::siz
                           ? allocate_cached(place_of(large_class_of(last)), bytes, alignment)
                           : allocate_slow(bytes, alignment);
   asan_unpoison(block, bytes);
+  ledger_.hand_out(block, bytes, alignment);
   return block;
 }
 
@@ -68,6 +75,7 @@ void synchronized_pool_resource::deallocate_not_small(void* block, std::size_t b
 
 sized_block synchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
   void* block = synchronized_pool_resource::do_allocate(bytes, alignment);
+  ledger_.allow_slack(block);
   const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
   if (account_.is_watched()) {
     allow_access(block, granted);
@@ -80,7 +88,7 @@ void* synchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t a
   const std::size_t last = last_byte(bytes, alignment);
   if (!served_by_bucket(last, alignment, options_)) {
     if (bytes == 0 && !options_.pass_through) {
-      return allocate_slow(1, alignment);
+      return synchronized_pool_resource::do_allocate(1, alignment);
     }
     engine_.honour_trims();
     return unpooled_.allocate(bytes, alignment, [&] { return engine_.make_room(); });
@@ -102,7 +110,7 @@ void synchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
   if (served_by_bucket(last, alignment, options_)) {
     engine_.deallocate(class_of(last), block);
   } else if (bytes == 0 && !options_.pass_through) {
-    deallocate_slow(block, 1, alignment);
+    synchronized_pool_resource::do_deallocate(block, 1, alignment);
   } else {
     engine_.honour_trims();
     unpooled_.deallocate(block, bytes, alignment);

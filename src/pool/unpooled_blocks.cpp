@@ -39,6 +39,12 @@ void unpooled_blocks::deallocate(void* block, std::size_t bytes, std::size_t ali
   oversize_.deallocate(block, bytes, alignment, account_);
 }
 
+bool unpooled_blocks::is_oversize_block(const void* block, std::size_t bytes,
+                                        std::size_t alignment) const noexcept {
+  const scoped_lock guard(oversize_lock_);
+  return oversize_list::is_block(block, bytes, alignment);
+}
+
 std::optional<block_request> unpooled_blocks::find(const void* block) const {
   if (pass_through_) {
     return passed_.find(block);

@@ -14,7 +14,8 @@ unsynchronized_pool_resource::unsynchronized_pool_resource(const pool_options& o
     : options_(effective_options(options)),
       account_(resource_or_new_delete(upstream), options_.max_bytes, gives_pages(upstream)),
       unpooled_(options_, account_),
-      buckets_(options_, account_) {}
+      buckets_(options_, account_),
+      ledger_("unsynchronized_pool_resource", this, options_, unpooled_) {}
 
 unsynchronized_pool_resource::~unsynchronized_pool_resource() = default;
 
@@ -23,6 +24,7 @@ pool_options unsynchronized_pool_resource::from_standard(const std::pmr::pool_op
 }
 
 void unsynchronized_pool_resource::release() noexcept {
+  ledger_.forget();
   buckets_.release();
   unpooled_.release();
 }
@@ -35,11 +37,15 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
   }
   void* const block = allocate_from(small_place_of(last), bytes, alignment);
   asan_unpoison(block, bytes);
+  ledger_.hand_out(block, bytes, alignment);
   return block;
 }
 
 void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  if (!ledger_.take_back(block, bytes, alignment)) {
+    return;
+  }
   const std::size_t last = last_byte(bytes, alignment);
   if (last >= small_limit_bytes) [[unlikely]] {
     return deallocate_not_small(block, bytes, alignment);
@@ -54,6 +60,7 @@ void* unsynchronized_pool_resource::allocate_not_small(std::size_t bytes, std::s
                           ? allocate_from(place_of(medium_class_of(last)), bytes, alignment)
                           : allocate_slow(bytes, alignment);
   asan_unpoison(block, bytes);
+  ledger_.hand_out(block, bytes, alignment);
   return block;
 }
 
@@ -69,6 +76,7 @@ void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t
 
 sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
   void* block = unsynchronized_pool_resource::do_allocate(bytes, alignment);
+  ledger_.allow_slack(block);
   const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
   if (account_.is_watched()) {
     allow_access(block, granted);

@@ -1,6 +1,7 @@
 // A free block is linked through its own first bytes, which nobody else may touch until it is handed out
 // again.
 #include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/free_list.hpp>
 
@@ -66,6 +67,35 @@ BOOST_AUTO_TEST_CASE(what_lies_behind_the_links_stays) {
   for (std::size_t i = 0; i < memory.bytes.size(); ++i) {
     const bool may_be_link = i >= block_bytes && i < block_bytes + sizeof(free_block);
     if (!may_be_link) BOOST_TEST((memory.bytes[i] == std::byte{0x5a}));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(checked_builds_find_a_link_that_was_overwritten) {
+  if constexpr (checked_build) {
+    room memory;
+    free_block* const first = free_block::make(memory.block(0), block_bytes, nullptr);
+    free_block* const second = free_block::make(memory.block(1), block_bytes, first);
+    second->next_list(first);
+    asan_unpoison(memory.bytes.data(), memory.bytes.size());
+    using cistern::test_support::dies_saying;
+    for (const int byte : {0x00, 0x41, 0xff}) {
+      BOOST_TEST(dies_saying("a free block was written to", [&] {
+        std::memset(memory.block(1), byte, 8);
+        (void)second->next();
+      }));
+      BOOST_TEST(dies_saying("a free block was written to", [&] {
+        std::memset(memory.block(1), byte, 16);
+        (void)second->next_list();
+      }));
+    }
+    BOOST_TEST(dies_saying("a free block was written to", [&] {  // by one bit
+      memory.bytes[block_bytes] ^= std::byte{16};
+      (void)second->next();
+    }));
+    BOOST_TEST(dies_saying("a free block was written to", [&] {  // by another one's content
+      std::memcpy(memory.block(0), memory.block(1), sizeof(free_block));
+      (void)first->next();
+    }));
   }
 }
 

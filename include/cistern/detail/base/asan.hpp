@@ -1,6 +1,8 @@
 // AddressSanitizer: tells it which parts of a pool's memory nobody may touch now.
 #pragma once
 
+#include <cistern/detail/base/assert.hpp>
+
 #include <cstddef>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -25,11 +27,12 @@ inline constexpr bool asan_build = CISTERN_ASAN != 0;
 
 /// Whether code in headers may take blocks from a pool's lists and put them there. An instrumented library
 /// (whose CMake target says so to its users) keeps poisoned blocks in them, and a plain one none while
-/// AddressSanitizer looks on: so of plain code with an instrumented library nothing may.
+/// AddressSanitizer looks on: so of plain code with an instrumented library nothing may. In a checked build
+/// the library writes down who has which block.
 #if CISTERN_ASAN || defined(CISTERN_LIBRARY_HAS_ASAN)
 inline constexpr bool inline_fast_paths = false;
 #else
-inline constexpr bool inline_fast_paths = true;
+inline constexpr bool inline_fast_paths = !checked_build;
 #endif
 
 /// From now on any access to [`begin`, `begin + bytes`) is reported. No effect without ASan.

@@ -37,6 +37,9 @@ class oversize_list {
   /// `bytes`: what was asked for, or what was granted; `alignment`: what was asked for.
   void deallocate(void* block, std::size_t bytes, std::size_t alignment, upstream_account& account) noexcept;
 
+  /// Whether `block` was asked for so, or granted. `block + granted_bytes(bytes)` must be the end of a block.
+  [[nodiscard]] static bool is_block(const void* block, std::size_t bytes, std::size_t alignment) noexcept;
+
   /// How `block` can be given back, if it is one of these. O(blocks).
   [[nodiscard]] std::optional<block_request> find(const void* block) const noexcept;
 

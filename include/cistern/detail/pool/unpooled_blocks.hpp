@@ -55,6 +55,11 @@ class unpooled_blocks {
   /// `bytes`: what was asked for, or what was granted.
   void deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept;
 
+  /// Whether an oversize block was asked for so, or granted. `block + bytes`, rounded up, must be the end of
+  /// one. O(1).
+  [[nodiscard]] bool is_oversize_block(const void* block, std::size_t bytes,
+                                       std::size_t alignment) const noexcept;
+
   /// How `block` can be given back, if it is one of these. O(blocks).
   [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
