@@ -125,7 +125,7 @@ void block_ledger::unmap(std::atomic<Table*>& made) noexcept {
   }
 }
 
-std::atomic<block_ledger::mark>* block_ledger::try_make_mark(std::uintptr_t address) noexcept {
+block_ledger::mark_place* block_ledger::try_make_mark(std::uintptr_t address) noexcept {
   root* const top = address >> address_bits == 0 ? try_make(root_, roots_) : nullptr;
   branch* const middle = top != nullptr ? try_make(top->at(address), branches_) : nullptr;
   leaf* const last = middle != nullptr ? try_make(middle->at(address), leaves_) : nullptr;
@@ -137,7 +137,7 @@ std::atomic<block_ledger::mark>* block_ledger::try_make_mark(std::uintptr_t addr
   return &last->at(address);
 }
 
-std::atomic<block_ledger::mark>* block_ledger::find_mark(std::uintptr_t address) const noexcept {
+block_ledger::mark_place* block_ledger::find_mark(std::uintptr_t address) const noexcept {
   root* const top = address >> address_bits == 0 ? root_.load(std::memory_order_acquire) : nullptr;
   branch* const middle = top != nullptr ? top->at(address).load(std::memory_order_acquire) : nullptr;
   leaf* const last = middle != nullptr ? middle->at(address).load(std::memory_order_acquire) : nullptr;
@@ -145,8 +145,8 @@ std::atomic<block_ledger::mark>* block_ledger::find_mark(std::uintptr_t address)
 }
 
 block_ledger::mark block_ledger::mark_at(std::uintptr_t address) const noexcept {
-  const std::atomic<mark>* const found = find_mark(address);
-  return found != nullptr ? found->load(std::memory_order_relaxed) : mark{0};
+  const mark_place* marked = find_mark(address);
+  return marked != nullptr ? marked->load(std::memory_order_relaxed) : mark{0};
 }
 
 // What stands where such a block begins.
@@ -173,7 +173,7 @@ void block_ledger::hand_out(const void* block, std::size_t bytes, std::size_t al
   }
   const std::uintptr_t address = number_of(block);
   const mark added = mark_for(address, bytes, alignment);
-  std::atomic<mark>* at = try_make_mark(address);
+  mark_place* at = try_make_mark(address);
   if (at == nullptr) {
     return;
   }
@@ -207,7 +207,7 @@ bool block_ledger::take_back(const void* block, std::size_t bytes, std::size_t a
   mark expected = mark_for(address, bytes, alignment);
   const bool oversize = word_of(expected) == is_oversize;
   const std::uintptr_t end = address + oversize_list::granted_bytes(bytes);
-  std::atomic<mark>* const at = find_mark(address);
+  mark_place* at = find_mark(address);
   // The record of an oversize block may only be read where one is.
   const bool is_right =
       at != nullptr && address % 8 == 0 && at->load(std::memory_order_relaxed) == expected &&
@@ -220,7 +220,8 @@ bool block_ledger::take_back(const void* block, std::size_t bytes, std::size_t a
     return false;
   }
   if (oversize) {
-    find_mark(end)->store(0, std::memory_order_relaxed);
+    mark_place* at_end = find_mark(end);
+    at_end->store(0, std::memory_order_relaxed);
   } else if (is_guarded(address)) {
     allow_slack(block);
     if (!guard_is_whole(block, bytes_of(word_of(expected)))) {
@@ -232,7 +233,8 @@ bool block_ledger::take_back(const void* block, std::size_t bytes, std::size_t a
 
 void block_ledger::allow_slack(const void* block) noexcept {
   if (is_guarded(number_of(block))) {
-    find_mark(number_of(block) + granule_bytes)->store(0, std::memory_order_relaxed);
+    mark_place* guarded = find_mark(number_of(block) + granule_bytes);
+    guarded->store(0, std::memory_order_relaxed);
   }
 }
 
@@ -249,12 +251,12 @@ std::uintptr_t block_ledger::enclosing_block(std::uintptr_t address) const noexc
   const std::uintptr_t lowest =
       address > largest_block_bytes + leaf_reach_bytes ? address - largest_block_bytes : leaf_reach_bytes;
   for (std::uintptr_t at = address; at >= lowest;) {
-    const std::atomic<mark>* const found = find_mark(at);
-    if (found == nullptr) {
+    const mark_place* marked = find_mark(at);
+    if (marked == nullptr) {
       at = (at & ~(leaf_reach_bytes - 1)) - 1;
       continue;
     }
-    const mark seen = found->load(std::memory_order_relaxed);
+    const mark seen = marked->load(std::memory_order_relaxed);
     const std::uintptr_t granule = at & ~(granule_bytes - 1);
     const std::uintptr_t begin = granule + ((seen & upper_half) != 0 ? granule_bytes / 2 : 0);
     if (is_in_use(seen) && begin < address) {

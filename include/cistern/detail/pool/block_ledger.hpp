@@ -56,6 +56,7 @@ class block_ledger {
 
  private:
   using mark = std::uint8_t;
+  using mark_place = std::atomic<mark>;
   static constexpr unsigned granule_bits = 4;
   static constexpr std::uintptr_t granule_bytes = std::uintptr_t{1} << granule_bits;
   static constexpr unsigned leaf_bits = 16;
@@ -80,8 +81,8 @@ class block_ledger {
   [[nodiscard]] static Table* try_make(std::atomic<Table*>& entry, std::atomic<Table*>& made) noexcept;
   template <class Table>
   static void unmap(std::atomic<Table*>& made) noexcept;
-  [[nodiscard]] std::atomic<mark>* try_make_mark(std::uintptr_t address) noexcept;
-  [[nodiscard]] std::atomic<mark>* find_mark(std::uintptr_t address) const noexcept;
+  [[nodiscard]] mark_place* try_make_mark(std::uintptr_t address) noexcept;
+  [[nodiscard]] mark_place* find_mark(std::uintptr_t address) const noexcept;
   [[nodiscard]] mark mark_at(std::uintptr_t address) const noexcept;
   [[nodiscard]] mark mark_for(std::uintptr_t address, std::size_t bytes,
                               std::size_t alignment) const noexcept;
