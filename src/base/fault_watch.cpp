@@ -13,13 +13,6 @@
 namespace cistern::detail {
 namespace {
 
-/// A kind of fault, and what the process did about it before us.
-struct watched_signal {
-  int number;
-  bool ours = false;  // Our handler is in place, or another was put over it.
-  struct sigaction before = {};
-};
-
 fault_access access_of([[maybe_unused]] const void* context) noexcept {
 #if defined(__x86_64__) && defined(REG_ERR)
   constexpr greg_t written = 2;  // of the processor's page fault error code
@@ -107,6 +100,13 @@ class fault_watch final : private fork_participant {
   }
 
  private:
+  /// A kind of fault, and what the process did about it before us.
+  struct watched_signal {
+    int number;
+    bool ours = false;  // Our handler is in place, or another was put over it.
+    struct sigaction before = {};
+  };
+
   static void on_signal(int number, siginfo_t* info, void* context) noexcept;
 
   void take_over(watched_signal& one) noexcept CISTERN_REQUIRES(lock_) {

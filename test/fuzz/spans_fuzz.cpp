@@ -133,7 +133,7 @@ class spans_program {
   }
   void take_alone(std::size_t bytes, std::size_t alignment) {
     try {
-      if (run_record* const record = heap_.try_take_alone(bytes, alignment); record != nullptr) {
+      if (run_record* const record = heap_.try_take_alone(bytes, 1, alignment); record != nullptr) {
         demand(reinterpret_cast<std::uintptr_t>(record->base()) % alignment == 0,
                "the alignment of a run alone");
         add(record, bytes);
