@@ -1,4 +1,5 @@
 // The table of slots: places found by index and never moved, slots that come and go.
+#include <cistern/detail/base/memory_checker.hpp>
 #include <cistern/detail/objects/lifecycle_calls.hpp>
 #include <cistern/detail/objects/slot_table.hpp>
 #include <cistern/testing/checking_resource.hpp>
@@ -59,7 +60,9 @@ BOOST_AUTO_TEST_CASE(a_slot_that_goes_leaves_its_place_to_the_next) {
   slots.remove(*made[3]);
   BOOST_TEST(slots.count() == 6U);
   BOOST_TEST(place->slot.load() == nullptr);
-  BOOST_TEST(checking.outstanding_bytes() == bytes - long_slots.size_bytes);
+  // Where a memory checker looks on, a slot has a copy of its object.
+  const std::size_t copy_bytes = memory_checker_present() ? long_slots.object_bytes : 0;
+  BOOST_TEST(checking.outstanding_bytes() == bytes - long_slots.size_bytes - copy_bytes);
   std::set<std::uint32_t> seen;
   slots.for_each([&](const pool_slot& slot) { seen.insert(slot.index); });
   BOOST_TEST((seen == std::set<std::uint32_t>{1, 2, 3, 5, 6, 7}));
