@@ -54,8 +54,10 @@ void* remap_told_pages(void* pages, void* told, std::size_t bytes, std::size_t n
   }
   const page_map::code code = heap_map.at(told);
   heap_map.set(told, 1, 0);  // before others may get these addresses
-  // ThreadSanitizer sees that addresses were given up by munmap, but not by this: there blocks are copied.
-  const int may_move = program_has_tsan() ? 0 : MREMAP_MAYMOVE;
+  // ThreadSanitizer sees that addresses were given up by munmap, but not by this: there blocks are copied,
+  // but for those that would take all too long.
+  constexpr std::size_t long_bytes = std::size_t{64} << 20;
+  const int may_move = program_has_tsan() && bytes < long_bytes ? 0 : MREMAP_MAYMOVE;
   void* const moved = ::mremap(pages, bytes, new_bytes, may_move);
   if (moved == MAP_FAILED) {  // or somebody's mprotect has split the mapping
     heap_map.set(told, 1, code);
