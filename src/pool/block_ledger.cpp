@@ -303,15 +303,15 @@ void block_ledger::describe_inside(std::uintptr_t address, std::uintptr_t begin,
 
 void block_ledger::report_wrong(const void* block, std::size_t bytes, std::size_t alignment) const noexcept {
   const std::uintptr_t address = number_of(block);
-  const mark here = mark_at(address);
-  const bool begins_here = address % 8 == 0 && (here & upper_half) == half_of(address);
+  const mark known = mark_at(address);
+  const bool begins_here = address % 8 == 0 && (known & upper_half) == half_of(address);
   std::array<char, 160> what{};
-  if (begins_here && is_in_use(here)) {
+  if (begins_here && is_in_use(known)) {
     describe_block(block, word_of(mark_for(address, bytes, alignment)), what);
   } else if (const std::uintptr_t begin = enclosing_block(address); begin != 0) {
     describe_inside(address, begin, what);
   } else {
-    const bool is_free = begins_here && word_of(here) == was_returned;
+    const bool is_free = begins_here && word_of(known) == was_returned;
     std::snprintf(what.data(), what.size(), "%s",
                   block == nullptr ? "is null"
                   : is_free        ? "is free: it was given back before"

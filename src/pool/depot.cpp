@@ -162,8 +162,8 @@ span* depot::try_get_span(unsigned index) {
     return assigned(supply_.try_take_alone(block_bytes, few_blocks(block_bytes), alignment), index);
   };
   try {
-    const std::uint32_t least_pages = class_spans::least_span_pages(index);
-    span* const run = assigned(supply_.try_take(pages, least_pages, has_own, alignment), index);
+    const std::uint32_t at_least = class_spans::least_span_pages(index);
+    span* const run = assigned(supply_.try_take(pages, at_least, has_own, alignment), index);
     return run == nullptr && !has_own() && account_.source() == nullptr ? take_few() : run;
   } catch (const std::bad_alloc&) {
     return has_own() ? nullptr : take_few();  // less may still be had
