@@ -270,7 +270,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(without_memory_for_the_ledger_nothing_is_said, Poo
 // In a build without checks a ledger works all the same, for whoever has one.
 BOOST_AUTO_TEST_CASE(a_block_that_is_handed_out_twice_is_found) {
   static constexpr cistern::pool_options options{.largest_required_pool_block = 1 * mib};
-  static std::array<std::byte, 64> memory;
+  alignas(64) static std::array<std::byte, 64> memory;
   BOOST_TEST(found_saying("is in use, and about to be handed out again", [] {
     cistern::detail::upstream_account account(std::pmr::null_memory_resource(), SIZE_MAX);
     const cistern::detail::unpooled_blocks unpooled(options, account);
