@@ -67,6 +67,10 @@ template <class... Arguments>
 
 extern "C" {
 
+#if defined(__SANITIZE_THREAD__)
+int __interceptor_munmap(void* address, std::size_t bytes) noexcept;  // NOLINT(bugprone-reserved-identifier)
+#endif
+
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name,cert-dcl50-cpp): as the C library has them
 // NOLINTBEGIN(performance-no-int-to-ptr): what the system returns
 CISTERN_UNINSTRUMENTED void* mmap(void* address, std::size_t bytes, int protection, int flags, int file,
@@ -75,9 +79,14 @@ CISTERN_UNINSTRUMENTED void* mmap(void* address, std::size_t bytes, int protecti
       cistern::test_support::mmap_call, SYS_mmap, address, bytes, protection, flags, file, offset));
 }
 
+// ThreadSanitizer must hear of it: else who gets the addresses next races with who had them.
 CISTERN_UNINSTRUMENTED int munmap(void* address, std::size_t bytes) noexcept {
+#if defined(__SANITIZE_THREAD__)
+  return cistern::test_support::munmap_call.refuses_now() ? -1 : __interceptor_munmap(address, bytes);
+#else
   return static_cast<int>(
       cistern::test_support::call_system(cistern::test_support::munmap_call, SYS_munmap, address, bytes));
+#endif
 }
 
 CISTERN_UNINSTRUMENTED void* mremap(void* address, std::size_t bytes, std::size_t new_bytes, int flags,
