@@ -3,7 +3,6 @@
 #include <array>
 #include <cerrno>
 #include <clocale>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
@@ -16,7 +15,6 @@
 #include <malloc.h>
 #include <netdb.h>
 #include <regex.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <wordexp.h>
 
@@ -128,39 +126,4 @@ CONTRACT_CASE(blocks_of_glibc_are_taken) {
     MUST(is_filled(grown, bytes, 1));
     free(grown);
   }
-}
-
-namespace {
-
-/// What a child that frees `pointer` writes to its stderr, and how it ends.
-std::string freeing_says(void* pointer, int& state) {
-  std::array<int, 2> ends{};
-  MUST(pipe(ends.data()) == 0);
-  const pid_t child = fork();
-  MUST(child >= 0);
-  if (child == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    free(hide(pointer));
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string said;
-  std::array<char, 256> text{};
-  for (ssize_t got = 0; (got = read(ends[0], text.data(), text.size())) > 0;) {
-    said.append(text.data(), static_cast<std::size_t>(got));
-  }
-  close(ends[0]);
-  MUST(waitpid(child, &state, 0) == child);
-  return said;
-}
-
-}  // namespace
-
-CONTRACT_CASE(a_foreign_pointer_is_reported) {
-  if (!contract::is_checked()) contract::skip("only in checked builds");
-  static std::array<char, 4096> not_from_malloc{};
-  int state = 0;
-  const std::string said = freeing_says(not_from_malloc.data() + 64, state);
-  MUST(WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT);
-  MUST(!said.empty());
 }

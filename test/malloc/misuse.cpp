@@ -105,3 +105,9 @@ CONTRACT_CASE(an_address_that_was_never_allocated_is_found) {
   MUST(dies_saying("cistern: free(0x7000)", "not the address",
                    [] { free(hide(reinterpret_cast<void*>(std::uintptr_t{0x7000}))); }));
 }
+
+CONTRACT_CASE(a_foreign_pointer_is_reported) {
+  if (!contract::is_checked()) contract::skip("only in checked builds");
+  static std::array<char, 4096> not_from_malloc{};
+  MUST(dies_saying("cistern: ", "", [] { free(hide(not_from_malloc.data() + 64)); }));
+}
