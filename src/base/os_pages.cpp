@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "boundary.hpp"
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,10 +16,6 @@ constinit unreturned_pages unreturned;
 std::byte* map_anywhere(std::size_t bytes, int protection = PROT_READ | PROT_WRITE) noexcept {
   void* pages = ::mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
-}
-
-std::size_t bytes_to_boundary(const std::byte* address, std::size_t alignment) noexcept {
-  return static_cast<std::size_t>(-reinterpret_cast<std::uintptr_t>(address)) & (alignment - 1);
 }
 
 // The system aligns to a page only: so more than needed, and what is too much goes back.

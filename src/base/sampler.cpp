@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "split_mix.hpp"
+
 namespace cistern::detail {
 namespace {
 
@@ -14,13 +16,9 @@ constexpr std::int64_t always = 3 * mean_time;
 
 constinit thread_local std::uint64_t random_state = 0;  // 0: this thread's clock was never wound up.
 
-/// From 1 to the mean. The generator is Steele, Lea and Flood's "SplitMix", 2014.
+/// From 1 to the mean.
 std::int64_t random_part() noexcept {
-  std::uint64_t mixed = random_state += 0x9E3779B97F4A7C15;
-  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB;
-  mixed ^= mixed >> 31;
-  return static_cast<std::int64_t>(mixed % mean_time) + 1;
+  return static_cast<std::int64_t>(split_mixed(random_state += split_mix_step) % mean_time) + 1;
 }
 
 /// Between half the mean and one and a half. So what the longest step ran over never takes all of it, and the

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "directory_tables.hpp"
+#include "split_mix.hpp"
 #include <pthread.h>
 #include <sched.h>
 
@@ -34,11 +35,8 @@ std::uint64_t first_serial(const void* copy) noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   std::uint64_t z = reinterpret_cast<std::uintptr_t>(copy);
-  for (const auto part : {now.tv_sec, now.tv_nsec}) {  // splitmix64's mixing, once for each
-    z = (z + static_cast<std::uint64_t>(part)) * 0x9e3779b97f4a7c15U;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    z ^= z >> 31;
+  for (const auto part : {now.tv_sec, now.tv_nsec}) {
+    z = split_mixed((z + static_cast<std::uint64_t>(part)) * split_mix_step);
   }
   return z;
 }

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <new>
 
+#include "address_treap.hpp"
+#include "boundary.hpp"
 #include <sys/mman.h>
 
 namespace cistern::detail {
@@ -19,20 +20,20 @@ bool comes_before(const void* one, const void* other) noexcept {
   return std::less<const void*>{}(one, other);
 }
 
-std::uint64_t mixed(const void* address) noexcept {
-  constexpr std::uint64_t odd = 0x9e3779b97f4a7c15U;
-  const std::uint64_t bits = reinterpret_cast<std::uintptr_t>(address) * odd;
-  return (bits ^ (bits >> 32)) * odd;
-}
-
 }  // namespace
 
 // By the doubling of their length, and among those by chance, so that the tree stays low.
-bool unreturned_pages::is_above(const range* one, const range* other) noexcept {
-  const auto width = static_cast<int>(std::bit_width(one->bytes));
-  const auto other_width = static_cast<int>(std::bit_width(other->bytes));
-  return width != other_width ? width > other_width : mixed(one) > mixed(other);
-}
+struct unreturned_pages::order {
+  static bool comes_before(const range* one, const range* other) noexcept {
+    return detail::comes_before(one, other);
+  }
+  static bool is_above(const range* one, const range* other) noexcept {
+    const auto width = static_cast<int>(std::bit_width(one->bytes));
+    const auto other_width = static_cast<int>(std::bit_width(other->bytes));
+    return width != other_width ? width > other_width : address_priority(one) > address_priority(other);
+  }
+  using treap = address_treap<range, &range::before, &range::behind, order>;
+};
 
 unreturned_pages::range* unreturned_pages::make(std::byte* pages, std::size_t bytes, bool is_zero) noexcept {
   return new (pages) range{bytes, nullptr, nullptr, is_zero};
@@ -92,7 +93,7 @@ std::byte* unreturned_pages::place_in(range* in, std::size_t bytes, std::size_t 
   if (in == nullptr) {
     return nullptr;
   }
-  const auto lead = static_cast<std::size_t>(-reinterpret_cast<std::uintptr_t>(in)) & (alignment - 1);
+  const std::size_t lead = bytes_to_boundary(in, alignment);
   return lead < in->bytes && bytes <= in->bytes - lead ? in->base() + lead : nullptr;
 }
 
@@ -161,48 +162,11 @@ unreturned_pages::range* unreturned_pages::beginning_at(const std::byte* begin) 
 }
 
 void unreturned_pages::insert(range* added) noexcept {
-  range** link = &root_;
-  while (*link != nullptr && is_above(*link, added)) {
-    link = comes_before(*link, added) ? &(*link)->behind : &(*link)->before;
-  }
-  // Splits what hangs here into what lies before and what lies behind.
-  range* below = *link;
-  *link = added;
-  range** before = &added->before;
-  range** behind = &added->behind;
-  while (below != nullptr) {
-    if (comes_before(below, added)) {
-      *before = below;
-      before = &below->behind;
-      below = below->behind;
-    } else {
-      *behind = below;
-      behind = &below->before;
-      below = below->before;
-    }
-  }
-  *before = *behind = nullptr;
+  order::treap::insert(root_, added);
 }
 
 void unreturned_pages::remove(range* removed) noexcept {
-  range** link = &root_;
-  while (*link != removed) {  // NOLINT(clang-analyzer-core.NullDereference): it is in the tree
-    link = comes_before(*link, removed) ? &(*link)->behind : &(*link)->before;
-  }
-  range* before = removed->before;
-  range* behind = removed->behind;
-  while (before != nullptr && behind != nullptr) {
-    if (is_above(before, behind)) {
-      *link = before;
-      link = &before->behind;
-      before = *link;
-    } else {
-      *link = behind;
-      link = &behind->before;
-      behind = *link;
-    }
-  }
-  *link = before != nullptr ? before : behind;
+  order::treap::remove(root_, removed);
 }
 
 }  // namespace cistern::detail

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "../base/split_mix.hpp"
 #include "pool_error.hpp"
 
 namespace cistern::detail {
@@ -18,13 +19,9 @@ namespace {
 
 constexpr duration first_pause = std::chrono::milliseconds{10};
 
-// The next number of the splitmix64 sequence, as a fraction from 0 to below 1.
+// The next number of the SplitMix64 sequence, as a fraction from 0 to below 1.
 double next_fraction(std::uint64_t& state) noexcept {
-  state += 0x9e3779b97f4a7c15U;
-  std::uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
+  return static_cast<double>(split_mixed(state += split_mix_step) >> 11) * 0x1.0p-53;
 }
 
 std::string describe(pool_errc code, std::size_t in_use, std::size_t max_size) {

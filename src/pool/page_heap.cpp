@@ -7,6 +7,7 @@
 #include <bit>
 #include <new>
 
+#include "../base/boundary.hpp"
 #include "broken_invariant.hpp"
 
 namespace cistern::detail {
@@ -23,10 +24,6 @@ constexpr std::size_t most_begins_behind_bytes = page_bytes / 4;
 
 bool needs_page_more(const heap_region& home, std::size_t alignment) noexcept {
   return home.alignment < alignment && alignment > most_begins_behind_bytes;
-}
-
-std::size_t bytes_to_multiple(const std::byte* of, std::size_t alignment) noexcept {
-  return (~reinterpret_cast<std::uintptr_t>(of) + 1) & (alignment - 1);
 }
 
 }  // namespace
@@ -104,7 +101,7 @@ span* page_heap::try_take(std::uint32_t pages, std::size_t alignment) noexcept {
   run->use = span_use::single;
   run->is_free = false;
   if (home->alignment < alignment) {
-    run->begins_behind = static_cast<std::uint16_t>(bytes_to_multiple(home->base, alignment));
+    run->begins_behind = static_cast<std::uint16_t>(bytes_to_boundary(home->base, alignment));
   }
   mark(run);
   return run;

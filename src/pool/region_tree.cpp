@@ -1,70 +1,30 @@
 #include <cistern/detail/pool/region_tree.hpp>
 
-#include <cstdint>
 #include <functional>
+
+#include "../base/address_treap.hpp"
 
 namespace cistern::detail {
 namespace {
 
-// Regions lie at regular distances. One multiplication would only turn those into other regular distances,
-// and leave rows of thousands of regions in the order of their priorities: it takes a second one of mixed
-// bits.
-std::uint64_t priority(const heap_region* of) noexcept {
-  constexpr std::uint64_t odd = 0x9e3779b97f4a7c15U;
-  const std::uint64_t mixed = reinterpret_cast<std::uintptr_t>(of->base) * odd;
-  return (mixed ^ (mixed >> 32)) * odd;
-}
-
-bool lies_before(const heap_region* one, const void* address) noexcept {
-  return std::less<const void*>{}(one->base, address);
-}
+struct order {
+  static bool comes_before(const heap_region* one, const heap_region* other) noexcept {
+    return std::less<const void*>{}(one->base, other->base);
+  }
+  static bool is_above(const heap_region* one, const heap_region* other) noexcept {
+    return address_priority(one->base) > address_priority(other->base);
+  }
+};
+using treap = address_treap<heap_region, &heap_region::left, &heap_region::right, order>;
 
 }  // namespace
 
 void region_tree::insert(heap_region* added) noexcept {
-  heap_region** link = &root_;
-  while (*link != nullptr && priority(*link) >= priority(added)) {
-    link = lies_before(*link, added->base) ? &(*link)->right : &(*link)->left;
-  }
-  // Splits what hangs here into what lies before and what lies behind.
-  heap_region* below = *link;
-  *link = added;
-  heap_region** before = &added->left;
-  heap_region** behind = &added->right;
-  while (below != nullptr) {
-    if (lies_before(below, added->base)) {
-      *before = below;
-      before = &below->right;
-      below = below->right;
-    } else {
-      *behind = below;
-      behind = &below->left;
-      below = below->left;
-    }
-  }
-  *before = *behind = nullptr;
+  treap::insert(root_, added);
 }
 
 void region_tree::remove(heap_region* removed) noexcept {
-  heap_region** link = &root_;
-  while (*link != removed) {
-    link = lies_before(*link, removed->base) ? &(*link)->right : &(*link)->left;
-  }
-  // Joins what hangs below it, the higher priority on top.
-  heap_region* before = removed->left;
-  heap_region* behind = removed->right;
-  while (before != nullptr && behind != nullptr) {
-    if (priority(before) >= priority(behind)) {
-      *link = before;
-      link = &before->right;
-      before = before->right;
-    } else {
-      *link = behind;
-      link = &behind->left;
-      behind = behind->left;
-    }
-  }
-  *link = before != nullptr ? before : behind;
+  treap::remove(root_, removed);
   last_ = nullptr;
 }
 

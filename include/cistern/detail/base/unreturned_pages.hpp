@@ -47,7 +47,7 @@ class unreturned_pages {
     [[nodiscard]] std::byte* end() noexcept { return base() + bytes; }
   };
 
-  [[nodiscard]] static bool is_above(const range* one, const range* other) noexcept;
+  struct order;
   [[nodiscard]] static range* make(std::byte* pages, std::size_t bytes, bool is_zero) noexcept;
   [[nodiscard]] static std::byte* place_in(range* in, std::size_t bytes, std::size_t alignment) noexcept;
 
