@@ -6,7 +6,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <new>
 
 #include "broken_invariant.hpp"
 
@@ -58,30 +57,11 @@ void* bucket_set::try_allocate_cut(unsigned index) {
 // True: the class has a block now, from a new span or from one that blocks were sorted into.
 bool bucket_set::try_add_span(unsigned index) {
   class_spans& spans = buckets_[index].spans;
-  const std::size_t block_bytes = class_block_bytes(index);
-  const std::uint32_t pages = spans.next_span_pages(index);
-  const auto add = [&](span* run) {
-    if (run != nullptr) {
-      spans.add(run, index, options_.max_blocks_per_chunk);
-    }
-    return spans.has_block();
-  };
-  const auto has_block = [&] { return spans.has_block(); };
-  const std::size_t alignment = class_alignment(index);
-  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
-    const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
-    return add(supply_.try_take_alone(block_bytes, blocks, alignment, has_block));
+  span* const run = supply_.try_get(index, spans.next_span_pages(index), [&] { return spans.has_block(); });
+  if (run != nullptr) {
+    spans.add(run, index, options_.max_blocks_per_chunk);
   }
-  const auto add_few = [&] {
-    return add(supply_.try_take_alone(block_bytes, few_blocks(block_bytes), alignment));
-  };
-  try {
-    return add(supply_.try_take(pages, class_spans::least_span_pages(index), has_block, alignment)) ||
-           add_few();
-  } catch (const std::bad_alloc&) {
-    return has_block() || add_few();  // less may still be had
-  }
+  return spans.has_block();
 }
 
 void* bucket_set::try_allocate_run(unsigned index) {

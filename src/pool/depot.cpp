@@ -144,30 +144,13 @@ bool depot::has_block(unsigned index) const noexcept {
 
 // Null: the class has a block of its own now, or there is no memory.
 span* depot::try_get_span(unsigned index) {
-  const std::size_t block_bytes = class_block_bytes(index);
   std::uint32_t pages = 0;
   {
     shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
     pages = s.spans.next_span_pages(index);
   }
-  const auto has_own = [&] { return has_block(index); };
-  const std::size_t alignment = class_alignment(index);
-  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
-    const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
-    return assigned(supply_.try_take_alone(block_bytes, blocks, alignment, has_own), index);
-  }
-  const auto take_few = [&] {
-    return assigned(supply_.try_take_alone(block_bytes, few_blocks(block_bytes), alignment), index);
-  };
-  try {
-    const std::uint32_t at_least = class_spans::least_span_pages(index);
-    span* const run = assigned(supply_.try_take(pages, at_least, has_own, alignment), index);
-    return run == nullptr && !has_own() && account_.source() == nullptr ? take_few() : run;
-  } catch (const std::bad_alloc&) {
-    return has_own() ? nullptr : take_few();  // less may still be had
-  }
+  return assigned(supply_.try_get(index, pages, [&] { return has_block(index); }), index);
 }
 
 span* depot::assigned(span* run, unsigned index) noexcept {

@@ -34,7 +34,11 @@ template <class Sorter, class Lock>
 class span_supply {
  public:
   span_supply(const pool_options& options, upstream_account& account, Sorter& sorter) noexcept
-      : options_(options), sorter_(sorter), gives_pages_(account.gives_pages()), heap_(account) {}
+      : options_(options),
+        sorter_(sorter),
+        gives_pages_(account.gives_pages()),
+        gives_pages_only_(account.source() != nullptr),
+        heap_(account) {}
   span_supply(const span_supply&) = delete;
   span_supply& operator=(const span_supply&) = delete;
   ~span_supply() = default;
@@ -46,6 +50,10 @@ class span_supply {
   template <class HasBlock>
   [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block,
                                std::size_t alignment = page_bytes);
+  /// A span of `pages` for a class, or of less; of at most `max_blocks_per_chunk` blocks, if that is set.
+  /// Null where `has_block()`, and what is thrown: as `try_take`.
+  template <class HasBlock>
+  [[nodiscard]] span* try_get(unsigned index, std::uint32_t pages, HasBlock has_block);
   /// See `page_heap::try_take_alone`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
     return heap_.try_take_alone(block_bytes, blocks, alignment);
@@ -142,6 +150,7 @@ class span_supply {
   const pool_options& options_;
   Sorter& sorter_;
   const bool gives_pages_;
+  const bool gives_pages_only_;  ///< A `chunk_source`, not an upstream.
   guarded_heap<Lock> heap_;
   std::atomic<unsigned> next_stay_{0};             ///< Where `sort_stays` goes on.
   std::atomic<std::uint64_t> stays_sorted_at_{0};  ///< When it last was through.
@@ -186,6 +195,25 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   }
   span* const run = try_take_idle(pages, least_pages, alignment);
   return run != nullptr ? run : try_grow();
+}
+
+template <class Sorter, class Lock>
+template <class HasBlock>
+span* span_supply<Sorter, Lock>::try_get(unsigned index, std::uint32_t pages, HasBlock has_block) {
+  const std::size_t block_bytes = class_block_bytes(index);
+  const std::size_t alignment = class_alignment(index);
+  if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
+    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+    const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
+    return try_take_alone(block_bytes, blocks, alignment, has_block);
+  }
+  const auto take_few = [&] { return try_take_alone(block_bytes, few_blocks(block_bytes), alignment); };
+  try {
+    span* const run = try_take(pages, class_spans::least_span_pages(index), has_block, alignment);
+    return run == nullptr && !has_block() && !gives_pages_only_ ? take_few() : run;
+  } catch (const std::bad_alloc&) {
+    return has_block() ? nullptr : take_few();  // less may still be had
+  }
 }
 
 template <class Sorter, class Lock>
