@@ -10,8 +10,8 @@ Rules: every file belongs to a folder of layers.txt; a file includes files of it
 layers.txt allows it; components (a header and its source) don't include each other in a circle; a header begins with
 a sentence of purpose ("// ... ."), then "#pragma once"; a header has at most 400 lines; a component with a source or
 a header in detail has a test of its name in its folder of test, or tested_through.txt says which tests show it;
-include/CMakeLists.txt lists the headers that are there; a CMakeLists.txt of test names each *_test.cpp; the table of
-atomics in docs/design.md says what the code does (atomics_table.py).
+include/CMakeLists.txt lists the headers that are there; a CMakeLists.txt of test names each *_test.cpp, and labels it
+"threads" where it starts one, so that ThreadSanitizer gets to see it; the table of atomics in docs/design.md says what the code does (atomics_table.py).
 """
 
 import fnmatch
@@ -25,6 +25,7 @@ sys.dont_write_bytecode = True
 import atomics_table
 
 MAX_HEADER_LINES = 400
+STARTS_A_THREAD = re.compile(r"std::j?thread\b(?!::)|run_threads?\(|pthread_create\(|std::async\(")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<(cistern/[^>]+)>|"([^"]+)")')
 CODE = (".hpp", ".cpp", ".h", ".c")
 
@@ -143,6 +144,10 @@ def build_faults(root):
     for cmake in (root / "test").rglob("CMakeLists.txt"):
         named = re.findall(r"cistern_add_test\(([\w/]+)|([\w/]+)_test\.cpp", cmake.read_text())
         registered |= {cmake.parent / f"{one or other}_test.cpp" for one, other in named}
+        for test, rest in re.findall(r"cistern_add_test\(([\w/]+)([^)]*)\)", cmake.read_text()):
+            source = cmake.parent / f"{test}_test.cpp"
+            if source.is_file() and STARTS_A_THREAD.search(source.read_text()) and "threads" not in rest.split():
+                yield f"{source.relative_to(root)} starts threads, but its test isn't labelled so"
     for path in sorted(set((root / "test").rglob("*_test.cpp")) ^ registered):
         yield f"{path.relative_to(root)} is {'there, but no' if path.is_file() else 'not there, but a'} CMakeLists.txt of test names it"
 
@@ -295,6 +300,9 @@ SELF_TESTS = [  # (name, files changed, words of the faults expected)
         "test/CMakeLists.txt": "cistern_add_test(high/high)\ncistern_add_test(low/low LABELS threads)\n",
         "test/low/CMakeLists.txt": "add_executable(one part_test.cpp)\ncistern_add_test(gone)\n"},
      ["test/low/text_test.cpp is there, but no", "test/low/gone_test.cpp is not there, but a"]),
+    ("test with threads and without the label", {"test/low/low_test.cpp": "std::jthread helper;\n", "test/CMakeLists.txt":
+        "cistern_add_test(high/high)\ncistern_add_test(low/low LIBS x)\ncistern_add_test(low/text)\nlow/part_test.cpp\n"},
+     ["test/low/low_test.cpp starts threads, but its test isn't labelled so"]),
     ("missing header", {"src/low/low.cpp": "#include <cistern/gone.hpp>\n"}, ["which doesn't exist"]),
     ("atomic without a row", with_atomics("| `text::flag_` |", "| `text::other_` |"),
      ["src/low/text.hpp:10: the atomic text::flag_ has no row", "docs/design.md:5: there is no atomic text::other_"]),
