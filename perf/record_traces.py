@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what real programs ask of malloc, for compare --traces: FOLDER/NAME.trace for each program.
+"""Records what real programs ask of malloc, for cistern-compare --traces: FOLDER/NAME.trace for each program.
 
 Each runs once, on input made here, with libcistern-malloc-recorder.so preloaded. Programs that aren't installed are left
 out, with a message. Exit status: 0; 1 when a program failed or made no trace; 2 wrong usage.
