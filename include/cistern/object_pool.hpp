@@ -85,7 +85,7 @@ class object_pool {
   ///
   /// Throws `pool_error` with any `pool_errc` but `cancelled`. `would_deadlock` is only thrown with
   /// `detect_deadlock`, to a wait without an end after which every object would be held by threads in such a
-  /// wait on this pool.
+  /// wait on this pool, and to one of them if that comes about because `resize` left fewer.
   lease<T> acquire(source_location where = source_location::current()) { return control_->acquire(where); }
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is

@@ -140,6 +140,7 @@ void shared_control::resize(std::size_t max_size) {
     section in(*this);
     max_size_ = max_size;
     const std::size_t total = accounts_.total();
+    too_many_ = total > max_size;
     const std::size_t excess = total > max_size ? std::min(total - max_size, idle_.count()) : 0;
     too_many = excess > 0 ? idle_.take_all_but(idle_.count() - excess) : nullptr;
     serve_waiters();

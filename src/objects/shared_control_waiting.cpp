@@ -45,7 +45,7 @@ std::optional<pool_grant> shared_control::try_obtain() noexcept {
 }
 
 void shared_control::settle(waiter& one, wait_outcome outcome, pool_slot* slot) noexcept {
-  waiters_.unlink(one);
+  unlink(one);
   one.outcome = outcome;
   one.slot = slot;
   wait_time_ += std::max(coarse_now() - one.since, duration::zero());
@@ -70,18 +70,29 @@ void shared_control::serve_waiters(time_point time) noexcept {
     if (pool_slot* const slot = idle_.pop()) {
       settle(*oldest, wait_outcome::object, slot);
     } else if (accounts_.total() >= max_size_) {
+      end_deadlock_of_fewer();
       return;
     } else if (may_retry_factory(time)) {
       accounts_.begin_creation();
       settle(*oldest, wait_outcome::creation);
     } else {
-      // Let a thread sleep until the factory may be tried again.
-      if (waiter* const watcher = waiters_.first_thread()) {
-        watcher->wake->notify_one();
-      }
+      wake_watcher();
       return;
     }
   }
+}
+
+// Lets the first thread that waits sleep no longer than until the factory may be tried again.
+void shared_control::wake_watcher() noexcept {
+  if (waiter* const watcher = failures_ > 0 ? waiters_.first_thread() : nullptr) {
+    watcher->wake->notify_one();
+  }
+}
+
+// Out of the queue of those who wait. If that was the watcher, it is the next one's turn to watch.
+void shared_control::unlink(waiter& one) noexcept {
+  waiters_.unlink(one);
+  wake_watcher();
 }
 
 // ---- waiting ----
@@ -175,7 +186,7 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
   one.thread = this_thread_number();
   one.wake = &wake;
   const place_in_queue place(*this, in, one);
-  if (one.endless && options_.detect_deadlock && deadlocked()) {
+  if (one.endless && options_.detect_deadlock && deadlocked_holder() != nullptr) {
     refuse(pool_errc::would_deadlock);
   }
   if (!request.stop.stop_possible()) {
@@ -190,7 +201,9 @@ pool_grant shared_control::wait_in_queue(section& in, const acquire_request& req
 void shared_control::end_wait(waiter& one) noexcept {
   --pins_;
   one.queued = false;
-  if (one.queue != nullptr) {
+  if (one.queue == &waiters_) {
+    unlink(one);
+  } else if (one.queue != nullptr) {
     one.queue->unlink(one);
   }
   if (one.called != nullptr) {
@@ -264,19 +277,33 @@ time_point shared_control::wake_time(const waiter& one) const noexcept {
   return watches_factory ? std::min(one.deadline, retry_at_) : one.deadline;
 }
 
-// Whether every object is held by a thread that waits here without end.
-bool shared_control::deadlocked() const noexcept {
-  std::size_t held = 0;
-  bool by_waiters_only = true;
+// If every object is held by a thread that waits here without end: one of these waits.
+waiter* shared_control::deadlocked_holder() const noexcept {
+  std::size_t held_by_waiters = 0;
+  waiter* holder = nullptr;
   // Not analysed: called at once, under the mutex.
   accounts_.slots().for_each([&](const pool_slot& slot) CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    if (slot.leased()) {
-      ++held;
-      const std::uint64_t holder = slot.holder.load(std::memory_order_relaxed);
-      by_waiters_only = by_waiters_only && holder != 0 && waiters_.waits_endlessly(holder);
+    if (!slot.leased()) {
+      return;
+    }
+    if (waiter* const one = waiters_.endless_wait_of(slot.holder.load(std::memory_order_relaxed))) {
+      ++held_by_waiters;
+      holder = one;
     }
   });
-  return by_waiters_only && held > 0 && held == accounts_.total();
+  return held_by_waiters == accounts_.total() ? holder : nullptr;
+}
+
+// Whoever begins to wait looks for a deadlock. Later one comes about only where an object goes and leaves no
+// room, as `resize` has it.
+void shared_control::end_deadlock_of_fewer() noexcept {
+  if (!too_many_) {
+    return;
+  }
+  too_many_ = accounts_.total() > max_size_;
+  if (waiter* const holder = options_.detect_deadlock ? deadlocked_holder() : nullptr) {
+    settle(*holder, wait_outcome::would_deadlock);
+  }
 }
 
 // ---- fork ----
@@ -307,6 +334,8 @@ pool_grant shared_control::outcome_of(const waiter& one) {
       refuse(pool_errc::cancelled);
     case wait_outcome::timeout:
       refuse(pool_errc::timeout);
+    case wait_outcome::would_deadlock:
+      refuse(pool_errc::would_deadlock);
     default:
       return {one.slot};
   }

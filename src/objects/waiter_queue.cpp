@@ -38,13 +38,12 @@ waiter* waiter_queue::first_for(std::uint64_t thread) const noexcept {
   return one;
 }
 
-bool waiter_queue::waits_endlessly(std::uint64_t thread) const noexcept {
-  for (const waiter* one = first_; one != nullptr; one = one->next) {
-    if (one->thread == thread && one->endless) {
-      return true;
-    }
+waiter* waiter_queue::endless_wait_of(std::uint64_t thread) const noexcept {
+  waiter* one = first_;
+  while (one != nullptr && !(one->thread == thread && one->endless)) {
+    one = one->next;
   }
-  return false;
+  return one;
 }
 
 }  // namespace cistern::detail

@@ -228,6 +228,34 @@ BOOST_AUTO_TEST_CASE(a_pool_may_be_destroyed_while_threads_wait) {
   BOOST_TEST(counts.alive == 0);
 }
 
+// The first thread that waits sleeps no longer than until a failing factory may be asked again; so must the
+// next, once that one is gone.
+BOOST_AUTO_TEST_CASE(when_the_first_gives_up_the_next_asks_the_factory_again) {
+  manual_clock::reset();
+  tally counts;
+  std::atomic<int> failures{1};
+  thing_pool pool({.max_size = 1}, {&counts, &failures}, nullptr, &manual_clock::now);
+  BOOST_TEST((error_of([&] { return pool.acquire(); }) == pool_errc::factory_failed));
+  std::stop_source gives_up;
+  std::jthread first([&] {
+    BOOST_TEST(
+        (error_of([&] { return pool.acquire_for(forever, gives_up.get_token()); }) == pool_errc::cancelled));
+  });
+  yield_until_waiting(pool, 1);
+  std::atomic<bool> served{false};
+  std::jthread second([&] { served = !error_of([&] { return pool.acquire(); }); });
+  yield_until_waiting(pool, 2);
+  gives_up.request_stop();
+  first.join();
+  manual_clock::advance(1h);
+  // It looks at the clock within moments, or never.
+  const auto enough = std::chrono::steady_clock::now() + 20s;
+  yield_until([&] { return pool.statistics().waiting == 0 || std::chrono::steady_clock::now() > enough; });
+  pool.close();
+  second.join();
+  BOOST_TEST(served.load());
+}
+
 // ---- hold and wait ----
 
 BOOST_AUTO_TEST_CASE(a_thread_that_waits_for_what_it_holds_is_told) {
@@ -268,6 +296,26 @@ BOOST_AUTO_TEST_CASE(threads_that_hold_one_and_want_another_do_not_hang) {
   threads.clear();
   BOOST_TEST(told >= 1);
   BOOST_TEST(told + served == 4);
+}
+
+// The other object is one too many when it comes back, so nobody gets it.
+BOOST_AUTO_TEST_CASE(a_deadlock_that_a_resize_brings_about_is_told) {
+  tally counts;
+  thing_pool pool({.max_size = 2, .detect_deadlock = true}, {&counts});
+  auto other = pool.acquire();
+  std::error_code error;
+  std::jthread holder([&] {
+    const auto mine = pool.acquire();
+    error = error_of([&] { return pool.acquire(); });
+  });
+  yield_until_waiting(pool, 1);
+  pool.resize(1);
+  BOOST_TEST(pool.statistics().waiting == 1U);
+  other.give_back();
+  BOOST_TEST(pool.statistics().waiting == 0U);
+  pool.close();  // or it would wait for ever
+  holder.join();
+  BOOST_TEST((error == pool_errc::would_deadlock));
 }
 
 BOOST_AUTO_TEST_CASE(a_wait_with_an_end_is_never_a_deadlock) {

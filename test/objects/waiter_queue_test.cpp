@@ -39,10 +39,10 @@ BOOST_AUTO_TEST_CASE(threads_are_told_from_coroutines) {
   BOOST_TEST(queue.first_thread() == nullptr);
   queue.push_back(thread);
   BOOST_TEST(queue.first_thread() == &thread);
-  BOOST_TEST(!queue.waits_endlessly(7));
+  BOOST_TEST(queue.endless_wait_of(7) == nullptr);
   thread.endless = true;
-  BOOST_TEST(queue.waits_endlessly(7));
-  BOOST_TEST(!queue.waits_endlessly(8));
+  BOOST_TEST(queue.endless_wait_of(7) == &thread);
+  BOOST_TEST(queue.endless_wait_of(8) == nullptr);
 }
 
 BOOST_AUTO_TEST_CASE(each_thread_finds_the_coroutines_that_it_is_to_resume) {

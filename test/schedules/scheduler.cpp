@@ -1,6 +1,8 @@
 #include "scheduler.hpp"
 
-#undef atomic  // here it is the standard's
+#undef atomic  // here all is the standard's
+#undef yield
+#undef sleep_for
 
 #include <array>
 #include <atomic>
@@ -10,6 +12,7 @@
 #include <thread>
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 namespace cistern::test_support {
@@ -20,7 +23,8 @@ constexpr std::size_t most_threads = 8;
 constexpr std::uint64_t most_switches = 1000;
 
 struct member {
-  std::atomic<bool> turn{false};
+  member() { (void)::sem_init(&turn, 0, 0); }
+  ::sem_t turn{};  // doesn't spin, which takes time from who has the turn
   std::atomic<bool> alive{false};
   int rounds = 0;  ///< Of the destructors of thread-specific data.
 };
@@ -29,6 +33,7 @@ struct member {
 std::array<member, most_threads> members;
 std::minstd_rand generator;
 unsigned keep_going = 1;  // one point in so many changes threads
+bool spurious = false;
 std::uint64_t switch_count = 0;
 std::uint64_t last_free_switch = 0;
 ::pid_t process = 0;
@@ -40,8 +45,8 @@ bool is_scheduled() noexcept {
 }
 
 void wait_for_turn() noexcept {
-  mine->turn.wait(false);
-  mine->turn.store(false);
+  while (::sem_wait(&mine->turn) != 0) {
+  }
 }
 
 // Hands the turn to another thread, if there is one.
@@ -53,8 +58,7 @@ bool hand_over() noexcept {
   for (member& each : members) {
     if (each.alive.load() && &each != mine && chosen-- == 0) {
       ++switch_count;
-      each.turn.store(true);
-      each.turn.notify_one();
+      (void)::sem_post(&each.turn);
       return true;
     }
   }
@@ -93,17 +97,25 @@ void schedule_point() noexcept {
   if (is_scheduled() && switch_count < last_free_switch && generator() % keep_going == 0) schedule_others();
 }
 
+bool schedule_chance(unsigned one_in) noexcept {
+  return !is_scheduled() || generator() % one_in == 0;
+}
+
+bool waits_may_be_spurious() noexcept {
+  return spurious;
+}
+
 void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>& bodies) {
   if (bodies.empty() || bodies.size() > most_threads) std::abort();
   std::seed_seq mixed{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
   generator.seed(mixed);
   keep_going = 4U << generator() % 7;
+  spurious = generator() % 4 == 0;
   last_free_switch = switch_count + most_switches;
   process = ::getpid();
   (void)end_of_thread();
   for (std::size_t i = 0; i < bodies.size(); ++i) {
     members[i].alive.store(true);
-    members[i].turn.store(false);
     members[i].rounds = 0;
   }
   std::vector<std::thread> threads;
@@ -116,8 +128,7 @@ void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>&
     });
   }
   member& first = members[generator() % bodies.size()];
-  first.turn.store(true);
-  first.turn.notify_one();
+  (void)::sem_post(&first.turn);
   for (std::thread& each : threads) each.join();
 }
 

@@ -19,6 +19,10 @@ void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>&
 /// Let other threads of `run_scheduled` go on; in other threads, and in the child of a fork, nothing happens.
 void schedule_point() noexcept;
 void schedule_others() noexcept;
+/// True once in so many times, as the seed says; always where nothing is scheduled.
+[[nodiscard]] bool schedule_chance(unsigned one_in) noexcept;
+/// Whether waits without an end may return for nothing in this run, which would hide a lost wake-up.
+[[nodiscard]] bool waits_may_be_spurious() noexcept;
 
 /// What a seed has come across.
 [[nodiscard]] std::uint64_t switches() noexcept;

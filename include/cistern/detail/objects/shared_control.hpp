@@ -107,6 +107,8 @@ class shared_control : public object_pool_control {
   void serve_waiters(time_point time) noexcept CISTERN_REQUIRES(mutex_);
   void settle(waiter& one, wait_outcome outcome, pool_slot* slot = nullptr) noexcept CISTERN_REQUIRES(mutex_);
   void enqueue(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
+  void unlink(waiter& one) noexcept CISTERN_REQUIRES(mutex_);
+  void wake_watcher() noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] std::optional<pool_grant> grant_or_admit(const acquire_request& request)
       CISTERN_REQUIRES(mutex_);
   void admit_waiter(const acquire_request& request) CISTERN_REQUIRES(mutex_);
@@ -132,7 +134,8 @@ class shared_control : public object_pool_control {
   /// The grant that `one` was given; throws pool_error if it got none.
   [[nodiscard]] pool_grant outcome_of(const waiter& one) CISTERN_REQUIRES(mutex_);
   [[nodiscard]] time_point wake_time(const waiter& one) const noexcept CISTERN_REQUIRES(mutex_);
-  [[nodiscard]] bool deadlocked() const noexcept CISTERN_REQUIRES(mutex_);
+  [[nodiscard]] waiter* deadlocked_holder() const noexcept CISTERN_REQUIRES(mutex_);
+  void end_deadlock_of_fewer() noexcept CISTERN_REQUIRES(mutex_);
   [[nodiscard]] std::optional<destroy_reason> surplus_reason(const pool_slot& slot) noexcept
       CISTERN_REQUIRES(mutex_);
   [[nodiscard]] pool_slot* expire_idle(time_point time) noexcept CISTERN_REQUIRES(mutex_);
@@ -140,6 +143,8 @@ class shared_control : public object_pool_control {
 
   idle_objects idle_;  // open to all, or under the mutex: see there
   std::size_t max_size_ CISTERN_GUARDED_BY(mutex_);
+  /// `resize` left more objects than there may be.
+  bool too_many_ CISTERN_GUARDED_BY(mutex_) = false;
   waiter_queue waiters_ CISTERN_GUARDED_BY(mutex_);
   /// Coroutines whose wait is over: those to be resumed, and those whose `resume` is being called.
   waiter_queue ready_ CISTERN_GUARDED_BY(mutex_);

@@ -18,6 +18,7 @@ enum class wait_outcome : unsigned char {
   timeout,
   cancelled,
   closed,
+  would_deadlock,
 };
 
 class waiter_queue;
@@ -56,8 +57,8 @@ class waiter_queue {
   [[nodiscard]] waiter* first_thread() const noexcept;
   /// The oldest coroutine that `thread` is to resume, or null.
   [[nodiscard]] waiter* first_for(std::uint64_t thread) const noexcept;
-  /// Whether `thread` waits here with nothing but an object to end its wait.
-  [[nodiscard]] bool waits_endlessly(std::uint64_t thread) const noexcept;
+  /// How `thread` waits here with nothing but an object to end its wait, or null.
+  [[nodiscard]] waiter* endless_wait_of(std::uint64_t thread) const noexcept;
 
  private:
   waiter* first_ = nullptr;
