@@ -63,10 +63,17 @@ void recording_adaptor::record(trace_call call, const void* block, std::size_t b
     if (timestamps_) event.time = std::chrono::steady_clock::now() - started_;
     writer_.write(event);
   } catch (...) {
-    recording_ = false;
-    error_ = std::current_exception();
+    stop();
     ++unrecorded_;
   }
+}
+
+/// The sink threw: what was gathered for it never gets there.
+void recording_adaptor::stop() noexcept {
+  recording_ = false;
+  error_ = std::current_exception();
+  lost_ = writer_.gathered_events();
+  unrecorded_ += lost_;
 }
 
 /// Takes a step of the writer if it still records; passes on what that throws, or has thrown before.
@@ -79,8 +86,7 @@ void recording_adaptor::run(const Step& step) {
   try {
     step();
   } catch (...) {
-    recording_ = false;
-    error_ = std::current_exception();
+    stop();
     throw;
   }
 }
@@ -98,7 +104,7 @@ void recording_adaptor::close() {
 
 std::uint64_t recording_adaptor::recorded() const {
   const detail::scoped_lock guard(lock_);
-  return writer_.events();
+  return writer_.events() - lost_;
 }
 
 std::uint64_t recording_adaptor::unrecorded() const {

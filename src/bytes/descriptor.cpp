@@ -59,7 +59,7 @@ ssize_t descriptor::try_pipe(std::span<const iovec> pieces) noexcept {
     no_signal_flag.store(false, std::memory_order_relaxed);
   }
   if (!no_signal_) {
-    no_signal_.emplace();
+    no_signal_.emplace(SIGPIPE);
   }
   const ssize_t written = kind_ == kind::pipe ? ::pwritev2(number_, pieces.data(), count, -1, RWF_NOWAIT)
                                               : ::writev(number_, pieces.data(), count);

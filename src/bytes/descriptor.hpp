@@ -5,7 +5,7 @@
 #include <optional>
 #include <span>
 
-#include "sigpipe_hold.hpp"
+#include "../base/signal_hold.hpp"
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -47,8 +47,8 @@ class descriptor {
 
   int number_;
   kind kind_ = kind::socket;
-  std::optional<bool> waits_;              // whether the descriptor is blocking, once asked
-  std::optional<sigpipe_hold> no_signal_;  // while writing to a pipe, where no flag does it
+  std::optional<bool> waits_;             // whether the descriptor is blocking, once asked
+  std::optional<signal_hold> no_signal_;  // SIGPIPE, while writing to a pipe, where no flag does it
 };
 
 }  // namespace cistern::detail

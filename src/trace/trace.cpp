@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <istream>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <system_error>
 
 #include "../base/posix_call.hpp"
+#include "../base/signal_hold.hpp"
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -34,10 +36,18 @@ class trace_file {
 
   void write(std::span<const std::byte> bytes) const {
     const detail::no_cancellation until_all_is_written;
+    // Who is recorded needn't know of pipes, and of the largest size that a file may have.
+    const detail::signal_hold of_pipes(SIGPIPE);
+    const detail::signal_hold of_large_files(SIGXFSZ);
     while (!bytes.empty()) {
       const ssize_t written =
           detail::without_interruption([&] { return ::write(fd_, bytes.data(), bytes.size()); });
-      if (written < 0) fail("cannot write ");
+      if (written == 0) errno = EIO;  // else this would go on for ever
+      if (written <= 0) {
+        if (errno == EPIPE) of_pipes.take_own();
+        if (errno == EFBIG) of_large_files.take_own();
+        fail("cannot write ");
+      }
       bytes = bytes.subspan(static_cast<std::size_t>(written));
     }
   }

@@ -5,25 +5,37 @@
 #include <cistern/testing/failing_resource.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <memory_resource>
 #include <new>
+#include <optional>
 #include <set>
 #include <span>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
 
 #include "../support/conformance.hpp"
+#include "../support/forking.hpp"
 #include "../support/threads.hpp"
 #include "../support/trace_support.hpp"
 #include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using cistern::recording_adaptor;
 using cistern::trace_call;
@@ -45,7 +57,73 @@ std::uint64_t address_of(const void* block) {
   return reinterpret_cast<std::uintptr_t>(block);
 }
 
+/// A disk that takes so many bytes more, a few at a time and after an interruption each; then every write has
+/// `error`, or does nothing where that is 0.
+struct small_disk {
+  bool in_use = false;
+  std::size_t room_bytes = 0;
+  int error = 0;
+  bool interrupted = false;
+};
+small_disk disk;
+
+struct trace_path {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("cistern-recording-" + std::to_string(::getpid()));
+  trace_path() = default;
+  trace_path(const trace_path&) = delete;
+  trace_path& operator=(const trace_path&) = delete;
+  ~trace_path() { std::filesystem::remove(path); }
+};
+
+constexpr std::uint64_t calls_to_record = 80;
+
+void make_calls(recording_adaptor& recorded) {
+  for (std::size_t i = 0; i < calls_to_record / 2; ++i)
+    recorded.deallocate(recorded.allocate(100 + i), 100 + i);
+}
+
+std::error_code code_of(const std::exception_ptr& error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const std::system_error& thrown) {
+    return thrown.code();
+  }
+  return {};
+}
+
+/// The events up to where the trace is cut off; whether it is.
+struct recorded_part {
+  std::vector<trace_event> events;
+  bool cut_off = false;
+};
+recorded_part part_in(const std::filesystem::path& path) {
+  recorded_part part;
+  cistern::trace_reader reader(cistern::trace_from_file(path));
+  try {
+    for (trace_event event; reader.next(event);) part.events.push_back(event);
+  } catch (const cistern::trace_error& error) {
+    if (error.fault() != cistern::trace_fault::truncated) throw;
+    part.cut_off = true;
+  }
+  return part;
+}
+
 }  // namespace
+
+// Stands in for the C library's.
+extern "C" ssize_t write(int file, const void* from, std::size_t bytes) {
+  if (disk.in_use) {
+    disk.interrupted = !disk.interrupted;
+    if (disk.interrupted || disk.room_bytes == 0) {
+      errno = disk.interrupted ? EINTR : disk.error;
+      return errno == 0 ? 0 : -1;
+    }
+    bytes = std::min({bytes, disk.room_bytes, std::size_t{50}});
+    disk.room_bytes -= bytes;
+  }
+  return ::syscall(SYS_write, file, from, bytes);
+}
 
 BOOST_AUTO_TEST_CASE(conforms) {
   require_conformance<subject>();
@@ -131,14 +209,13 @@ BOOST_AUTO_TEST_CASE(flush_makes_what_happened_so_far_readable) {
 
 BOOST_AUTO_TEST_CASE(a_sink_that_fails_ends_the_recording_and_nothing_else) {
   checking_resource upstream;
-  bool full = false;
+  int room = 3;
   recording_adaptor recorded(
       [&](std::span<const std::byte>) {
-        if (full) throw std::runtime_error("disk full");
+        if (room-- == 0) throw std::runtime_error("disk full");
       },
       &upstream, {.buffer_bytes = 256});
   BOOST_TEST((recorded.error() == nullptr));
-  full = true;
   for (int i = 0; i < 1000; ++i) recorded.deallocate(recorded.allocate(10), 10);
   BOOST_TEST((recorded.error() != nullptr));
   BOOST_TEST(recorded.recorded() > 0u);
@@ -180,6 +257,91 @@ BOOST_AUTO_TEST_CASE(a_thread_cancelled_in_the_sink_loses_no_event_and_no_block)
 BOOST_AUTO_TEST_CASE(a_sink_that_fails_at_once_is_an_error_of_the_constructor) {
   BOOST_CHECK_THROW(recording_adaptor([](std::span<const std::byte>) { throw std::runtime_error("no"); }),
                     std::runtime_error);
+}
+
+BOOST_AUTO_TEST_CASE(wherever_the_disk_is_full_what_came_before_is_there) {
+  const trace_path file;
+  constexpr std::array errors{ENOSPC, EIO, EBADF, 0};
+  constexpr std::size_t header_bytes = 24;
+  std::uint64_t most_recorded = 0;
+  bool all_fits = false;
+  for (std::size_t room_bytes = 0; !all_fits; ++room_bytes) {
+    checking_resource upstream;
+    const int error = errors[room_bytes % errors.size()];
+    disk = {true, room_bytes, error};
+    std::optional<recording_adaptor> recorded;
+    std::exception_ptr thrown;
+    try {
+      recorded.emplace(cistern::trace_to_file(file.path), &upstream,
+                       cistern::recording_options{.buffer_bytes = 256, .timestamps = false});
+      make_calls(*recorded);
+      recorded->close();
+    } catch (const std::system_error&) {
+      thrown = std::current_exception();
+    }
+    disk = {};
+    BOOST_REQUIRE(recorded.has_value() == (room_bytes >= header_bytes));
+    if (thrown) BOOST_REQUIRE(code_of(thrown).value() == (error != 0 ? error : EIO));
+    if (!recorded) continue;
+    BOOST_REQUIRE((code_of(recorded->error()) == code_of(thrown)));
+    BOOST_REQUIRE(upstream.outstanding_blocks() == 0u);
+    const recorded_part part = part_in(file.path);
+    all_fits = !thrown;
+    BOOST_REQUIRE(part.cut_off == !all_fits);
+    BOOST_REQUIRE(part.events.size() == recorded->recorded());
+    BOOST_REQUIRE(recorded->recorded() + recorded->unrecorded() == calls_to_record);
+    BOOST_REQUIRE(recorded->recorded() >= most_recorded);
+    most_recorded = recorded->recorded();
+  }
+  BOOST_TEST(most_recorded == calls_to_record);
+}
+
+namespace {
+
+/// What goes wrong in a child that records to what `open` gives after `refuse`, where writes have `error`.
+std::string refused_write_fault(const std::function<cistern::trace_sink()>& open,
+                                const std::function<void()>& refuse, int error) {
+  return fork_fault([&] {
+    const auto must = [](bool condition, int status) {
+      if (!condition) ::_exit(status);
+    };
+    recording_adaptor recorded(open(), nullptr, {.buffer_bytes = 256});
+    refuse();
+    constexpr unsigned rounds = 4;
+    for (unsigned round = 0; round < rounds; ++round) make_calls(recorded);
+    must(code_of(recorded.error()).value() == error, 1);
+    must(recorded.recorded() + recorded.unrecorded() == rounds * calls_to_record, 2);
+    must(recorded.unrecorded() != 0, 3);
+    sigset_t none_blocked;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &none_blocked);
+    must(!sigismember(&none_blocked, SIGPIPE) && !sigismember(&none_blocked, SIGXFSZ), 4);
+  });
+}
+
+}  // namespace
+
+// Else the signals would end the program that is recorded.
+BOOST_AUTO_TEST_CASE(a_file_that_may_not_grow_ends_the_recording_and_nothing_else) {
+  const trace_path file;
+  const auto limit_size = [] {
+    const rlimit limit{400, 400};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(10);
+  };
+  const auto open = [&] { return cistern::trace_to_file(file.path); };
+  BOOST_TEST(refused_write_fault(open, limit_size, EFBIG) == "");
+  const recorded_part part = part_in(file.path);
+  BOOST_TEST(part.cut_off);
+  BOOST_TEST(!part.events.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_pipe_that_nobody_reads_ends_the_recording_and_nothing_else) {
+  std::array<int, 2> ends{};
+  const auto open = [&] {
+    if (::pipe(ends.data()) != 0) ::_exit(10);
+    return cistern::trace_to_file("/dev/fd/" + std::to_string(ends[1]));
+  };
+  BOOST_TEST(refused_write_fault(
+                 open, [&] { ::close(ends[0]); }, EPIPE) == "");
 }
 
 // Blocks that wander between threads, and addresses that are given out again and again: the trace must never

@@ -59,9 +59,10 @@ class recording_adaptor : public std::pmr::memory_resource {
   /// now or before. Thread-safe.
   void close();
 
-  /// Calls that are part of the trace.
+  /// Calls that are part of the trace: after an error, of what is there up to where it is cut off.
   [[nodiscard]] std::uint64_t recorded() const;
-  /// Calls that came after the recording had stopped, by `close` or by an error.
+  /// Calls that came after the recording had stopped, by `close` or by an error, or that the sink didn't
+  /// take.
   [[nodiscard]] std::uint64_t unrecorded() const;
   /// What the sink threw; null if nothing.
   [[nodiscard]] std::exception_ptr error() const;
@@ -77,6 +78,7 @@ class recording_adaptor : public std::pmr::memory_resource {
   void record(trace_call call, const void* block, std::size_t bytes, std::size_t alignment) noexcept;
   template <class Step>
   void run(const Step& step);
+  void stop() noexcept CISTERN_REQUIRES(lock_);
 
   std::pmr::memory_resource* upstream_;
   const bool timestamps_;
@@ -86,6 +88,7 @@ class recording_adaptor : public std::pmr::memory_resource {
   trace_writer writer_ CISTERN_GUARDED_BY(lock_);
   bool recording_ CISTERN_GUARDED_BY(lock_) = true;
   std::uint64_t unrecorded_ CISTERN_GUARDED_BY(lock_) = 0;
+  std::uint64_t lost_ CISTERN_GUARDED_BY(lock_) = 0;
   std::exception_ptr error_ CISTERN_GUARDED_BY(lock_);
 };
 

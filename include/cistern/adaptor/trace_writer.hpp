@@ -41,6 +41,8 @@ class trace_writer {
 
   /// Events written, with those that are still gathered here.
   [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
+  /// Of these, those that are still gathered here: after an error they never get to the sink.
+  [[nodiscard]] std::uint64_t gathered_events() const noexcept { return frame_events_; }
 
  private:
   void write_header();
