@@ -7,6 +7,8 @@
       --jobs N                   for builds and tests (default 1)
       --limit SECONDS            for one test (default 120): a fault that hangs is noticed
       --minutes M                begins no fault after so long
+      --tests-pass               takes for granted that the tests pass without a fault, and runs none to see
+      --results FILE             takes down there what became of each fault; one that was noticed isn't tried again
       --work FOLDER              where the copy goes (default build/mutation)
     mutation.py --list           the faults
     mutation.py --check          every fault fits the tree: its old lines are found exactly once
@@ -24,9 +26,11 @@ that they need; "layering", the script; "annotations", clang's analysis of locks
 """
 
 import argparse
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +38,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wthread-safety", "-Werror", "-Iinclude"]
+FAILED_CHECK = re.compile(r": (fatal )?error: in \"")  # as Boost.Test says it
+# What a fault leaves unused is no error: it's the tests that should notice.
+QUIET = "".join(f'#pragma GCC diagnostic ignored "-Wunused-{what}"\n'
+                for what in ("parameter", "variable", "but-set-variable", "function"))
 
 
 class Fault:
@@ -96,6 +104,7 @@ class Tree:
     def __init__(self, root, work, jobs, limit):
         # Built where the tree itself is built, so that ccache knows what hasn't changed.
         self.copy, self.build, self.jobs, self.limit = work, work / "build/dev", jobs, limit
+        self.seconds = {}  # by test, without a fault
         listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root,
                                 check=True, capture_output=True).stdout.decode().split("\0")
         wanted = {name for name in listed if name and (root / name).is_file()}
@@ -128,18 +137,42 @@ class Tree:
             return "layering"
         if "annotations" in tests and self.run("clang++", *FLAGS, file)[0] != 0:
             return "annotations"
-        programs = [one for one in tests if one not in ("layering", "annotations")]
-        if not programs:
-            return ""
-        targets = [target_of(one) for one in programs]
-        code, said = self.run("cmake", "--build", self.build, "-t", *targets, "--", f"-j{self.jobs}")
-        if code != 0:
-            return "a warning of the compiler" if "[-Werror=" in said else None
-        pattern = "|".join(pattern_of(one) for one in programs)
-        code, said = self.run("ctest", "--test-dir", self.build, "-R", f"^({pattern})$", f"-j{self.jobs}",
-                              "--stop-on-failure", "--no-tests=error", "--timeout", self.limit)
-        failed = re.findall(r"\d+ - (\S+) \(", said.split("The following tests FAILED:")[-1]) if code else []
-        return (failed[0] if failed else "ctest") if code else ""
+        for one in sorted(programs_of(tests), key=lambda one: self.seconds.get(one, 0)):
+            code, said = self.run("cmake", "--build", self.build, "-t", target_of(one), "--", f"-j{self.jobs}")
+            if code != 0:
+                return "a warning of the compiler" if "[-Werror=" in said else None
+            failed = self.failure_of(one)
+            if failed:
+                return failed
+        return ""
+
+    def failure_of(self, test):
+        """The first that failed of a test that is built, or "". What it says of the first failure is enough."""
+        command = ["ctest", "--test-dir", str(self.build), "-R", f"^({pattern_of(test)})$", f"-j{self.jobs}", "-V",
+                   "--stop-on-failure", "--no-tests=error", "--timeout", str(self.limit)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              start_new_session=True) as running:
+            said = []
+            for line in running.stdout:
+                said.append(line)
+                if FAILED_CHECK.search(line):
+                    os.killpg(running.pid, signal.SIGKILL)
+                    return f"{pattern_of(test)} ({line.rsplit(' in ', 1)[-1].split(':')[0].strip()})"
+        failed = re.findall(r"\d+ - (\S+) \(", "".join(said).split("The following tests FAILED:")[-1])
+        return (failed[0] if failed else "ctest") if running.returncode else ""
+
+    def measure(self, tests):
+        """How long each test takes where no fault is; one that fails even then would notice every fault."""
+        for one in [one for one in tests if one not in self.seconds]:
+            self.run("cmake", "--build", self.build, "-t", target_of(one), "--", f"-j{self.jobs}", check=True)
+            begun = time.monotonic()
+            if self.failure_of(one):
+                sys.exit(f"{one} fails without any fault")
+            self.seconds[one] = time.monotonic() - begun
+
+
+def programs_of(tests):
+    return [one for one in tests if one not in ("layering", "annotations")]
 
 
 def target_of(test):
@@ -150,15 +183,18 @@ def pattern_of(test):
     return test.split("=")[1] if "=" in test else test
 
 
-def run(faults, tree, minutes):
+def run(faults, tree, minutes, results, trusts):
     survivors, broken, noticed, started = [], [], 0, time.monotonic()
     for number, one in enumerate(faults, 1):
         if minutes and time.monotonic() - started > minutes * 60:
             print(f"out of time: {len(faults) - number + 1} faults were not tried")
             break
+        if not trusts:
+            tree.measure(programs_of(one.tests))
         path, begun = tree.copy / one.file, time.monotonic()
         original = path.read_text(encoding="utf-8")
-        path.write_text(one.applied_to(original), encoding="utf-8")
+        quiet = QUIET if programs_of(one.tests) and path.suffix == ".cpp" else ""
+        path.write_text(quiet + one.applied_to(original), encoding="utf-8")
         try:
             failed = tree.first_failure(one.tests, one.file)
         finally:
@@ -167,6 +203,9 @@ def run(faults, tree, minutes):
         (broken if failed is None else survivors).extend([] if failed else [one])
         noticed += bool(failed)
         print(f"[{number}/{len(faults)}] {one}: {verdict} ({time.monotonic() - begun:.0f} s)", flush=True)
+        if results:
+            with results.open("a", encoding="utf-8") as file:
+                file.write(f"{one}\t{verdict}\n")
     print(f"{noticed} noticed, {len(survivors)} survived, {len(broken)} don't build")
     for one in survivors + broken:
         print(f"  {one} (tests: {' '.join(one.tests)})")
@@ -209,13 +248,14 @@ def self_test():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for flag in ("--list", "--check", "--self-test"):
+    for flag in ("--list", "--check", "--self-test", "--tests-pass"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--work", type=pathlib.Path)
+    parser.add_argument("--results", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.self_test:
         return self_test()
@@ -230,8 +270,11 @@ def main():
         return 1
     if arguments.list or arguments.check:
         return 0
+    if arguments.results and arguments.results.exists():
+        known = arguments.results.read_text(encoding="utf-8").splitlines()
+        chosen = [one for one in chosen if not any(line.startswith(f"{one}\tnoticed") for line in known)]
     tree = Tree(root, (arguments.work or root / "build/mutation").resolve(), arguments.jobs, arguments.limit)
-    return run(chosen, tree, arguments.minutes)
+    return run(chosen, tree, arguments.minutes, arguments.results, arguments.tests_pass)
 
 
 if __name__ == "__main__":
