@@ -363,6 +363,45 @@ BOOST_AUTO_TEST_CASE(a_class_in_use_keeps_a_least_stay_whatever_the_bound) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(sorting_leaves_as_much_in_a_list_as_it_is_told) {
+  for (const std::size_t bytes : {std::size_t{64}, 1 * kib, 64 * kib}) {
+    ground g;
+    const unsigned index = class_for(bytes);
+    const auto listed_blocks = [&] { return g.statistics().idle_in_lists_bytes / class_block_bytes(index); };
+    std::vector<void*> blocks = g.allocate(9, bytes);
+    blocks.pop_back();  // one lives on
+    g.free_all(blocks, bytes);
+    const std::size_t before = listed_blocks();
+    BOOST_TEST_INFO(bytes << " bytes");
+    BOOST_REQUIRE(before >= 8U);
+    BOOST_TEST(g.buckets.sort(index, 2, 3) == 3U);
+    BOOST_TEST(listed_blocks() == before - 3);
+    BOOST_TEST(g.buckets.sort(index, 2, SIZE_MAX) == before - 5);
+    BOOST_TEST(listed_blocks() == 2U);
+    BOOST_TEST(g.buckets.sort(index, 2, SIZE_MAX) == 0U);
+    g.check();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_trim_keeps_as_much_as_it_is_told) {
+  constexpr std::size_t a_region = 4 * mib;  // the largest
+  ground g;
+  const std::vector<void*> kept = g.allocate(2 * mib / 1000, 1000);
+  g.free_all(g.allocate(16 * mib / 1000, 1000), 1000);
+  for (const std::size_t keep_bytes : {SIZE_MAX, 8 * mib, 8 * mib, 5 * mib, std::size_t{0}}) {
+    const std::size_t held = g.upstream.outstanding_bytes();
+    const std::size_t given_back = g.buckets.trim(keep_bytes);
+    BOOST_TEST(given_back == held - g.upstream.outstanding_bytes());
+    BOOST_TEST(g.idle_bytes() >= std::min(keep_bytes - std::min(keep_bytes, a_region), 12 * mib));
+    BOOST_TEST(g.idle_bytes() <=
+               std::max(keep_bytes, 2 * a_region));  // what lies beside the blocks that live
+    g.check();
+  }
+  g.free_all(kept, 1000);
+  (void)g.buckets.trim(0);
+  BOOST_TEST(g.idle_bytes() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(steady_states_ask_nothing_of_upstream) {
   for (const std::size_t largest_bytes : {512U, 8'192U, 200'000U, 2'000'000U}) {
     std::mt19937_64 random(largest_bytes);

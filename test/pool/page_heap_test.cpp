@@ -7,6 +7,7 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/page_heap.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
+#include <cistern/page_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/fail_every_allocation.hpp>
 #include <cistern/testing/failing_resource.hpp>
@@ -440,6 +441,25 @@ BOOST_AUTO_TEST_CASE(a_region_with_a_page_in_use_is_not_idle) {
   BOOST_TEST(g.heap.oldest_idle_since() == 7U);
   BOOST_TEST(g.heap.give_back_oldest() == region_bytes_of(50));
   BOOST_TEST(g.checked.outstanding_bytes() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(pages_beside_used_ones_are_discarded_once_nothing_came_back_for_longer_than_the_age) {
+  upstream_account account(cistern::pages(), SIZE_MAX, true);
+  page_heap heap(account);
+  BOOST_REQUIRE(heap.grow(64));
+  BOOST_REQUIRE((heap.try_take(1) != nullptr));
+  (void)heap.give(heap.try_take(40), 100);
+  // Each region in turn, and then the turn begins anew.
+  const auto discard = [&](std::uint64_t now, std::uint64_t age) {
+    const std::size_t bytes = heap.discard_next(now, age);
+    BOOST_TEST(heap.discard_next(now, age) == 0U);
+    return bytes;
+  };
+  BOOST_TEST(discard(110, 10) == 0U);
+  BOOST_TEST(discard(111, 11) == 0U);
+  BOOST_TEST(discard(111, 10) == heap.free_bytes());
+  BOOST_TEST(discard(211, 10) == 0U);  // they are as new
+  heap.check_invariants();
 }
 
 BOOST_AUTO_TEST_SUITE_END()
