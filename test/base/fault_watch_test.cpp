@@ -67,6 +67,14 @@ void say_info_and_exit(int signal, siginfo_t* info, void* context) {
   ::_exit(8);
 }
 
+void say_what_is_blocked_and_exit(int signal) {
+  sigset_t blocked;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  say(::sigismember(&blocked, SIGUSR1) == 1 ? "the other is blocked, " : "the other is open, ");
+  say(::sigismember(&blocked, signal) == 1 ? "this one too\n" : "this one isn't\n");
+  ::_exit(9);
+}
+
 void set_handler(int signal, void (*handler)(int), int flags = 0) {
   struct sigaction action = {};
   action.sa_handler = handler;
@@ -153,6 +161,23 @@ BOOST_AUTO_TEST_CASE(a_handler_for_one_time_is_called_once) {
                closed_page page("the page");
                page.byte() = 1;
              }) == "killed by signal 11: write to the page\nbefore\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_runs_with_those_signals_blocked_that_it_wants) {
+  const auto ending_with = [](int flags) {
+    return ending_of([=] {
+      struct sigaction action = {};
+      action.sa_handler = say_what_is_blocked_and_exit;
+      action.sa_flags = flags;
+      ::sigaddset(&action.sa_mask, SIGUSR1);
+      ::sigaction(SIGSEGV, &action, nullptr);
+      closed_page page("the page");
+      page.byte() = 1;
+    });
+  };
+  BOOST_TEST(ending_with(0) == "exited with 9: write to the page\nthe other is blocked, this one too\n");
+  BOOST_TEST(ending_with(SA_NODEFER) ==
+             "exited with 9: write to the page\nthe other is blocked, this one isn't\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_handler_may_jump_out_and_faults_are_told_again) {

@@ -240,9 +240,17 @@ BOOST_AUTO_TEST_CASE(wrong_frees_are_told_at_the_call) {
     two_blocks two;
     two.slots.deallocate(two.at_end, 25, 8, freer);
   }));
+  BOOST_TEST(ends_saying(aborted("free with the wrong size, 23 bytes", block_words), [] {
+    two_blocks two;
+    two.slots.deallocate(two.at_begin, 23, 8, freer);
+  }));
   BOOST_TEST(ends_saying(aborted("free with the wrong alignment, 4", block_words), [] {
     two_blocks two;
     two.slots.deallocate(two.at_begin, 24, 4, freer);
+  }));
+  BOOST_TEST(ends_saying(aborted("free with the wrong alignment, 16", block_words), [] {
+    two_blocks two;
+    two.slots.deallocate(two.at_end, 24, 16, freer);
   }));
   BOOST_TEST(ends_saying(aborted("free of a pointer that isn't a block's, at offset 8", block_words), [] {
     two_blocks two;

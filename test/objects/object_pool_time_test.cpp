@@ -333,6 +333,10 @@ BOOST_AUTO_TEST_CASE(a_failing_factory_is_retried_with_growing_pauses) {
   manual_clock::advance(35ms);
   BOOST_TEST((pool->maintain(manual_clock::now()) == time_point::max()));
   BOOST_TEST(pool->idle() == 1U);
+  // It has worked: the next time the pauses begin anew.
+  pool->acquire().discard();
+  failing = 1;
+  BOOST_TEST((pool->maintain(manual_clock::now()) == manual_clock::now() + 10ms));
 }
 
 BOOST_AUTO_TEST_CASE(a_failed_create_wakes_the_next_waiter) {
