@@ -37,6 +37,8 @@ BOOST_AUTO_TEST_CASE(owner_and_claimant_exclude_each_other) {
     BOOST_TEST(cache.enter(asymmetric));
     BOOST_TEST(!cache.try_claim(asymmetric));  // the owner is inside
     cache.leave();
+    BOOST_TEST(cache.enter(asymmetric));  // a claim that failed is none
+    cache.leave();
     BOOST_TEST(cache.try_claim(asymmetric));
     BOOST_TEST(!cache.enter(asymmetric));  // claimed
     cache.unclaim();

@@ -165,6 +165,20 @@ BOOST_AUTO_TEST_CASE(a_size_that_ends_where_another_oversize_block_does_is_found
   }
 }
 
+// It may lie in the middle of the next block there.
+BOOST_AUTO_TEST_CASE(the_end_of_an_oversize_block_is_forgotten_when_it_goes) {
+  if constexpr (checked_build) {
+    BOOST_TEST(found_saying("lies 1000 bytes inside the oversize block", [] {
+      alignas(64) static std::array<std::byte, 8192> memory;
+      std::pmr::monotonic_buffer_resource upstream(memory.data(), memory.size());
+      cistern::unsynchronized_pool_resource pool({.largest_required_pool_block = 16}, &upstream);
+      pool.deallocate(some(pool, 64), 64, 8);
+      upstream.release();  // what comes next begins where that began
+      pool.deallocate(some(pool, 4096) + 1000, 64, 8);
+    }));
+  }
+}
+
 // A memory checker looks after what lies beyond the bytes asked for by itself.
 BOOST_AUTO_TEST_CASE_TEMPLATE(what_is_written_beyond_the_end_is_found, Pool, pools) {
   if constexpr (checked_build && !asan_build) {

@@ -393,8 +393,7 @@ BOOST_AUTO_TEST_CASE(a_trim_keeps_as_much_as_it_is_told) {
     const std::size_t given_back = g.buckets.trim(keep_bytes);
     BOOST_TEST(given_back == held - g.upstream.outstanding_bytes());
     BOOST_TEST(g.idle_bytes() >= std::min(keep_bytes - std::min(keep_bytes, a_region), 12 * mib));
-    BOOST_TEST(g.idle_bytes() <=
-               std::max(keep_bytes, 2 * a_region));  // what lies beside the blocks that live
+    BOOST_TEST(g.idle_bytes() <= std::max(keep_bytes, 2 * a_region));
     g.check();
   }
   g.free_all(kept, 1000);
