@@ -3,7 +3,7 @@
 
     mutation.py                  copies the tree to build/mutation, and for each fault of mutation_faults.txt builds
                                  and runs the tests that it names; exit code 1 if one survives
-      --only WORDS               faults whose file or description has these words
+      --only WORDS...            faults whose file or description has these words; first those with the first ones
       --jobs N                   for builds and tests (default 1)
       --limit SECONDS            for one test (default 120): a fault that hangs is noticed
       --minutes M                begins no fault after so long
@@ -117,8 +117,9 @@ class Tree:
             if not target.is_file() or target.read_bytes() != (root / name).read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(root / name, target)
-        self.run("cmake", "-S", self.copy, "-B", self.build, "--preset", "dev", "-DCISTERN_BUILD_BENCHMARKS=OFF",
-                 check=True)
+        if not (self.build / "build.ninja").is_file():  # else a build configures anew where it must
+            self.run("cmake", "-S", self.copy, "-B", self.build, "--preset", "dev", "-DCISTERN_BUILD_BENCHMARKS=OFF",
+                     check=True)
 
     def run(self, *command, check=False, limit=None):
         """The exit code of a command, and what it said."""
@@ -250,7 +251,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag in ("--list", "--check", "--self-test", "--tests-pass"):
         parser.add_argument(flag, action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--minutes", type=float, default=0)
@@ -262,7 +263,7 @@ def main():
     root = HERE.parent
     faults = read_faults((HERE / "mutation_faults.txt").read_text(encoding="utf-8"))
     problems = check(faults, root)
-    chosen = [one for one in faults if arguments.only in str(one)]
+    chosen = list(dict.fromkeys(one for words in arguments.only for one in faults if words in str(one)))
     if arguments.list:
         print("\n".join(f"{one}  [{' '.join(one.tests)}]" for one in chosen))
     print("\n".join(problems) or f"{len(faults)} faults fit the tree")
