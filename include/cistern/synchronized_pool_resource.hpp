@@ -116,7 +116,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   }
 
   /// Gives regions with no live block back to upstream until at most `keep_bytes` are idle. Over
-  /// `page_resource` the memory of free pages between live ones goes back to the system as well. Returns the
+  /// `page_resource` and new/delete the memory of free pages goes back to the system as well. Returns the
   /// bytes given back to upstream. Blocks in the caches of other threads count as live; each of these threads
   /// flushes its own when it next gets to a slow path of this pool. O(free blocks * log(regions)).
   /// Thread-safe.

@@ -102,7 +102,7 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   }
 
   /// Gives regions with no live block back to upstream until at most `keep_bytes` are idle. Over
-  /// `page_resource` the memory of free pages between live ones goes back to the system as well. Returns the
+  /// `page_resource` and new/delete the memory of free pages goes back to the system as well. Returns the
   /// bytes given back to upstream. O(free blocks * log(regions)).
   std::size_t trim(std::size_t keep_bytes = 0) noexcept;
 

@@ -235,6 +235,10 @@ bool heap::is_block(unsigned index, const void* block) noexcept {
   return engine().is_block(index, block);
 }
 
+bool heap::may_be_out(unsigned index, const void* block) noexcept {
+  return engine().may_be_out(index, block);
+}
+
 void heap::report_misuse(unsigned index, void* block, const char* function) noexcept {
   misuse_found(function, block,
                may_begin_block(index, block) && is_block(index, block) ? "the block was freed before"

@@ -122,7 +122,7 @@ class heap {
   [[nodiscard]] static bool may_be_in_use(unsigned index, const void* block,
                                           const cache_slot* slots) noexcept {
     return may_begin_block(index, block) && !is_marked<Word>(block, slots) &&
-           (!checked_build || is_block(index, block));
+           (!checked_build || may_be_out(index, block));
   }
 
   /// All blocks of a class begin at multiples of the largest power of two in their size, up to a page.
@@ -178,6 +178,7 @@ class heap {
   static void deallocate_pooled(unsigned index, void* block) noexcept;
   static void expect_block(page_map::code code, void* block, const char* function) noexcept;
   [[nodiscard]] static bool is_block(unsigned index, const void* block) noexcept;
+  [[nodiscard]] static bool may_be_out(unsigned index, const void* block) noexcept;
   /// Never returns. Said so, it would cost callers that end with it a place on the stack.
   static void report_misuse(unsigned index, void* block, const char* function) noexcept;
   static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;

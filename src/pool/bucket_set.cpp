@@ -237,6 +237,15 @@ std::size_t bucket_set::sort_runs(unsigned index, std::size_t keep_blocks, std::
   return sorted;
 }
 
+std::size_t bucket_set::discard(unsigned index) noexcept {
+  std::size_t bytes = 0;
+  const span* first = nullptr;
+  if (!lists_are_shut_) {
+    buckets_[index].spans.discard(class_block_bytes(index), SIZE_MAX, first, bytes);
+  }
+  return bytes;
+}
+
 // ---- the whole ----
 
 std::size_t bucket_set::trim(std::size_t keep_bytes) noexcept {

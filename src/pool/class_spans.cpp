@@ -1,7 +1,9 @@
 #include <cistern/detail/base/memory_checker.hpp>
+#include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 
 #include <algorithm>
+#include <bit>
 
 #include "broken_invariant.hpp"
 
@@ -23,6 +25,130 @@ constexpr std::size_t most_span_bytes(std::size_t block_bytes) noexcept {
     return block_bytes;
   }
   return block_bytes <= 512 ? 4 * page_bytes : std::max(16 * page_bytes, 8 * block_bytes);
+}
+
+// ---- pages of a span ----
+
+using page_set = std::uint64_t;
+constexpr std::uint32_t most_span_pages = 64;
+static_assert(most_span_bytes(largest_cut_block_bytes) == most_span_pages * page_bytes);
+constexpr page_set page_bit(std::size_t page) noexcept {
+  return page_set{1} << page;
+}
+
+std::size_t page_of(const span& home, const free_block* block) noexcept {
+  return static_cast<std::size_t>(reinterpret_cast<const std::byte*>(block) - home.base()) / page_bytes;
+}
+
+// Calls `visit(offset)` for each block that was ever out and begins in a page, the last one first.
+template <class F>
+void for_each_block_in(const span& home, std::size_t page, std::size_t block_bytes, F visit) noexcept {
+  const auto first_of = [&](std::size_t of) { return (of * page_bytes + block_bytes - 1) / block_bytes; };
+  for (std::size_t i = std::min<std::size_t>(first_of(page + 1), home.carved); i > first_of(page); --i) {
+    visit((i - 1) * block_bytes);
+  }
+}
+
+// Pages in which some block was out, and none is now.
+page_set idle_pages(const span& home, std::size_t block_bytes) noexcept {
+  std::array<std::uint16_t, most_span_pages> free_blocks{};  // that lie in a page, whole or in part
+  const auto count = [&](std::size_t offset) {
+    for (std::size_t page = offset / page_bytes; page <= (offset + block_bytes - 1) / page_bytes; ++page) {
+      ++free_blocks[page];
+    }
+  };
+  for (const free_block* block = home.free; block != nullptr; block = block->next()) {
+    count(static_cast<std::size_t>(reinterpret_cast<const std::byte*>(block) - home.base()));
+  }
+  for (std::size_t page = 0; home.unlinked_pages != 0 && page < home.pages; ++page) {
+    if ((&home + page)->is_unlinked) {
+      for_each_block_in(home, page, block_bytes, count);
+    }
+  }
+  // A page that new blocks are still to be cut from is not for us.
+  const std::size_t pages =
+      home.carved == home.capacity ? home.pages : home.carved * block_bytes / page_bytes;
+  page_set idle = 0;
+  for (std::size_t page = 0; page < pages; ++page) {
+    const std::size_t first = page * page_bytes / block_bytes;
+    const std::size_t last = ((page + 1) * page_bytes - 1) / block_bytes;
+    const std::size_t end = std::min<std::size_t>(last + 1, home.carved);
+    idle |= end > first && free_blocks[page] == end - first ? page_bit(page) : 0;
+  }
+  return idle;
+}
+
+// From now on no block that begins in one of these pages is in the list.
+void unlink_pages(span& home, page_set pages, std::size_t block_bytes) noexcept {
+  free_block* linked = nullptr;
+  free_block* last = nullptr;
+  for (free_block* block = home.free; block != nullptr;) {
+    free_block* const next = block->next();
+    if ((pages & page_bit(page_of(home, block))) == 0) {
+      (last != nullptr ? last->next(block) : static_cast<void>(linked = block));
+      last = block;
+    }
+    block = next;
+  }
+  if (last != nullptr) {
+    last->next(nullptr);
+  }
+  home.free = linked;
+  for (; pages != 0; pages &= pages - 1) {
+    const auto page = static_cast<std::size_t>(std::countr_zero(pages));
+    bool begins_one = false;
+    for_each_block_in(home, page, block_bytes, [&](std::size_t) { begins_one = true; });
+    span& record = *(&home + page);
+    if (begins_one && !record.is_unlinked) {
+      record.is_unlinked = true;
+      ++home.unlinked_pages;
+    }
+  }
+}
+
+void link_page(span& home, std::size_t page, std::size_t block_bytes) noexcept {
+  span& record = *(&home + page);
+  if (record.is_unlinked) {
+    record.is_unlinked = false;
+    --home.unlinked_pages;
+    home.has_changed = true;
+    for_each_block_in(home, page, block_bytes, [&](std::size_t offset) {
+      home.free = free_block::make(home.base() + offset, block_bytes, home.free);
+    });
+  }
+}
+
+// The first page in order of address whose blocks are in no list.
+void link_next_page(span& home, std::size_t block_bytes) noexcept {
+  std::size_t page = 0;
+  while (!(&home + page)->is_unlinked) {
+    ++page;
+  }
+  link_page(home, page, block_bytes);
+}
+
+// Takes the memory of idle pages away; returns the bytes.
+std::size_t discard_idle_pages(span& home, std::size_t block_bytes) noexcept {
+  if (!home.has_changed || home.home->is_one_run || home.begins_behind != 0 || home.pages > most_span_pages) {
+    return 0;
+  }
+  home.has_changed = false;
+  const page_set idle = idle_pages(home, block_bytes);
+  unlink_pages(home, idle, block_bytes);
+  std::size_t bytes = 0;
+  for (page_set left = idle; left != 0;) {
+    const auto first = static_cast<unsigned>(std::countr_zero(left));
+    const auto count = static_cast<unsigned>(std::countr_one(left >> first));
+    if (discard_pages(home.base() + first * page_bytes, count * page_bytes)) {
+      bytes += count * page_bytes;
+    } else {
+      for (unsigned page = first; page < first + count; ++page) {
+        link_page(home, page, block_bytes);
+      }
+    }
+    left &= first + count < most_span_pages ? ~page_set{0} << (first + count) : 0;
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -49,11 +175,16 @@ void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexce
       std::min((run->bytes() - run->begins_behind) / class_block_bytes(index), most_blocks));
   open_.push(run);
   bytes_ += run->bytes();
+  run->unlinked_pages = 0;
+  run->is_unlinked = false;
+  run->has_changed = true;
   if (!run->home->is_one_run) {
     // Blocks are found from any of its pages. The heap has said so of the last one, and may be reading it.
     for (std::uint32_t page = 1; page + 1 < run->pages; ++page) {
       run[page].back = page;
+      run[page].is_unlinked = false;
     }
+    run[run->pages - 1].is_unlinked = false;
   }
 }
 
@@ -66,6 +197,9 @@ magazine class_spans::take(std::size_t block_bytes, std::size_t most) noexcept {
     last = block;
     ++taken.blocks;
   };
+  if (from->free == nullptr && from->carved == from->capacity) [[unlikely]] {
+    link_next_page(*from, block_bytes);
+  }
   while (taken.blocks < most && from->free != nullptr) {
     free_block* const block = from->free;
     from->free = block->next();
@@ -95,6 +229,7 @@ bool class_spans::put(free_block* block, span* home) noexcept {
   }
   block->next(home->free);
   home->free = block;
+  home->has_changed = true;
   --out_;
   if (--home->out != 0) {
     return false;
@@ -129,7 +264,21 @@ bool class_spans::is_out(const void* block, std::size_t block_bytes, const span&
   while (free != nullptr && free != block) {
     free = free->next();
   }
-  return free == nullptr && offset % block_bytes == 0 && offset / block_bytes < home.carved;
+  return free == nullptr && offset % block_bytes == 0 && offset / block_bytes < home.carved &&
+         !is_unlinked(block, home);
+}
+
+bool class_spans::discard(std::size_t block_bytes, std::size_t most_spans, const span*& first,
+                          std::size_t& bytes) noexcept {
+  for (; !open_.empty() && open_.head() != first; --most_spans) {
+    if (most_spans == 0) {
+      return false;
+    }
+    first = first != nullptr ? first : open_.head();
+    bytes += discard_idle_pages(*open_.head(), block_bytes);
+    open_.rotate();
+  }
+  return true;
 }
 
 void class_spans::leave_to(span_list& list) noexcept {
@@ -157,6 +306,16 @@ void class_spans::check_invariants(unsigned index) const noexcept {
       std::size_t free = 0;
       for (const free_block* block = each->free; block != nullptr; block = block->next()) {
         ++free;
+      }
+      std::size_t unlinked_pages = 0;
+      for (std::size_t page = 0; !each->home->is_one_run && page < each->pages; ++page) {
+        if ((each + page)->is_unlinked) {
+          ++unlinked_pages;
+          for_each_block_in(*each, page, block_bytes, [&](std::size_t) { ++free; });
+        }
+      }
+      if (unlinked_pages != each->unlinked_pages) {
+        broken_invariant("spans of blocks", block_bytes, "a span's unlinked pages are miscounted");
       }
       if (each->out + free != each->carved || each->carved > each->capacity) {
         broken_invariant("spans of blocks", block_bytes, "a span's counts don't agree with its blocks");

@@ -408,6 +408,21 @@ std::size_t depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_
   return sorted;
 }
 
+// A few spans at a time: whoever wants blocks of the class waits no longer than that.
+std::size_t depot::discard(unsigned index) noexcept {
+  constexpr std::size_t spans_at_once = 8;
+  shelf& s = shelves_[index];
+  std::size_t bytes = 0;
+  const span* first = nullptr;
+  bool is_through = account_.lists_are_shut();
+  for (std::size_t looks = 0; !is_through; looks += spans_at_once) {
+    const scoped_lock guard(s.lock);
+    is_through = s.spans.discard(class_block_bytes(index), spans_at_once, first, bytes) ||
+                 looks > s.spans.bytes() / page_bytes;  // `first` may have gone meanwhile
+  }
+  return bytes;
+}
+
 // ---- the whole ----
 
 bool depot::make_room(flushable* own) noexcept {
@@ -459,6 +474,12 @@ bool depot::is_block(unsigned index, const void* address) noexcept {
          static_cast<std::size_t>(static_cast<const std::byte*>(address) - home->base()) %
                  class_block_bytes(index) ==
              0;
+}
+
+bool depot::may_be_out(unsigned index, const void* address) noexcept {
+  const span* const home = supply_.span_at(address);
+  return is_block(index, address) &&
+         !(home->use == span_use::blocks && class_spans::is_unlinked(address, *home));
 }
 
 std::optional<block_request> depot::find(const void* block) const {

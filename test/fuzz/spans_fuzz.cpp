@@ -93,6 +93,13 @@ class spans_program {
         if (!runs_.empty()) resize(runs_[program_.byte() % runs_.size()]);
         return;
       case 9: {
+        if (which % 2 != 0) {
+          const std::size_t of = which / 2 % classes.size();
+          const run_record* first = nullptr;
+          std::size_t bytes = 0;
+          (void)spans_[of].discard(class_block_bytes(classes[of]), 1 + program_.byte() % 4U, first, bytes);
+          return;
+        }
         const bool any = heap_.idle_regions_bytes() != 0;
         demand((heap_.give_back_oldest() != 0) == any, "an idle region that doesn't go back");
         return;

@@ -576,6 +576,38 @@ BOOST_AUTO_TEST_CASE(a_trim_does_without_madvise) {
   for (void* block : blocks) heap::deallocate(block);
 }
 
+// Small blocks too: those of the pages that stay are in no list for a moment.
+BOOST_AUTO_TEST_CASE(a_trim_between_survivors_does_without_madvise) {
+  std::vector<void*> blocks;
+  for (int i = 0; i < 20'000; ++i) blocks.push_back(std::memset(heap::allocate(112), 1, 112));
+  const auto free_most = [&] {
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      if (i % 100 != 0) heap::deallocate(blocks[i]);
+    }
+  };
+  for (const bool refused : {true, false}) {
+    free_most();
+    const std::size_t discarded_before = heap::statistics().discarded_bytes;
+    if (refused) {
+      const while_refused no_madvise(madvise_call);
+      heap::trim(0);
+    } else {
+      heap::trim(0);
+    }
+    BOOST_TEST((heap::statistics().discarded_bytes == discarded_before) == refused);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      if (i % 100 != 0) blocks[i] = std::memset(heap::allocate(112), 1, 112);
+    }
+    std::vector<void*> sorted = blocks;
+    std::sort(sorted.begin(), sorted.end());
+    require(std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end(), "a block twice");
+    for (void* block : blocks) {
+      require(filled_block{static_cast<unsigned char*>(block), 112, 1}.is_whole(), "content is gone");
+    }
+  }
+  for (void* block : blocks) heap::deallocate(block);
+}
+
 // Whichever call of the system is the one that fails. On one thread: nothing for ThreadSanitizer.
 BOOST_AUTO_TEST_CASE(a_mapping_that_is_refused_changes_nothing,
                      *boost::unit_test::enable_if<!thread_sanitizer>()) {
@@ -671,6 +703,17 @@ BOOST_AUTO_TEST_CASE(misuse_is_reported_in_a_checked_build) {
   if constexpr (cistern::detail::checked_build) {
     using cistern::test_support::dies_saying;
     BOOST_TEST(dies_saying("not the address of a block in use", [] { heap::deallocate(std::malloc(100)); }));
+    BOOST_TEST(dies_saying("): the block was freed before", [] {
+      // A trim takes away what a free block would be known by.
+      heap::trim(0);
+      std::vector<void*> blocks;  // in spans of 36, 9 a page
+      for (int i = 0; i < 10'000; ++i) blocks.push_back(heap::allocate(448));
+      for (std::size_t i = 0; i < blocks.size(); ++i) {
+        if (i % 30 != 0) heap::deallocate(blocks[i]);
+      }
+      heap::trim(0);
+      heap::deallocate(blocks[9'015]);
+    }));
     BOOST_TEST(dies_saying("delete with another size than new",
                            [] { heap::deallocate(heap::allocate(100), 200, 16); }));
   } else {

@@ -3,7 +3,8 @@
 // Plan: 1. spans of every class waste little, and grow with what is out; 2. blocks are distinct, aligned, new
 // ones in order of address, and each call takes from one span; 3. blocks put back, the last one of a span;
 // 4. random programs beside a model; 5. all spans leave together; 6. a span alone with fewer blocks; 7. a
-// span that begins behind its first page.
+// span that begins behind its first page; 8. pages without a block out lose their memory, and no block is
+// lost.
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <random>
 #include <vector>
@@ -73,6 +75,13 @@ struct ground {
     check();
     return gone;
   }
+  std::size_t discard(std::size_t most_spans = SIZE_MAX) {
+    const span* first = nullptr;
+    std::size_t bytes = 0;
+    (void)spans.discard(block_bytes, most_spans, first, bytes);
+    check();
+    return bytes;
+  }
   void check() const {
     spans.check_invariants(index);
     heap.check_invariants();
@@ -88,6 +97,18 @@ struct ground {
 };
 
 constexpr std::size_t kib = 1024;
+
+std::vector<std::byte*> take_all(ground& g) {
+  std::vector<std::byte*> all;
+  while (g.spans.has_block()) {
+    for (std::byte* block : g.take(100)) all.push_back(block);
+  }
+  return all;
+}
+
+std::size_t page_number(const std::byte* address) {
+  return reinterpret_cast<std::uintptr_t>(address) / page_bytes;
+}
 
 }  // namespace
 
@@ -214,6 +235,10 @@ BOOST_AUTO_TEST_CASE(random_programs_keep_the_counts) {
             if (is_last) out_of.erase(home);
             out.pop_back();
           }
+          if (step % 16 == 0) {
+            (void)g.discard(1 + below(random, 3));
+            g.check();
+          }
           std::size_t bytes = 0;
           for (const auto& [home, blocks] : out_of) {
             BOOST_REQUIRE(home->out == blocks);
@@ -291,4 +316,90 @@ BOOST_AUTO_TEST_CASE(blocks_are_aligned_in_a_less_aligned_region_too) {
     }
   }
   BOOST_TEST(behind != 0U);
+}
+
+BOOST_AUTO_TEST_CASE(pages_without_a_block_out_lose_their_memory_and_no_block) {
+  for (const std::size_t block_bytes :
+       {std::size_t{16}, std::size_t{112}, std::size_t{640}, 3 * kib, 5 * kib, 32 * kib}) {
+    BOOST_TEST_CONTEXT("blocks of " << block_bytes << " bytes") {
+      ground g(block_bytes);
+      const std::uint32_t least_pages = class_spans::least_span_pages(g.index);
+      span* const home = g.add_span(least_pages * std::max(1U, 16 / least_pages));
+      const std::vector<std::byte*> blocks = take_all(g);
+      for (std::byte* block : blocks) {
+        cistern::detail::asan_unpoison(block, g.block_bytes);
+        std::memset(block, 7, g.block_bytes);
+      }
+      const std::size_t kept = blocks.size() / 2;
+      for (std::size_t i = 0; i < blocks.size(); ++i) {
+        if (i != kept) (void)g.put(blocks[i]);
+      }
+      const std::size_t pages_in_use =
+          page_number(blocks[kept] + g.block_bytes - 1) - page_number(blocks[kept]) + 1;
+      const std::size_t touched_pages = (blocks.size() * g.block_bytes + page_bytes - 1) / page_bytes;
+      BOOST_TEST(g.discard() == (touched_pages - pages_in_use) * page_bytes);
+      BOOST_TEST(g.discard() == 0U);  // nothing came back since
+      g.check();
+      BOOST_TEST(class_spans::is_out(blocks[kept], g.block_bytes, *home));
+      BOOST_TEST(!class_spans::is_out(blocks[0], g.block_bytes, *home));
+      BOOST_TEST(std::all_of(blocks[kept], blocks[kept] + g.block_bytes,
+                             [](std::byte each) { return each == std::byte{7}; }));
+      std::vector<std::byte*> again = take_all(g);
+      again.push_back(blocks[kept]);
+      std::sort(again.begin(), again.end());
+      BOOST_TEST((again == blocks));
+      for (std::byte* block : again) {
+        std::byte* const last = block + g.block_bytes - 1;
+        const bool shares_page = page_number(last) >= page_number(blocks[kept]) &&
+                                 page_number(last) <= page_number(blocks[kept] + g.block_bytes - 1);
+        cistern::detail::asan_unpoison(last, 1);
+        if (!shares_page) BOOST_REQUIRE((*last == std::byte{0}));
+      }
+      for (std::byte* block : again) (void)g.put(block);
+      BOOST_TEST(g.heap.idle_regions_bytes() == g.heap.pages_bytes());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_discarded_leaves_what_is_still_to_be_cut_alone) {
+  ground g(64);
+  (void)g.add_span(4);
+  const std::vector<std::byte*> first = g.take(2 * 64 + 10);  // two pages and a part of the third
+  for (std::size_t i = 1; i < first.size(); ++i) (void)g.put(first[i]);
+  BOOST_TEST(g.discard() == page_bytes);  // the second
+  std::vector<std::byte*> all = take_all(g);
+  all.push_back(first[0]);
+  std::sort(all.begin(), all.end());
+  BOOST_TEST(all.size() == 4 * 64U);
+  BOOST_TEST((std::adjacent_find(all.begin(), all.end()) == all.end()));
+  for (std::byte* block : all) (void)g.put(block);
+}
+
+BOOST_AUTO_TEST_CASE(spans_are_discarded_in_turn) {
+  ground g(64);
+  std::vector<std::byte*> blocks;
+  for (int i = 0; i < 3; ++i) {
+    (void)g.add_span(2);
+    for (std::byte* block : take_all(g)) blocks.push_back(block);
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (i % 128 != 0) (void)g.put(blocks[i]);
+  }
+  const span* first = nullptr;
+  std::size_t bytes = 0;
+  BOOST_TEST(!g.spans.discard(64, 2, first, bytes));
+  BOOST_TEST(bytes == 2 * page_bytes);
+  BOOST_TEST(g.spans.discard(64, 2, first, bytes));
+  BOOST_TEST(bytes == 3 * page_bytes);
+  g.check();
+}
+
+BOOST_AUTO_TEST_CASE(a_span_alone_keeps_its_memory) {
+  ground g(64);
+  span* const run = g.heap.try_take_alone(64, 300, 64);
+  g.spans.add(run, g.index, 300);
+  const std::vector<std::byte*> blocks = take_all(g);
+  for (std::size_t i = 1; i < blocks.size(); ++i) (void)g.put(blocks[i]);
+  BOOST_TEST(g.discard() == 0U);
+  (void)g.put(blocks[0]);
 }

@@ -4,12 +4,14 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/detail/base/size_classes.hpp>
 #include <cistern/no_limit.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/resource_conformance.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +34,7 @@
 
 using cistern::page_resource;
 using cistern::pages;
+using cistern::detail::page_bytes;
 using cistern::test_support::is_zero;
 
 namespace {
@@ -251,6 +254,48 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_trim_gives_the_system_what_lies_between_blocks, 
   f.pool.check_invariants();
   for (const void* block : f.kept) BOOST_TEST(static_cast<const char*>(block)[f.block_bytes - 1] == 1);
   BOOST_TEST(f.zero_blocks() == f.pairs);
+}
+
+// Of small blocks few stay, and hold their spans; but no page of them without a survivor. Memory from new is
+// the system's in the end, too.
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_trim_takes_pages_away_between_survivors, Pool, pools) {
+  constexpr std::size_t survive_each = 500;
+  for (std::pmr::memory_resource* const upstream :
+       {static_cast<std::pmr::memory_resource*>(pages()), std::pmr::new_delete_resource()}) {
+    for (const std::size_t block_bytes : {std::size_t{112}, std::size_t{1'000}, 5 * kib}) {
+      BOOST_TEST_INFO(block_bytes << " bytes");
+      Pool pool(upstream);
+      std::vector<unsigned char*> blocks(8 * mib / block_bytes);
+      for (unsigned char*& block : blocks) {
+        block = static_cast<unsigned char*>(std::memset(pool.allocate(block_bytes), 1, block_bytes));
+      }
+      std::size_t survivors = 0;
+      for (std::size_t i = 0; i < blocks.size(); ++i) {
+        if (i % survive_each == 0) {
+          ++survivors;
+        } else {
+          pool.deallocate(blocks[i], block_bytes);
+        }
+      }
+      pool.trim();
+      pool.check_invariants();
+      const cistern::pool_statistics after = pool.statistics();
+      const std::size_t most_resident_bytes = survivors * (block_bytes + 2 * page_bytes) + 64 * kib;
+      BOOST_TEST(after.in_use_bytes + after.idle_bytes - after.discarded_bytes <= most_resident_bytes);
+      pool.trim();
+      BOOST_TEST(pool.statistics().discarded_bytes == after.discarded_bytes);  // no page twice
+      for (std::size_t i = 0; i < blocks.size(); ++i) {
+        if (i % survive_each != 0) blocks[i] = static_cast<unsigned char*>(pool.allocate(block_bytes));
+        if (i % survive_each != 0) std::memset(blocks[i], 2, block_bytes);
+      }
+      for (std::size_t i = 0; i < blocks.size(); i += survive_each) {
+        BOOST_REQUIRE(
+            std::all_of(blocks[i], blocks[i] + block_bytes, [](unsigned char b) { return b == 1; }));
+      }
+      pool.check_invariants();
+      for (std::size_t i = 0; i < blocks.size(); ++i) pool.deallocate(blocks[i], block_bytes);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(a_pool_in_use_gives_the_system_what_lies_between_blocks, Pool, pools) {

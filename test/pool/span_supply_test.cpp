@@ -56,6 +56,7 @@ class counting_sorter {
     }
     return taken;
   }
+  std::size_t discard(unsigned /*index*/) noexcept { return 0; }
   void list(unsigned index, std::size_t blocks) {
     lists[index] = blocks;
     supply->listed().note(index, blocks, true);

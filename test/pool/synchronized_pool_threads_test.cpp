@@ -1,4 +1,5 @@
 // Threads that share a synchronized_pool_resource: blocks change hands, options bite, accounts stay exact.
+#include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
@@ -528,12 +529,12 @@ BOOST_AUTO_TEST_CASE(a_new_thread_does_not_carry_out_trims_from_before_its_time)
   BOOST_TEST(upstream.deallocations() == before);
 }
 
-BOOST_AUTO_TEST_CASE(trim_and_statistics_while_other_threads_work) {
+namespace {
+
+// Threads work, one trims, and one looks on.
+void work_while_it_is_trimmed(synchronized_pool_resource& pool, model_totals& totals) {
   constexpr std::size_t workers = 3;
-  checking_resource upstream;
-  synchronized_pool_resource pool({.thread_cache_bytes = 32 * kib}, &upstream);
   exchange shared;
-  model_totals totals;
   std::atomic<std::size_t> working{workers};
   run_threads(workers + 2, [&](std::size_t index) {
     if (index < workers) {
@@ -569,11 +570,41 @@ BOOST_AUTO_TEST_CASE(trim_and_statistics_while_other_threads_work) {
     free_marked(pool, left);
     ++totals.deallocations;
   }
-  BOOST_TEST(accounts_fault(pool, upstream) == "");
   BOOST_TEST(counted_operations(pool.statistics()).allocations == totals.allocations);
   BOOST_TEST(counted_operations(pool.statistics()).deallocations == totals.deallocations);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(trim_and_statistics_while_other_threads_work) {
+  checking_resource upstream;
+  synchronized_pool_resource pool({.thread_cache_bytes = 32 * kib}, &upstream);
+  model_totals totals;
+  work_while_it_is_trimmed(pool, totals);
+  BOOST_TEST(accounts_fault(pool, upstream) == "");
   pool.trim();
   BOOST_TEST(upstream.outstanding_bytes() <= 64 * kib);
+}
+
+// Where a trim takes pages away between blocks that other threads take and free meanwhile.
+BOOST_AUTO_TEST_CASE(trim_while_other_threads_work_over_pages) {
+  synchronized_pool_resource pool({.thread_cache_bytes = 4 * kib}, cistern::pages());
+  std::vector<marked_block> survivors;
+  for (int i = 0; i < 20'000; ++i) {
+    const marked_block block = allocate_marked(pool, 100, 8);
+    if (i % 200 == 0) {
+      survivors.push_back(block);
+    } else {
+      free_marked(pool, block);
+    }
+  }
+  model_totals totals;
+  totals.allocations += 20'000;
+  totals.deallocations += 20'000 - survivors.size();
+  work_while_it_is_trimmed(pool, totals);
+  pool.trim();
+  pool.check_invariants();
+  for (const marked_block& block : survivors) free_marked(pool, block);
 }
 
 // Several threads were told of the same room, and all kept their block.

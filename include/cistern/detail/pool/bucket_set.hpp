@@ -58,6 +58,7 @@ class bucket_set {
   std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
 
  private:
+  std::size_t discard(unsigned index) noexcept;
   /// What the fast paths don't touch of a class whose blocks are cut from spans.
   struct bucket {
     class_spans spans;

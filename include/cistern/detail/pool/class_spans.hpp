@@ -65,8 +65,20 @@ class class_spans {
   [[nodiscard]] bool put_watched(void* block, std::size_t block_bytes, span* home) noexcept;
   /// Whether `block` is the beginning of a block of `home` that is out. O(blocks).
   [[nodiscard]] static bool is_out(const void* block, std::size_t block_bytes, const span& home) noexcept;
+  /// Takes the memory of pages away in which no block is out, where it is pages of the system: of up to
+  /// `most_spans` spans that have a block left, and adds the bytes. True: that was the last one, if nobody
+  /// took or put blocks meanwhile; else the next call goes on. `first` is null at the beginning. O(blocks of
+  /// the spans), but O(1) for one that no block has come back to since.
+  bool discard(std::size_t block_bytes, std::size_t most_spans, const span*& first,
+               std::size_t& bytes) noexcept;
+
 
   /// The fewest pages that a span of a class may have.
+  /// Whether no block that begins in the page of `block` is out, or in a list of `home`. O(1).
+  [[nodiscard]] static bool is_unlinked(const void* block, const span& home) noexcept {
+    const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(block) - home.base());
+    return !home.home->is_one_run && (&home + offset / page_bytes)->is_unlinked;
+  }
   [[nodiscard]] static std::uint32_t least_span_pages(unsigned index) noexcept;
   /// How many pages the next span should have: the more blocks are out, the more. O(1).
   [[nodiscard]] std::uint32_t next_span_pages(unsigned index) const noexcept;

@@ -88,6 +88,8 @@ class depot {
 
   /// Whether a block of a class may begin at `address`: for checks. O(log(regions)).
   [[nodiscard]] bool is_block(unsigned index, const void* address) noexcept;
+  /// The same, but for blocks that are known to be free without a look into them. Of a block in use only.
+  [[nodiscard]] bool may_be_out(unsigned index, const void* address) noexcept;
   /// How `block` can be given back, if it is of a class: for the rare caller who doesn't know.
   [[nodiscard]] std::optional<block_request> find(const void* block) const;
 
@@ -137,6 +139,7 @@ class depot {
 
   // For `span_supply`.
   std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  std::size_t discard(unsigned index) noexcept;
 
  private:
   void add_hits(unsigned index, std::uint64_t hits) noexcept;

@@ -151,6 +151,11 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.pages_bytes();
   }
+  /// What was taken away from between blocks.
+  void add_discarded(std::size_t bytes) noexcept {
+    const scoped_lock guard(lock_);
+    discarded_bytes_ += bytes;
+  }
   [[nodiscard]] std::size_t held_bytes() const noexcept {
     const scoped_lock guard(lock_);
     return heap_.held_bytes();

@@ -78,6 +78,10 @@ class pool_engine final : private cache_owner, private fork_participant {
   [[nodiscard]] bool is_block(unsigned index, const void* address) noexcept {
     return depot_.is_block(index, address);
   }
+  /// See `depot::may_be_out`.
+  [[nodiscard]] bool may_be_out(unsigned index, const void* address) noexcept {
+    return depot_.may_be_out(index, address);
+  }
   /// How `block` can be given back, if it is of one of the classes. O(pages of a region).
   [[nodiscard]] std::optional<block_request> find(const void* block) const { return depot_.find(block); }
 

@@ -20,6 +20,9 @@ enum class span_use : std::uint8_t {
 /// The record of the run of pages that begins at the record's own page. A region has one for each of its
 /// pages; only those of the first and the last page of a run, and of every page of a run of blocks, are ever
 /// looked at. One cache line.
+///
+/// Free blocks of a run of blocks that begin in an *unlinked* page are in no list: the page's memory may have
+/// been taken away, and the links with it.
 struct alignas(64) span {
   span* next;      ///< In the list that its owner keeps: of a class, of a bin.
   span* previous;  ///< As above.
@@ -36,6 +39,9 @@ struct alignas(64) span {
   bool is_new;   ///< Nobody has had it since it came from upstream, or since its pages were discarded.
   std::uint16_t
       begins_behind;  ///< Bytes in front of `base()`: in a region less aligned than a run has to be.
+  std::uint8_t unlinked_pages;  ///< Of a run of blocks.
+  bool is_unlinked;             ///< This page is.
+  bool has_changed;             ///< Blocks came to `free` since its pages were last discarded.
 
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
   /// Of its pages.
@@ -127,6 +133,9 @@ class span_list {
     remove(first);
     return first;
   }
+
+  /// The first becomes the last.
+  void rotate() noexcept { head_ = head_->next; }
 
   /// Moves all of `other` to the front. O(1).
   void take_all(span_list& other) noexcept {

@@ -28,7 +28,8 @@ namespace cistern::detail {
 /// the heap, and serves any size.
 ///
 /// `Sorter` has the lists: `sort(index, keep_blocks, most_blocks)` puts up to `most_blocks` of a class back
-/// into their spans, until its list has `keep_blocks`, and returns how many. It is called with no lock held.
+/// into their spans, until its list has `keep_blocks`, and returns how many; `discard(index)` takes the
+/// memory of free pages between a class's blocks away, and returns the bytes. Called with no lock held.
 /// `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and may call back.
 template <class Sorter, class Lock>
 class span_supply {
@@ -37,6 +38,7 @@ class span_supply {
       : options_(options),
         sorter_(sorter),
         gives_pages_(account.gives_pages()),
+        discards_(account.gives_pages() || account.is_new_delete()),
         gives_pages_only_(account.source() != nullptr),
         heap_(account) {}
   span_supply(const span_supply&) = delete;
@@ -150,6 +152,7 @@ class span_supply {
   const pool_options& options_;
   Sorter& sorter_;
   const bool gives_pages_;
+  const bool discards_;  ///< Shrinking takes memory away from free pages, as it is the system's in the end.
   const bool gives_pages_only_;  ///< A `chunk_source`, not an upstream.
   guarded_heap<Lock> heap_;
   std::atomic<unsigned> next_stay_{0};             ///< Where `sort_stays` goes on.
@@ -285,9 +288,12 @@ template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
   sort_all();
   heap_.give_back(reason::trim, most_bytes);
-  if (gives_pages_ && pages_bytes() > most_bytes) {
+  if (discards_ && pages_bytes() > most_bytes) {
     heap_.discard_all();
   }
+    for (unsigned index = 0; index < cut_class_count; ++index) {
+      heap_.add_discarded(sorter_.discard(index));
+    }
 }
 
 // What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,
