@@ -156,6 +156,10 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
 
 std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   heap_region* const home = run->home;
+  if (home->is_one_run && !account_.takes_back()) {
+    keep_alone(run);
+    return 0;
+  }
   if (home->is_one_run) {
     const std::size_t bytes = home->bytes;
     give_back(home);
@@ -290,6 +294,9 @@ bool page_heap::grow(std::uint32_t pages, std::size_t alignment, std::size_t mos
 
 span* page_heap::try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
   constexpr std::size_t least_alignment = alignof(heap_region);
+  if (span* const kept = try_take_kept_alone(block_bytes, alignment); kept != nullptr) {
+    return kept;
+  }
   heap_region* const added = try_less_and_less(blocks, 1, [&](std::size_t wanted) {
     const std::size_t bytes = (wanted * block_bytes + (least_alignment - 1)) & ~(least_alignment - 1);
     return try_add_region(bytes, std::max(alignment, least_alignment), true);
@@ -300,6 +307,32 @@ span* page_heap::try_take_alone(std::size_t block_bytes, std::size_t blocks, std
   added->spans()->use = span_use::single;
   added->spans()->is_free = false;
   return added->spans();
+}
+
+void page_heap::keep_alone(span* run) noexcept {
+  const std::size_t bytes = run->bytes();
+  run->is_free = true;
+  kept_alone_.push(run);
+  free_bytes_ += bytes;
+  idle_regions_bytes_ += bytes;
+}
+
+// A few are looked at: those that came back last.
+span* page_heap::try_take_kept_alone(std::size_t block_bytes, std::size_t alignment) noexcept {
+  constexpr int most_looks = 8;
+  span* run = kept_alone_.head();
+  for (int looks = 1; run != nullptr; ++looks) {
+    if (run->bytes() >= block_bytes && bytes_to_boundary(run->base(), alignment) == 0) {
+      kept_alone_.remove(run);
+      free_bytes_ -= run->bytes();
+      idle_regions_bytes_ -= run->home->bytes;
+      run->use = span_use::single;
+      run->is_free = false;
+      return run;
+    }
+    run = looks < most_looks ? kept_alone_.after(run) : nullptr;
+  }
+  return nullptr;
 }
 
 // The records lie inside the memory that is given back: they must not be touched afterwards.
@@ -348,7 +381,7 @@ std::size_t page_heap::discard_all() noexcept {
 
 std::size_t page_heap::give_back_oldest() noexcept {
   heap_region* const gone = oldest_idle_;
-  if (gone == nullptr) {
+  if (gone == nullptr || !account_.takes_back()) {
     return 0;
   }
   const std::size_t bytes = gone->bytes + gone->records_bytes();
@@ -364,6 +397,7 @@ void page_heap::release() noexcept {
   }
   bins_ = {};
   filled_bins_ = {};
+  kept_alone_ = {};
   oldest_idle_ = newest_idle_ = nullptr;
   idle_regions_bytes_ = free_bytes_ = 0;
   while (!regions_.empty()) {
@@ -401,6 +435,8 @@ void page_heap::check_invariants() const noexcept {
       broken_invariant("page heap", 0, "a region's record is not behind its pages");
     }
     if (home->is_one_run) {
+      free_bytes += home->spans()->is_free ? home->bytes : 0;
+      idle_bytes += home->spans()->is_free ? home->bytes : 0;
       return;
     }
     std::size_t free_pages = 0;
@@ -436,6 +472,9 @@ void page_heap::check_invariants() const noexcept {
         broken_invariant("page heap", 0, "a run is in the wrong bin");
       }
     }
+  }
+  for (const span* run = kept_alone_.head(); run != nullptr; run = kept_alone_.after(run)) {
+    binned_bytes += run->bytes();
   }
   if (binned_bytes != free_bytes || free_bytes != free_bytes_ || bytes != pages_bytes_ ||
       idle_bytes != idle_regions_bytes_ || overhead_bytes != overhead_bytes_) {

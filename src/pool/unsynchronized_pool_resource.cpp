@@ -91,7 +91,7 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
     if (bytes == 0 && !options_.pass_through) {
       return unsynchronized_pool_resource::do_allocate(1, alignment);
     }
-    return unpooled_.allocate(bytes, alignment, [&] { return trim() != 0; });
+    return unpooled_.allocate(bytes, alignment, [&] { return buckets_.make_room(); });
   }
   const unsigned index = class_of(last);
   void* block = buckets_.try_allocate(index);

@@ -7,9 +7,19 @@
 #include <cistern/detail/pool/upstream_account.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <new>
+#include <typeinfo>
 
 namespace cistern::detail {
+namespace {
+
+// One of the standard's own: what is derived from it may do otherwise.
+bool is_monotonic(const std::pmr::memory_resource& upstream) noexcept {
+  return typeid(upstream) == typeid(std::pmr::monotonic_buffer_resource);
+}
+
+}  // namespace
 
 upstream_account::upstream_account(std::pmr::memory_resource* upstream, std::size_t max_bytes,
                                    bool gives_pages) noexcept
@@ -17,6 +27,7 @@ upstream_account::upstream_account(std::pmr::memory_resource* upstream, std::siz
       max_bytes_(max_bytes),
       gives_pages_(gives_pages),
       is_new_delete_(upstream == std::pmr::new_delete_resource()),
+      takes_back_(max_bytes != SIZE_MAX || !is_monotonic(*upstream)),
       is_watched_(memory_checker_present()),
       lists_are_shut_(is_watched_ && !asan_build) {}
 
@@ -50,6 +61,19 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
   deallocations_.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool upstream_account::reuses(std::size_t bytes) noexcept {
+  if (gives_pages_ || is_new_delete_ || max_bytes_ != SIZE_MAX || !takes_back_) {
+    return takes_back_;
+  }
+  constexpr std::size_t alignment = alignof(std::max_align_t);
+  try {
+    deallocate(try_allocate(bytes, alignment), bytes, alignment);
+    return true;
+  } catch (...) {
+    return false;  // whatever it says: the next request will be told
+  }
 }
 
 void upstream_account::refuse_impossible(std::size_t bytes, std::size_t needed_bytes,

@@ -2,7 +2,8 @@
 // threads at once, and a failure leaves no trace.
 //
 // Plan: 1. requests as upstream sees them, and the four figures; 2. the limit, to the byte; 3. failures, with
-// std::bad_alloc and otherwise; 4. a chunk_source in upstream's place; 5. threads at the limit.
+// std::bad_alloc and otherwise; 4. a chunk_source in upstream's place; 5. threads at the limit; 6. upstreams
+// that have no use for what comes back.
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory_resource>
 #include <new>
 #include <string>
 
@@ -204,4 +206,33 @@ BOOST_AUTO_TEST_CASE(threads_never_hold_more_than_the_limit) {
   BOOST_TEST(account.peak_bytes() <= limit_bytes);
   BOOST_TEST(account.bytes() == 0U);
   BOOST_TEST(figures(account).upstream_allocations == 8'000U - refusals.load());
+}
+
+BOOST_AUTO_TEST_CASE(a_monotonic_upstream_takes_nothing_back_but_for_the_limit) {
+  std::pmr::monotonic_buffer_resource monotonic;
+  BOOST_TEST(!upstream_account(&monotonic, no_limit).takes_back());
+  BOOST_TEST(!upstream_account(&monotonic, no_limit).reuses(100));
+  BOOST_TEST(upstream_account(&monotonic, 1'000).takes_back());
+  BOOST_TEST(upstream_account(&monotonic, 1'000).reuses(100));
+  // What is derived from it may reuse what it gets.
+  struct reusing final : std::pmr::monotonic_buffer_resource {
+  } derived;
+  BOOST_TEST(upstream_account(&derived, no_limit).takes_back());
+}
+
+BOOST_AUTO_TEST_CASE(whether_upstream_reuses_memory_is_tried) {
+  checking_resource upstream;
+  upstream_account account(&upstream, no_limit);
+  BOOST_TEST(account.reuses(4096));
+  BOOST_TEST(upstream.allocations() == 1U);
+  BOOST_TEST(upstream.outstanding_bytes() == 0U);
+  BOOST_TEST(account.bytes() == 0U);
+  throwing_resource refusing;
+  for (std::pmr::memory_resource* const other :
+       {static_cast<std::pmr::memory_resource*>(&refusing), std::pmr::null_memory_resource()}) {
+    BOOST_TEST(!upstream_account(other, no_limit).reuses(4096));
+  }
+  upstream_account over_new(std::pmr::new_delete_resource(), no_limit);
+  BOOST_TEST(over_new.reuses(4096));  // that is known
+  BOOST_TEST(figures(over_new).upstream_allocations == 0U);
 }

@@ -48,6 +48,8 @@ class bucket_set {
 
   /// Gives regions with no live block back until at most `keep_bytes` are idle. Returns the bytes given back.
   std::size_t trim(std::size_t keep_bytes) noexcept;
+  /// Gives back what is idle for a request that was refused. False: there was nothing, or it can't help.
+  [[nodiscard]] bool make_room() noexcept { return supply_.make_room(UINT32_MAX); }
   /// Gives all memory back, blocks in use included.
   void release() noexcept;
   void add_to(pool_statistics& statistics) const;
@@ -56,9 +58,9 @@ class bucket_set {
 
   // For `span_supply`.
   std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  std::size_t discard(unsigned index) noexcept;
 
  private:
-  std::size_t discard(unsigned index) noexcept;
   /// What the fast paths don't touch of a class whose blocks are cut from spans.
   struct bucket {
     class_spans spans;

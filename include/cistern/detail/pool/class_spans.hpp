@@ -31,10 +31,12 @@ inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_bloc
   return class_block_bytes(index) < page_bytes ? least_bytes : std::max(least_bytes, max_idle_bytes / much);
 }
 
-/// The fewest pages that blocks of a class fill but for an eighth.
+/// The fewest pages that blocks of a class fill but for an eighth; where several blocks go into a page, but
+/// for less than a sixteenth.
 [[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {
+  const std::size_t part = block_bytes <= page_bytes / 8 ? 17 : 8;
   std::size_t bytes = (block_bytes + page_bytes - 1) & ~(page_bytes - 1);
-  while (bytes % block_bytes > bytes / 8) {
+  while (bytes % block_bytes > bytes / part) {
     bytes += page_bytes;
   }
   return static_cast<std::uint32_t>(bytes / page_bytes);
@@ -63,8 +65,6 @@ class class_spans {
   [[nodiscard]] magazine take_watched(std::size_t block_bytes) noexcept;
   /// `put` of a block that may be touched, and may not afterwards.
   [[nodiscard]] bool put_watched(void* block, std::size_t block_bytes, span* home) noexcept;
-  /// Whether `block` is the beginning of a block of `home` that is out. O(blocks).
-  [[nodiscard]] static bool is_out(const void* block, std::size_t block_bytes, const span& home) noexcept;
   /// Takes the memory of pages away in which no block is out, where it is pages of the system: of up to
   /// `most_spans` spans that have a block left, and adds the bytes. True: that was the last one, if nobody
   /// took or put blocks meanwhile; else the next call goes on. `first` is null at the beginning. O(blocks of
@@ -72,13 +72,15 @@ class class_spans {
   bool discard(std::size_t block_bytes, std::size_t most_spans, const span*& first,
                std::size_t& bytes) noexcept;
 
-
-  /// The fewest pages that a span of a class may have.
+  /// Whether `block` is the beginning of a block of `home` that is out. O(blocks).
+  [[nodiscard]] static bool is_out(const void* block, std::size_t block_bytes, const span& home) noexcept;
   /// Whether no block that begins in the page of `block` is out, or in a list of `home`. O(1).
   [[nodiscard]] static bool is_unlinked(const void* block, const span& home) noexcept {
     const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(block) - home.base());
     return !home.home->is_one_run && (&home + offset / page_bytes)->is_unlinked;
   }
+
+  /// The fewest pages that a span of a class may have.
   [[nodiscard]] static std::uint32_t least_span_pages(unsigned index) noexcept;
   /// How many pages the next span should have: the more blocks are out, the more. O(1).
   [[nodiscard]] std::uint32_t next_span_pages(unsigned index) const noexcept;

@@ -52,6 +52,11 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.has_run(pages, alignment);
   }
+  /// See `page_heap`.
+  [[nodiscard]] bool has_kept_alone() const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.has_kept_alone();
+  }
   /// See `page_heap::try_resize`.
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept {
     const scoped_lock guard(lock_);
@@ -129,6 +134,14 @@ class guarded_heap {
     while (pages_bytes() > most_bytes && give_back_oldest(why, [](std::uint64_t) { return true; }) != 0) {
     }
   }
+  /// The same of all regions for a request that upstream refused: but of one only, where it has no use for
+  /// what it gets back.
+  void give_back_for_need() noexcept {
+    if (const std::size_t bytes = give_back_oldest(reason::need, [](std::uint64_t) { return true; });
+        bytes != 0 && upstream_reuses(bytes)) {
+      give_back(reason::need, 0);
+    }
+  }
   /// See `page_heap`.
   void discard_next(std::uint64_t now, std::uint64_t age) noexcept {
     const scoped_lock guard(lock_);
@@ -137,6 +150,11 @@ class guarded_heap {
   void discard_all() noexcept {
     const scoped_lock guard(lock_);
     discarded_bytes_ += heap_.discard_all();
+  }
+  /// What was taken away from between blocks.
+  void add_discarded(std::size_t bytes) noexcept {
+    const scoped_lock guard(lock_);
+    discarded_bytes_ += bytes;
   }
   /// Gives every region back, whatever is in use.
   void release() noexcept {
@@ -150,11 +168,6 @@ class guarded_heap {
   [[nodiscard]] std::size_t pages_bytes() const noexcept {
     const scoped_lock guard(lock_);
     return heap_.pages_bytes();
-  }
-  /// What was taken away from between blocks.
-  void add_discarded(std::size_t bytes) noexcept {
-    const scoped_lock guard(lock_);
-    discarded_bytes_ += bytes;
   }
   [[nodiscard]] std::size_t held_bytes() const noexcept {
     const scoped_lock guard(lock_);
@@ -198,6 +211,10 @@ class guarded_heap {
     return static_cast<std::size_t>(why);
   }
 
+  [[nodiscard]] bool upstream_reuses(std::size_t bytes) noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.upstream_reuses(bytes);
+  }
   [[nodiscard]] span* take(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
                            std::uint64_t now) noexcept CISTERN_REQUIRES(lock_) {
     span* run = heap_.try_take(pages, alignment);
@@ -219,7 +236,7 @@ class guarded_heap {
     }
   }
   void publish() noexcept CISTERN_REQUIRES(lock_) {
-    spare_bytes_.store(left_bytes() + heap_.idle_regions_bytes(), std::memory_order_relaxed);
+    spare_bytes_.store(left_bytes() + heap_.spare_bytes(), std::memory_order_relaxed);
     free_bytes_.store(left_bytes() + heap_.free_bytes(), std::memory_order_relaxed);
   }
   void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {

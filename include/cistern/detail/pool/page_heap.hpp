@@ -57,7 +57,7 @@ class page_heap {
   [[nodiscard]] bool try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept;
 
   /// Takes a run back. `now`: a time that never goes backwards. Returns the bytes that went back to upstream:
-  /// 0, but for a run of `try_take_alone`. O(1).
+  /// 0, but for a run of `try_take_alone`, unless upstream takes nothing back. O(1).
   std::size_t give(span* run, std::uint64_t now) noexcept;
 
   /// The run that `block` lies in, which must be the beginning of a block in use. O(log(regions)).
@@ -69,8 +69,11 @@ class page_heap {
   /// The run in use that `address` lies in, or null. O(pages of a region).
   [[nodiscard]] span* find(const void* address) const noexcept;
 
-  /// Gives back the region that has been idle for longest. Returns its pages' bytes; 0: none is idle.
+  /// Gives back the region that has been idle for longest. Returns its bytes; 0: none is idle, or upstream
+  /// takes nothing back.
   std::size_t give_back_oldest() noexcept;
+  /// Whether giving such a region back can help: upstream has a use for `bytes` that it got just now.
+  [[nodiscard]] bool upstream_reuses(std::size_t bytes) noexcept { return account_.reuses(bytes); }
   /// Where upstream's memory is pages of the system: takes the memory of free runs away, and leaves their
   /// addresses. For the next region in turn, if no run has come back to it for `age`, and runs worth a call
   /// of the system; or for all of them. Returns the bytes. O(pages of a region), and O(pages).
@@ -84,6 +87,12 @@ class page_heap {
     return oldest_idle_ != nullptr ? oldest_idle_->changed_at : UINT64_MAX;
   }
   [[nodiscard]] std::size_t idle_regions_bytes() const noexcept { return idle_regions_bytes_; }
+  /// Whether there is a free run of its own: one that can't go back to upstream.
+  [[nodiscard]] bool has_kept_alone() const noexcept { return !kept_alone_.empty(); }
+  /// What of them could go back to upstream.
+  [[nodiscard]] std::size_t spare_bytes() const noexcept {
+    return account_.takes_back() ? idle_regions_bytes_ : 0;
+  }
   /// Bytes of free runs, those of idle regions included.
   [[nodiscard]] std::size_t free_bytes() const noexcept { return free_bytes_; }
   /// All memory of runs, in use or free.
@@ -115,6 +124,8 @@ class page_heap {
   void link_idle(heap_region* idle) noexcept;
   void unlink_idle(heap_region* used) noexcept;
   void give_back(heap_region* gone) noexcept;
+  void keep_alone(span* run) noexcept;
+  [[nodiscard]] span* try_take_kept_alone(std::size_t block_bytes, std::size_t alignment) noexcept;
 
   upstream_account& account_;
   region_tree regions_;
@@ -124,6 +135,7 @@ class page_heap {
   std::size_t overhead_bytes_ = 0;
   heap_region* oldest_idle_ = nullptr;
   heap_region* newest_idle_ = nullptr;
+  span_list kept_alone_;  ///< Free runs of their own, where upstream takes nothing back.
   const std::byte* discarded_up_to_ = nullptr;  ///< Where `discard_next` goes on.
   std::array<std::uint64_t, (bin_count + 63) / 64> filled_bins_{};
   std::array<span_list, bin_count> bins_{};

@@ -280,8 +280,9 @@ bool span_supply<Sorter, Lock>::make_room(std::uint32_t pages, std::size_t align
   if (heap_.has_run(pages, alignment)) {
     return true;
   }
-  heap_.give_back(reason::need, 0);
-  return held_bytes() < held_before;  // runs of their own went back when they were sorted
+  heap_.give_back_for_need();
+  // Runs of their own went back when they were sorted, or are kept.
+  return held_bytes() < held_before || heap_.has_kept_alone();
 }
 
 template <class Sorter, class Lock>
@@ -290,10 +291,10 @@ void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
   heap_.give_back(reason::trim, most_bytes);
   if (discards_ && pages_bytes() > most_bytes) {
     heap_.discard_all();
-  }
     for (unsigned index = 0; index < cut_class_count; ++index) {
       heap_.add_discarded(sorter_.discard(index));
     }
+  }
 }
 
 // What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,

@@ -35,6 +35,10 @@ class upstream_account {
   [[nodiscard]] bool gives_pages() const noexcept { return gives_pages_; }
   /// Whether upstream is the program's `operator new`.
   [[nodiscard]] bool is_new_delete() const noexcept { return is_new_delete_; }
+  /// False: what goes back to upstream is lost, and nothing is gained by it, not even room under `max_bytes`.
+  [[nodiscard]] bool takes_back() const noexcept { return takes_back_; }
+  /// Whether upstream, or `max_bytes`, has a use for `bytes` that came back just now: known, or tried.
+  [[nodiscard]] bool reuses(std::size_t bytes) noexcept;
   /// Whether a memory checker is to be told what of this memory nobody may touch.
   [[nodiscard]] bool is_watched() const noexcept { return is_watched_; }
   /// Whether it is, by a library that isn't instrumented. Then no block may lie in a list: a fast path, which
@@ -82,6 +86,7 @@ class upstream_account {
   std::size_t max_bytes_ = SIZE_MAX;
   bool gives_pages_ = false;
   bool is_new_delete_ = false;
+  bool takes_back_ = true;
   bool is_watched_ = false;
   bool lists_are_shut_ = false;
   std::atomic<std::size_t> bytes_{0};
