@@ -27,7 +27,8 @@ class listed_blocks {
   /// What the list of a class may keep whatever the budget: a class in use must not pay for others.
   static constexpr std::size_t least_stay_bytes = std::size_t{64} << 10;
   [[nodiscard]] static constexpr std::size_t stay_blocks(unsigned index) noexcept {
-    return std::max<std::size_t>(least_stay_bytes / class_block_bytes(index), 2);
+    const std::size_t block_bytes = class_block_bytes(index);
+    return block_bytes < least_stay_bytes / 2 ? least_stay_bytes / block_bytes : 2;
   }
 
   /// From now on the list of a class has so many blocks. `is_ripe`: sorting them is likely to make whole
