@@ -52,7 +52,7 @@ allocation_script::allocation_script(const std::filesystem::path& trace) {
   };
   for (cistern::trace_event event; reader.next(event);) {
     if (event.block == 0) continue;  // refused when recorded, or a free of something from before
-    if (event.call == cistern::trace_call::allocate) {
+    if (event.call != cistern::trace_call::deallocate) {
       const std::uint32_t bytes = narrow(std::max<std::uint64_t>(event.bytes, 1), " bytes in a block");
       const std::uint32_t alignment = narrow(std::max<std::uint64_t>(event.alignment, 1), " as an alignment");
       const step one{.place = table.take(), .bytes = bytes, .alignment = alignment & 0x7FFFFFFFU, .frees = 0};
@@ -60,7 +60,9 @@ allocation_script::allocation_script(const std::filesystem::path& trace) {
       live.emplace(event.block, one);
       live_bytes += bytes;
       peak_bytes_ = std::max(peak_bytes_, live_bytes);
-    } else if (const auto found = live.find(event.block); found != live.end()) {
+    }
+    const bool frees = event.call == cistern::trace_call::deallocate;
+    if (const auto found = live.find(frees ? event.block : event.old_block); found != live.end()) {
       free(found->second);
       live.erase(found);
     }

@@ -66,6 +66,19 @@ using resource_owner = std::shared_ptr<std::pmr::memory_resource>;
   return {digits, std::to_chars(std::begin(digits), std::end(digits), number, 16).ptr};
 }
 
+/// A trace may end before the program did.
+void say_how_it_ended(const cistern::trace_reader& trace) {
+  if (trace.ending() == cistern::trace_ending::closed) return;
+  std::cout.flush();
+  if (trace.ending() == cistern::trace_ending::size_limit) {
+    std::cerr << "cistern-trace: the trace had grown to the size that it was allowed; what came later isn't "
+                 "in it\n";
+  } else {
+    std::cerr << "cistern-trace: the trace could not be written any further: "
+              << std::generic_category().message(trace.ending_error()) << '\n';
+  }
+}
+
 int print(cistern::trace_reader& trace) {
   std::cout << "nanoseconds thread call bytes alignment address block\n";
   for (cistern::trace_event event; trace.next(event);) {
@@ -74,7 +87,9 @@ int print(cistern::trace_reader& trace) {
     if (event.call == cistern::trace_call::failed_allocate) {
       std::cout << "- -\n";
     } else {
-      std::cout << "0x" << in_hexadecimal(event.address) << ' ' << event.block << '\n';
+      std::cout << "0x" << in_hexadecimal(event.address) << ' ' << event.block;
+      if (event.call == cistern::trace_call::reallocate) std::cout << " from " << event.old_block;
+      std::cout << '\n';
     }
   }
   return 0;
@@ -110,8 +125,11 @@ int run(const std::vector<std::string>& arguments) {
   (void)resource_named(resource_name);  // Before a long trace is read.
 
   cistern::trace_reader trace(source_named(arguments[1]));
-  if (is_replay) return replay_on(trace, resource_name);
-  return command == "print" ? print(trace) : print_advice(trace);
+  const int status = is_replay            ? replay_on(trace, resource_name)
+                     : command == "print" ? print(trace)
+                                          : print_advice(trace);
+  say_how_it_ended(trace);
+  return status;
 }
 
 }  // namespace

@@ -84,8 +84,22 @@ const char* to_string(trace_call call) noexcept {
       return "deallocate";
     case trace_call::failed_allocate:
       return "failed_allocate";
+    case trace_call::reallocate:
+      return "reallocate";
   }
   return "unknown call";
+}
+
+const char* to_string(trace_ending ending) noexcept {
+  switch (ending) {
+    case trace_ending::closed:
+      return "closed";
+    case trace_ending::size_limit:
+      return "size limit";
+    case trace_ending::write_error:
+      return "write error";
+  }
+  return "unknown ending";
 }
 
 const char* to_string(trace_fault fault) noexcept {

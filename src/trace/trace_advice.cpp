@@ -42,7 +42,7 @@ class pool_model {
   };
 
   void allocate(const trace_event& event);
-  void deallocate(const trace_event& event);
+  void deallocate(std::uint64_t number, std::uint64_t thread);
 
   trace_advice advice_;
   std::array<size_advice, detail::class_count> classes_{};  // `final_blocks`: live now.
@@ -56,8 +56,20 @@ class pool_model {
 
 void pool_model::see(const trace_event& event) {
   threads_.insert(event.thread);
-  if (event.call == trace_call::allocate) allocate(event);
-  if (event.call == trace_call::deallocate) deallocate(event);
+  switch (event.call) {
+    case trace_call::allocate:
+      allocate(event);
+      break;
+    case trace_call::deallocate:
+      deallocate(event.block, event.thread);
+      break;
+    case trace_call::reallocate:  // A pool has none: both blocks are there for a moment.
+      allocate(event);
+      deallocate(event.old_block, event.thread);
+      break;
+    case trace_call::failed_allocate:
+      break;
+  }
 }
 
 void pool_model::allocate(const trace_event& event) {
@@ -89,13 +101,13 @@ void pool_model::allocate(const trace_event& event) {
   advice_.peak_bytes = std::max(advice_.peak_bytes, live_bytes_);
 }
 
-void pool_model::deallocate(const trace_event& event) {
-  const auto found = live_.find(event.block);
+void pool_model::deallocate(std::uint64_t number, std::uint64_t thread) {
+  const auto found = live_.find(number);
   if (found == live_.end()) return;  // From before the trace.
   const block freed = found->second;
   live_.erase(found);
   requested_bytes_ -= freed.bytes;
-  if (freed.thread != event.thread) ++advice_.frees_elsewhere;
+  if (freed.thread != thread) ++advice_.frees_elsewhere;
   if (freed.size_class == no_class) {
     live_bytes_ -= freed.bytes;
     return;

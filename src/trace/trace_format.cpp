@@ -1,5 +1,7 @@
 #include "trace_format.hpp"
 
+#include <algorithm>
+
 namespace cistern::detail {
 namespace {
 
@@ -35,6 +37,36 @@ std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) noex
     crc = crc >> 8 ^ crc_tables[0][(crc ^ static_cast<std::uint32_t>(each)) & 0xFF];
   }
   return ~crc;
+}
+
+std::array<std::byte, trace_header_bytes> encode_header(const trace_header_fields& header) noexcept {
+  std::array<std::byte, trace_header_bytes> bytes{};
+  std::copy(trace_magic.begin(), trace_magic.end(), bytes.begin());
+  put_little_endian(&bytes[8], trace_version);
+  put_little_endian(&bytes[12], header.started_nanoseconds);
+  put_little_endian(&bytes[20], header.sample_bytes);
+  put_little_endian(&bytes[28], header.process);
+  put_little_endian(&bytes[36], crc32(std::span(bytes).first(36)));
+  return bytes;
+}
+
+void seal_frame(std::span<std::byte> frame, std::uint32_t kind, std::uint32_t events) noexcept {
+  const auto payload = frame.subspan(trace_frame_header_bytes);
+  put_little_endian(&frame[0], static_cast<std::uint32_t>(payload.size()));
+  put_little_endian(&frame[4], events);
+  put_little_endian(&frame[8], kind);
+  put_little_endian(&frame[12], crc32(payload, crc32(frame.first(12))));
+}
+
+std::array<std::byte, trace_frame_header_bytes + trace_end_mark_bytes> encode_end_mark(std::uint64_t events,
+                                                                                       trace_ending ending,
+                                                                                       int error) noexcept {
+  std::array<std::byte, trace_frame_header_bytes + trace_end_mark_bytes> frame{};
+  put_little_endian(&frame[16], events);
+  put_little_endian(&frame[24], static_cast<std::uint32_t>(ending));
+  put_little_endian(&frame[28], static_cast<std::uint32_t>(error));
+  seal_frame(frame, trace_end_mark_kind, 0);
+  return frame;
 }
 
 }  // namespace cistern::detail

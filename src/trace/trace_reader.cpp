@@ -12,13 +12,29 @@ namespace cistern {
 
 using namespace detail;  // NOLINT(google-build-using-namespace): the format's numbers, in this file only.
 
+/// Where decoding stands in a frame, and what its next event is relative to.
+struct trace_reader::frame {
+  std::size_t at_bytes;  // In the round's payloads.
+  std::size_t end_bytes;
+  std::uint64_t offset_bytes;  // Of the same place in the trace.
+  std::uint32_t records_left;
+  trace_record next{};
+  bool decoded = false;  // `next` is the frame's next event; else the one before it.
+  bool first = true;
+};
+
 trace_reader::trace_reader(trace_source source, std::pmr::memory_resource* memory)
     : source_(std::move(source)),
-      frame_(trace_largest_frame_bytes, resource_or_new_delete(memory)),
-      live_(resource_or_new_delete(memory)) {
+      payloads_(resource_or_new_delete(memory)),
+      frames_(resource_or_new_delete(memory)),
+      live_(resource_or_new_delete(memory)),
+      begun_(resource_or_new_delete(memory)) {
   CISTERN_EXPECTS(source_ != nullptr, "trace_reader needs a source", 0);
   read_header();
+  frames_.reserve(trace_most_round_frames);
 }
+
+trace_reader::~trace_reader() = default;
 
 void trace_reader::fail(trace_fault fault, const char* found, std::uint64_t offset_bytes) {
   failed_ = true;
@@ -51,138 +67,280 @@ std::size_t trace_reader::read(std::span<std::byte> into) {
 
 void trace_reader::read_header() {
   std::array<std::byte, trace_header_bytes> header{};
-  const std::size_t got_bytes = read(header);
+  const std::span<std::byte> start = std::span(header).first(trace_header_1_bytes);
+  const std::size_t got_bytes = read(start);
   if (got_bytes < trace_magic.size() || !std::equal(trace_magic.begin(), trace_magic.end(), header.begin())) {
     fail(trace_fault::not_a_trace, "other first bytes", 0);
   }
-  if (got_bytes < header.size()) fail(trace_fault::truncated, "end of the header", got_bytes);
+  if (got_bytes < start.size()) fail(trace_fault::truncated, "end of the header", got_bytes);
   version_ = get_little_endian<std::uint32_t>(&header[8]);
-  if (version_ != trace_version) fail(trace_fault::unknown_version, "a version other than 1", 8);
-  if (get_little_endian<std::uint32_t>(&header[20]) != crc32(std::span(header).first(20))) {
-    fail(trace_fault::corrupt, "wrong checksum of the header", 20);
+  if (version_ != 1 && version_ != 2) {
+    fail(trace_fault::unknown_version, "a version other than 1 and 2", 8);
+  }
+  const std::size_t whole_bytes = version_ == 1 ? trace_header_1_bytes : trace_header_bytes;
+  if (read(std::span(header).subspan(start.size(), whole_bytes - start.size())) <
+      whole_bytes - start.size()) {
+    fail(trace_fault::truncated, "end of the header", offset_bytes_);
+  }
+  const std::size_t summed_bytes = whole_bytes - 4;
+  if (get_little_endian<std::uint32_t>(&header[summed_bytes]) !=
+      crc32(std::span(header).first(summed_bytes))) {
+    fail(trace_fault::corrupt, "wrong checksum of the header", summed_bytes);
   }
   const auto started = get_little_endian<std::uint64_t>(&header[12]);
   if (started > INT64_MAX) fail(trace_fault::corrupt, "a start that no clock has", 12);
   started_ = std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(started)));
+  if (version_ == 1) return;
+  sample_bytes_ = get_little_endian<std::uint64_t>(&header[20]);
+  process_ = get_little_endian<std::uint64_t>(&header[28]);
 }
 
-void trace_reader::read_frame() {
+/// The part of a frame before its payload.
+std::span<const std::byte> trace_reader::frame_head() const noexcept {
+  return std::span(head_).first(version_ == 1 ? trace_frame_header_1_bytes : trace_frame_header_bytes);
+}
+
+void trace_reader::read_frame_head() {
   const std::uint64_t start_bytes = offset_bytes_;
-  std::array<std::byte, trace_frame_header_bytes> header{};
-  if (read(header) < header.size()) {
+  if (read(std::span(head_).first(frame_head().size())) < frame_head().size()) {
     fail(trace_fault::truncated, "end of the trace without an end mark", offset_bytes_);
   }
-  const auto payload_bytes = get_little_endian<std::uint32_t>(&header[0]);
-  const auto events = get_little_endian<std::uint32_t>(&header[4]);
-  if (payload_bytes > frame_.size()) fail(trace_fault::corrupt, "a frame too large", start_bytes);
-  const std::span<std::byte> payload(frame_.data(), payload_bytes);
-  if (read(payload) < payload_bytes) {
-    fail(trace_fault::truncated, "end of the trace in a frame", offset_bytes_);
+  const auto bytes = get_little_endian<std::uint32_t>(&head_[0]);
+  if (bytes > trace_largest_frame_bytes) fail(trace_fault::corrupt, "a frame too large", start_bytes);
+  if (bytes > trace_largest_round_bytes - round_bytes_) {
+    fail(trace_fault::corrupt, "a round too large", start_bytes);
   }
-  if (get_little_endian<std::uint32_t>(&header[8]) != crc32(payload, crc32(std::span(header).first(8)))) {
-    fail(trace_fault::corrupt, "wrong checksum of a frame", start_bytes);
-  }
-  frame_bytes_ = payload_bytes;
-  frame_events_left_ = events;
-  position_ = {};
-  if (events == 0) read_end_mark();
+  head_is_read_ = true;
 }
 
-void trace_reader::read_end_mark() {
-  const std::uint64_t payload_start_bytes = offset_bytes_ - frame_bytes_;
-  if (frame_bytes_ != sizeof events_ || get_little_endian<std::uint64_t>(frame_.data()) != events_) {
-    fail(trace_fault::corrupt, "an end mark with another number of events", payload_start_bytes);
+/// Reads a frame, to where it stands if there is no memory for its payload.
+void trace_reader::read_frame() {
+  if (!head_is_read_) read_frame_head();
+  const auto bytes = get_little_endian<std::uint32_t>(&head_[0]);
+  const auto events = get_little_endian<std::uint32_t>(&head_[4]);
+  payloads_.resize(std::max<std::size_t>(payloads_.size(), round_bytes_ + bytes));
+  head_is_read_ = false;
+  const std::uint64_t payload_start_bytes = offset_bytes_;
+  const std::uint64_t start_bytes = payload_start_bytes - frame_head().size();
+  const std::span<std::byte> payload = std::span(payloads_).subspan(round_bytes_, bytes);
+  if (read(payload) < payload.size()) {
+    fail(trace_fault::truncated, "end of the trace in a frame", offset_bytes_);
+  }
+  const std::size_t summed_bytes = frame_head().size() - 4;
+  if (get_little_endian<std::uint32_t>(&head_[summed_bytes]) !=
+      crc32(payload, crc32(frame_head().first(summed_bytes)))) {
+    fail(trace_fault::corrupt, "wrong checksum of a frame", start_bytes);
+  }
+  const std::uint32_t kind = events == 0 ? trace_end_mark_kind : trace_events_kind;
+  const std::uint32_t stated_kind = version_ == 1 ? kind : get_little_endian<std::uint32_t>(&head_[8]);
+  round_is_open_ = stated_kind == (trace_events_kind | trace_joined_bit);
+  if (kind != (stated_kind & ~(round_is_open_ ? trace_joined_bit : 0))) {
+    fail(trace_fault::corrupt, "a frame of an unknown kind", start_bytes + 8);
+  }
+  if (kind == trace_end_mark_kind) {
+    if (!frames_.empty()) fail(trace_fault::corrupt, "an end mark joined to what it ends", start_bytes);
+    read_end_mark(payload, payload_start_bytes);
+    return;
+  }
+  if (frames_.size() == trace_most_round_frames) {
+    fail(trace_fault::corrupt, "a round of too many frames", start_bytes);
+  }
+  frames_.push_back({.at_bytes = round_bytes_,
+                     .end_bytes = round_bytes_ + bytes,
+                     .offset_bytes = payload_start_bytes,
+                     .records_left = events});
+  round_bytes_ += bytes;
+}
+
+void trace_reader::read_end_mark(std::span<const std::byte> payload, std::uint64_t start_bytes) {
+  const std::size_t expected_bytes = version_ == 1 ? trace_end_mark_1_bytes : trace_end_mark_bytes;
+  if (payload.size() != expected_bytes || get_little_endian<std::uint64_t>(payload.data()) != records_) {
+    fail(trace_fault::corrupt, "an end mark with another number of events", start_bytes);
+  }
+  if (version_ != 1) {
+    const auto ending = get_little_endian<std::uint32_t>(&payload[8]);
+    if (ending > static_cast<std::uint32_t>(trace_ending::write_error)) {
+      fail(trace_fault::corrupt, "an unknown ending", start_bytes + 8);
+    }
+    ending_ = static_cast<trace_ending>(ending);
+    ending_error_ = static_cast<int>(get_little_endian<std::uint32_t>(&payload[12]) & INT32_MAX);
   }
   std::byte more{};
   if (read({&more, 1}) != 0) fail(trace_fault::corrupt, "something behind the end mark", offset_bytes_ - 1);
   ended_ = true;
 }
 
-std::byte trace_reader::decode_byte(position& at) {
-  if (at.at_bytes == frame_bytes_) fail(trace_fault::corrupt, "an event cut short", offset_bytes_);
-  return frame_[at.at_bytes++];
+std::byte trace_reader::decode_byte(frame& from) {
+  if (from.at_bytes == from.end_bytes) {
+    fail(trace_fault::corrupt, "an event cut short", from.offset_bytes);
+  }
+  ++from.offset_bytes;
+  return payloads_[from.at_bytes++];
 }
 
-std::uint64_t trace_reader::decode_varint(position& at) {
+std::uint64_t trace_reader::decode_varint(frame& from) {
   std::uint64_t number = 0;
   for (unsigned shift = 0; shift < 64; shift += 7) {
-    const auto byte = static_cast<std::uint64_t>(decode_byte(at));
+    const auto byte = static_cast<std::uint64_t>(decode_byte(from));
     const std::uint64_t bits = byte & 0x7F;
     if (shift == 63 && bits > 1) break;
     number |= bits << shift;
     if (byte < 0x80) return number;
   }
-  fail(trace_fault::corrupt, "a number too large", offset_bytes_ - frame_bytes_ + at.at_bytes - 1);
+  fail(trace_fault::corrupt, "a number too large", from.offset_bytes - 1);
 }
 
-trace_event trace_reader::decode(position& at) {
-  const std::uint64_t start_bytes = offset_bytes_ - frame_bytes_ + at.at_bytes;
-  const auto first = static_cast<unsigned>(decode_byte(at));
-  if ((first & trace_call_mask) > static_cast<unsigned>(trace_call::failed_allocate)) {
-    fail(trace_fault::corrupt, "an unknown call", start_bytes);
-  }
-  trace_event event;
-  event.call = static_cast<trace_call>(first & trace_call_mask);
+/// Makes `next` of the frame its next event.
+void trace_reader::decode(frame& from) {
+  const std::uint64_t start_bytes = from.offset_bytes;
+  const trace_first_byte& bits = version_ == 1 ? trace_first_byte_1 : trace_first_byte_2;
+  const unsigned steps = version_ == 1 ? 3 : trace_steps;
+  trace_record& next = from.next;
+  const auto first = static_cast<unsigned>(decode_byte(from));
+  if ((first & bits.step_mask) >= steps) fail(trace_fault::corrupt, "an unknown call", start_bytes);
+  next.step = static_cast<trace_step>(first & bits.step_mask);
 
-  const std::uint64_t passed = decode_varint(at);
-  if (passed > INT64_MAX - at.time || at.time + passed < last_time_) {
+  const std::uint64_t passed = decode_varint(from);
+  if (passed > INT64_MAX - next.time || next.time + passed < last_time_) {
     fail(trace_fault::corrupt, "an impossible time", start_bytes);
   }
-  at.time += passed;
-  event.time = std::chrono::nanoseconds(at.time);
+  next.time += passed;
 
-  if ((first & trace_same_thread_bit) == 0) {
-    at.thread = decode_varint(at);
-  } else if (at.first) {
+  if ((first & bits.same_thread_bit) == 0) {
+    next.thread = decode_varint(from);
+  } else if (from.first) {
     fail(trace_fault::corrupt, "the thread of an event that isn't there", start_bytes);
   }
-  event.thread = at.thread;
-
-  const unsigned power = first >> trace_alignment_shift;
-  event.alignment = power == trace_other_alignment ? decode_varint(at) : std::uint64_t{1} << power;
-  event.bytes = decode_varint(at);
-  if (event.call != trace_call::failed_allocate) {
-    at.address += unzigzag(decode_varint(at));
-    event.address = at.address;
-  }
-  at.first = false;
-  return event;
+  const unsigned power = first >> bits.alignment_shift;
+  next.alignment = power == bits.other_alignment ? decode_varint(from) : std::uint64_t{1} << power;
+  next.bytes = states_bytes(next.step) ? decode_varint(from) : 0;
+  if (has_address(next.step)) next.address += unzigzag(decode_varint(from));
+  from.first = false;
+  from.decoded = true;
+  --from.records_left;
 }
 
-/// Gives the event its block. The only part that takes memory; throws before it changes anything.
-void trace_reader::number(trace_event& event) {
-  if (event.call == trace_call::allocate) {
-    // A live block at the address was taken away without being freed, as `release` of a pool does.
-    live_.insert_or_assign(event.address, blocks_ + 1);
-    event.block = ++blocks_;
-  } else if (event.call == trace_call::deallocate) {
-    const auto found = live_.find(event.address);
-    if (found == live_.end()) return;
-    event.block = found->second;
-    live_.erase(found);
+/// Decodes the next event of each frame that has one left, and drops the others.
+void trace_reader::settle() {
+  for (std::size_t i = frames_.size(); i-- > 0;) {
+    frame& one = frames_[i];
+    if (one.decoded) continue;
+    if (one.records_left != 0) {
+      decode(one);
+      continue;
+    }
+    if (one.at_bytes != one.end_bytes) {
+      fail(trace_fault::corrupt, "more in a frame than its events", one.offset_bytes);
+    }
+    frames_.erase(frames_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+}
+
+/// Of the frames of a round, the one whose event comes next. At the same time a block is freed before its
+/// address is given out again.
+trace_reader::frame& trace_reader::earliest() {
+  const auto gives_out = [](trace_step step) {
+    return step == trace_step::allocate || step == trace_step::end_reallocate;
+  };
+  return *std::min_element(frames_.begin(), frames_.end(), [&](const frame& a, const frame& b) {
+    if (a.next.time != b.next.time) return a.next.time < b.next.time;
+    return !gives_out(a.next.step) && gives_out(b.next.step);
+  });
+}
+
+void trace_reader::free_block(trace_event& event, bool states_bytes) {
+  const auto found = live_.find(event.address);
+  if (found == live_.end()) return;
+  event.block = found->second.number;
+  if (!states_bytes) {
+    event.bytes = found->second.bytes;
+    event.alignment = found->second.alignment;
+  }
+  live_.erase(found);
+}
+
+void trace_reader::end_reallocation(trace_event& event) {
+  // A live block at the address was taken away without being freed, as `release` of a pool does.
+  live_.insert_or_assign(event.address, block{blocks_ + 1, event.bytes, event.alignment});
+  event.block = ++blocks_;
+  event.call = trace_call::reallocate;
+  const auto begun = begun_.find(event.thread);
+  if (begun == begun_.end()) return;
+  event.old_address = begun->second.address;
+  event.old_block = begun->second.old.number;
+  begun_.erase(begun);
+}
+
+void trace_reader::fail_reallocation(trace_event& event) {
+  event.call = trace_call::failed_allocate;
+  const auto begun = begun_.find(event.thread);
+  if (begun == begun_.end()) return;
+  if (begun->second.old.number != 0) live_.try_emplace(begun->second.address, begun->second.old);
+  begun_.erase(begun);
+}
+
+/// Makes an event of what is next, and keeps account of the blocks. False for what is only the first half of
+/// an event. The only part that takes memory; throws before it changes anything.
+bool trace_reader::deliver(const frame& from, trace_event& event) {
+  const trace_record& record = from.next;
+  event.time = std::chrono::nanoseconds(record.time);
+  event.thread = record.thread;
+  event.bytes = record.bytes;
+  event.alignment = record.alignment;
+  if (has_address(record.step)) event.address = record.address;
+  switch (record.step) {
+    case trace_step::allocate:
+      event.call = trace_call::allocate;
+      live_.insert_or_assign(event.address, block{blocks_ + 1, event.bytes, event.alignment});
+      event.block = ++blocks_;
+      return true;
+    case trace_step::deallocate:
+    case trace_step::free:
+      event.call = trace_call::deallocate;
+      free_block(event, states_bytes(record.step));
+      return true;
+    case trace_step::failed_allocate:
+      event.call = trace_call::failed_allocate;
+      return true;
+    case trace_step::begin_reallocate: {
+      const auto found = live_.find(event.address);
+      begun_.insert_or_assign(
+          event.thread, begun_reallocation{event.address, found == live_.end() ? block{} : found->second});
+      if (found != live_.end()) live_.erase(found);
+      return false;
+    }
+    case trace_step::end_reallocate:
+      end_reallocation(event);
+      return true;
+    case trace_step::fail_reallocate:
+      fail_reallocation(event);
+      return true;
+  }
+  return false;
 }
 
 bool trace_reader::next(trace_event& event) {
   if (failed_) throw trace_error(fault_, found_, fault_offset_bytes_);
-  while (!ended_ && frame_events_left_ == 0) {
-    if (position_.at_bytes != frame_bytes_) {
-      fail(trace_fault::corrupt, "more in a frame than its events",
-           offset_bytes_ - frame_bytes_ + position_.at_bytes);
+  while (!ended_) {
+    if (!round_is_open_) settle();
+    if (round_is_open_ || frames_.empty()) {
+      if (frames_.empty()) round_bytes_ = 0;
+      read_frame();
+      continue;
     }
-    read_frame();
+    frame& from = earliest();
+    trace_event found;
+    const bool whole = deliver(from, found);
+    from.decoded = false;
+    last_time_ = std::max(last_time_, from.next.time);
+    ++records_;
+    if (!whole) continue;
+    ++events_;
+    event = found;
+    return true;
   }
-  if (ended_) return false;
-  position at = position_;
-  trace_event decoded = decode(at);
-  number(decoded);
-  position_ = at;
-  last_time_ = at.time;
-  --frame_events_left_;
-  ++events_;
-  event = decoded;
-  return true;
+  return false;
 }
 
 }  // namespace cistern

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <unordered_map>
@@ -30,6 +31,7 @@ class replay_blocks {
 
   void allocate(const trace_event& event);
   void deallocate(const trace_event& event);
+  void reallocate(const trace_event& event);
   void free_the_rest();
 
  private:
@@ -51,6 +53,7 @@ class replay_blocks {
     for (std::size_t i = 0; i < front_bytes; ++i) visit(i);
     for (std::size_t i = std::max(front_bytes, one.bytes - front_bytes); i < one.bytes; ++i) visit(i);
   }
+  [[nodiscard]] std::optional<block> take(std::uint64_t number);
   void give_back(std::uint64_t number, const block& one);
 
   std::pmr::memory_resource* resource_;
@@ -87,17 +90,27 @@ void replay_blocks::allocate(const trace_event& event) {
 }
 
 void replay_blocks::deallocate(const trace_event& event) {
-  if (event.block == 0) {
-    ++report_.foreign_frees;
-    return;
-  }
-  const auto found = blocks_.find(event.block);
-  if (found == blocks_.end()) return;  // It was refused.
+  const std::optional<block> freed = take(event.block);
+  if (!freed) return;
+  if (freed->bytes != event.bytes || freed->alignment != event.alignment) ++report_.mismatched_frees;
+  give_back(event.block, *freed);
+}
+
+/// As a program does it that has no `realloc`: first the new block, then the old one goes.
+void replay_blocks::reallocate(const trace_event& event) {
+  allocate(event);
+  if (const std::optional<block> freed = take(event.old_block)) give_back(event.old_block, *freed);
+}
+
+/// A block that is to be freed; none where it is from before the trace, or was refused.
+std::optional<replay_blocks::block> replay_blocks::take(std::uint64_t number) {
+  if (number == 0) ++report_.foreign_frees;
+  const auto found = blocks_.find(number);
+  if (found == blocks_.end()) return std::nullopt;
   const block one = found->second;
   blocks_.erase(found);
-  if (one.bytes != event.bytes || one.alignment != event.alignment) ++report_.mismatched_frees;
   ++report_.deallocations;
-  give_back(event.block, one);
+  return one;
 }
 
 void replay_blocks::give_back(std::uint64_t number, const block& one) {
@@ -133,6 +146,9 @@ replay_report replay(trace_reader& trace, std::pmr::memory_resource* resource,
         break;
       case trace_call::deallocate:
         blocks.deallocate(event);
+        break;
+      case trace_call::reallocate:
+        blocks.reallocate(event);
         break;
       case trace_call::failed_allocate:
         ++report.failed_in_trace;

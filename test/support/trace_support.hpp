@@ -47,14 +47,19 @@ inline void read_into(std::vector<trace_event>& events, std::span<const std::byt
 inline void number_blocks(std::vector<trace_event>& events) {
   std::map<std::uint64_t, std::uint64_t> live;
   std::uint64_t blocks = 0;
+  const auto free = [&](std::uint64_t address) -> std::uint64_t {
+    const auto found = live.find(address);
+    if (found == live.end()) return 0;
+    const std::uint64_t number = found->second;
+    live.erase(found);
+    return number;
+  };
   for (trace_event& event : events) {
-    event.block = 0;
-    if (event.call == trace_call::allocate) event.block = live[event.address] = ++blocks;
-    if (event.call == trace_call::deallocate) {
-      if (const auto found = live.find(event.address); found != live.end()) {
-        event.block = found->second;
-        live.erase(found);
-      }
+    event.block = event.old_block = 0;
+    if (event.call == trace_call::deallocate) event.block = free(event.address);
+    if (event.call == trace_call::reallocate) event.old_block = free(event.old_address);
+    if (event.call == trace_call::allocate || event.call == trace_call::reallocate) {
+      event.block = live[event.address] = ++blocks;
     }
   }
 }
@@ -68,17 +73,19 @@ inline void number_blocks(std::vector<trace_event>& events) {
   std::vector<std::uint64_t> addresses;
   for (std::size_t i = 0; i < count; ++i) {
     trace_event event;
-    event.call = static_cast<trace_call>(random() % 3);
+    event.call = static_cast<trace_call>(random() % 4);
     time += random() >> (20 + random() % 44);
     event.time = std::chrono::nanoseconds(time);
     event.thread = random() % 3 == 0 ? number() : random() % 3;
     event.bytes = number();
     event.alignment = random() % 8 == 0 ? number() : std::uint64_t{1} << random() % 64;
-    if (event.call != trace_call::failed_allocate) {
-      event.address =
-          random() % 2 == 0 || addresses.empty() ? number() : addresses[random() % addresses.size()];
-      addresses.push_back(event.address);
-    }
+    const auto address = [&] {
+      addresses.push_back(random() % 2 == 0 || addresses.empty() ? number()
+                                                                 : addresses[random() % addresses.size()]);
+      return addresses.back();
+    };
+    if (event.call == trace_call::reallocate) event.old_address = address();
+    if (event.call != trace_call::failed_allocate) event.address = address();
     events.push_back(event);
   }
   number_blocks(events);
@@ -108,17 +115,57 @@ void append_little_endian(trace_bytes& to, Number number) {
   }
 }
 
-/// A header, by the words of the documentation.
-[[nodiscard]] inline trace_bytes trace_header(std::uint32_t version = 1, std::uint64_t started = 0) {
+// Version 2, by the words of the documentation.
+
+[[nodiscard]] inline trace_bytes trace_header(std::uint32_t version = 2, std::uint64_t started = 0) {
   trace_bytes bytes;
   for (const char c : {'c', 'i', 's', 't', 'r', 'a', 'c', 'e'}) bytes.push_back(static_cast<std::byte>(c));
   append_little_endian(bytes, version);
+  append_little_endian(bytes, started);
+  append_little_endian(bytes, std::uint64_t{0});  // Nothing is sampled.
+  append_little_endian(bytes, std::uint64_t{0});  // No process.
+  append_little_endian(bytes, slow_crc32(bytes));
+  return bytes;
+}
+
+/// A frame with a right checksum around whatever it holds.
+inline void append_frame(trace_bytes& to, std::uint32_t events, std::uint32_t kind,
+                         std::span<const std::byte> payload) {
+  trace_bytes frame;
+  append_little_endian(frame, static_cast<std::uint32_t>(payload.size()));
+  append_little_endian(frame, events);
+  append_little_endian(frame, kind);
+  trace_bytes summed = frame;
+  summed.insert(summed.end(), payload.begin(), payload.end());
+  append_little_endian(frame, slow_crc32(summed));
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  to.insert(to.end(), frame.begin(), frame.end());
+}
+
+inline constexpr std::uint32_t events_kind = 1;
+inline constexpr std::uint32_t joined_events_kind = 0x101;
+
+inline void append_end_mark(trace_bytes& to, std::uint64_t events, std::uint32_t ending = 0,
+                            std::uint32_t error = 0) {
+  trace_bytes payload;
+  append_little_endian(payload, events);
+  append_little_endian(payload, ending);
+  append_little_endian(payload, error);
+  append_frame(to, 0, 0, payload);
+}
+
+/// Version 1, by the words of the documentation.
+namespace version_1 {
+
+[[nodiscard]] inline trace_bytes trace_header(std::uint64_t started = 0) {
+  trace_bytes bytes;
+  for (const char c : {'c', 'i', 's', 't', 'r', 'a', 'c', 'e'}) bytes.push_back(static_cast<std::byte>(c));
+  append_little_endian(bytes, std::uint32_t{1});
   append_little_endian(bytes, started);
   append_little_endian(bytes, slow_crc32(bytes));
   return bytes;
 }
 
-/// A frame with a right checksum around whatever it holds, by the words of the documentation.
 inline void append_frame(trace_bytes& to, std::uint32_t events, std::span<const std::byte> payload) {
   trace_bytes frame;
   append_little_endian(frame, static_cast<std::uint32_t>(payload.size()));
@@ -135,5 +182,15 @@ inline void append_end_mark(trace_bytes& to, std::uint64_t events) {
   append_little_endian(payload, events);
   append_frame(to, 0, payload);
 }
+
+/// A trace of one frame with these bytes in it.
+[[nodiscard]] inline trace_bytes framed(std::uint32_t events, std::span<const std::byte> payload) {
+  trace_bytes bytes = trace_header();
+  append_frame(bytes, events, payload);
+  append_end_mark(bytes, events);
+  return bytes;
+}
+
+}  // namespace version_1
 
 }  // namespace cistern::test_support

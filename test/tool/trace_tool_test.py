@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs cistern-trace on traces encoded here, by the words of docs/adaptors.md alone. trace_tool_test.py PROGRAM"""
+"""Runs cistern-trace on traces encoded here, by the words of docs/trace-format.md alone. trace_tool_test.py PROGRAM"""
 import pathlib
 import struct
 import subprocess
@@ -9,7 +9,7 @@ import unittest
 import zlib
 
 PROGRAM = sys.argv.pop(1)
-ALLOCATE, DEALLOCATE, FAILED = 0, 1, 2
+ALLOCATE, DEALLOCATE, FAILED, FREE, BEGIN, END = range(6)
 
 
 def varint(number):
@@ -24,36 +24,47 @@ def zigzag(number):
     return 2 * number if number >= 0 else -2 * number - 1
 
 
-def header(version=1, started=0):
-    head = b"cistrace" + struct.pack("<IQ", version, started)
+def header(version=2, started=0):
+    head = b"cistrace" + struct.pack("<IQ", version, started) + (struct.pack("<QQ", 0, 0) if version == 2 else b"")
     return head + struct.pack("<I", zlib.crc32(head))
 
 
-def frame(events, payload):
-    head = struct.pack("<II", len(payload), events)
+def frame(events, payload, kind=1, version=2):
+    head = struct.pack("<II", len(payload), events) + (struct.pack("<I", kind) if version == 2 else b"")
     return head + struct.pack("<I", zlib.crc32(head + payload)) + payload
 
 
-def trace(calls, frame_events=1000):
+def end_mark(events, ending=0, error=0):
+    return frame(0, struct.pack("<QII", events, ending, error), 0)
+
+
+def encoded(calls, version):
+    thread_bit, shift, other = (4, 3, 31) if version == 1 else (8, 4, 15)
+    payload, last_time, last_thread, last_address = b"", 0, None, 0
+    for call, time, thread, size, alignment, address in calls:
+        power = alignment.bit_length() - 1
+        short = alignment == 1 << power and power < other
+        payload += bytes([call | (thread_bit if thread == last_thread else 0) | (power if short else other) << shift])
+        payload += varint(time - last_time)
+        payload += b"" if thread == last_thread else varint(thread)
+        payload += b"" if short else varint(alignment)
+        payload += b"" if call in (FREE, BEGIN) else varint(size)
+        if call != FAILED:
+            payload += varint(zigzag(address - last_address))
+            last_address = address
+        last_time, last_thread = time, thread
+    return payload
+
+
+def trace(calls, frame_events=1000, version=2, end=None):
     """Calls are (call, time, thread, size, alignment, address)."""
-    out = header()
+    out = header(version)
     for start in range(0, len(calls), frame_events):
         part = calls[start:start + frame_events]
-        payload, last_time, last_thread, last_address = b"", 0, None, 0
-        for call, time, thread, size, alignment, address in part:
-            power = alignment.bit_length() - 1
-            short = alignment == 1 << power and power < 31
-            payload += bytes([call | (4 if thread == last_thread else 0) | (power if short else 31) << 3])
-            payload += varint(time - last_time)
-            payload += b"" if thread == last_thread else varint(thread)
-            payload += b"" if short else varint(alignment)
-            payload += varint(size)
-            if call != FAILED:
-                payload += varint(zigzag(address - last_address))
-                last_address = address
-            last_time, last_thread = time, thread
-        out += frame(len(part), payload)
-    return out + frame(0, struct.pack("<Q", len(calls)))
+        out += frame(len(part), encoded(part, version), version=version)
+    if version == 1:
+        return out + frame(0, struct.pack("<Q", len(calls)), version=1)
+    return out + (end or end_mark(len(calls)))
 
 
 CALLS = [
@@ -83,8 +94,23 @@ def run(*arguments, stdin=b""):
 
 class Tool(unittest.TestCase):
     def test_print(self):
-        for frame_events in (1, 3, 1000):
-            self.assertEqual(run("print", "-", stdin=trace(CALLS, frame_events)), (0, PRINTED, ""))
+        for version in (1, 2):
+            for frame_events in (1, 3, 1000):
+                self.assertEqual(run("print", "-", stdin=trace(CALLS, frame_events, version)), (0, PRINTED, ""))
+
+    def test_print_of_what_c_programs_do(self):
+        calls = [(ALLOCATE, 1, 7, 9, 8, 0x10), (BEGIN, 2, 7, 0, 1, 0x10), (END, 3, 7, 20, 8, 0x40), (FREE, 4, 7, 0, 1, 0x40)]
+        lines = PRINTED.splitlines()[0] + """
+1 7 allocate 9 8 0x10 1
+3 7 reallocate 20 8 0x40 2 from 1
+4 7 deallocate 20 8 0x40 2
+"""
+        self.assertEqual(run("print", "-", stdin=trace(calls)), (0, lines, ""))
+
+    def test_why_a_trace_ended_is_said(self):
+        for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
+                           (end_mark(7, 2, 28), "the trace could not be written any further: No space left on device")):
+            self.assertEqual(run("print", "-", stdin=trace(CALLS, end=end)), (0, PRINTED, f"cistern-trace: {words}\n"))
 
     def test_reads_files(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -151,3 +151,17 @@ BOOST_AUTO_TEST_CASE(the_advice_as_text) {
              "cistern::unsynchronized_pool_resource pool({.largest_required_pool_block = 41943040, "
              ".max_idle_bytes = 262144});\n");
 }
+
+BOOST_AUTO_TEST_CASE(a_pool_has_both_blocks_of_a_reallocation_for_a_moment) {
+  const trace_advice advice = advice_on(written({allocation(0x10, 32),
+                                                 {.call = trace_call::reallocate,
+                                                  .thread = 2,
+                                                  .bytes = 64,
+                                                  .alignment = 8,
+                                                  .address = 0x40,
+                                                  .old_address = 0x10}}));
+  BOOST_TEST(advice.allocations == 2u);
+  BOOST_TEST(advice.frees_elsewhere == 1u);
+  BOOST_TEST(advice.peak_bytes == 96u);
+  BOOST_TEST((advice.sizes == std::vector<cistern::size_advice>{{32, 1, 0, 1, 0}, {64, 1, 0, 1, 1}}));
+}

@@ -55,7 +55,7 @@ trace_error error_of(std::span<const std::byte> bytes, std::vector<trace_event>*
 // A trace of one frame with these bytes in it.
 trace_bytes framed(std::uint32_t events, std::initializer_list<int> payload) {
   trace_bytes bytes = trace_header();
-  append_frame(bytes, events, bytes_of(payload));
+  append_frame(bytes, events, events_kind, bytes_of(payload));
   append_end_mark(bytes, events);
   return bytes;
 }
@@ -124,12 +124,13 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_behind_right_checksums_is_named) {
     BOOST_TEST(std::string(error.what()).find("cistern trace: corrupt: " + what + " at byte ") == 0u,
                error.what() << " instead of " << what);
   };
-  found(framed(1, {0x03, 0, 0, 0, 0}), "an unknown call");
+  found(framed(1, {0x07, 0, 0, 0, 0}), "an unknown call");
+  found(version_1::framed(1, bytes_of({0x03, 0, 0, 0, 0})), "an unknown call");
   found(framed(1, {0x00}), "an event cut short");
   found(framed(1, {0x00, 0, 0, 0}), "an event cut short");
   found(framed(2, {0x00, 0, 0, 0, 0}), "an event cut short");
   found(framed(1, {0x00, 0, 0, 0, 0, 0}), "more in a frame than its events");
-  found(framed(1, {0x04, 0, 0, 0, 0}), "the thread of an event that isn't there");
+  found(framed(1, {0x08, 0, 0, 0, 0}), "the thread of an event that isn't there");
   found(framed(1, {0x00, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 0}),
         "a number too large");
   found(framed(1, {0x00, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x81, 0, 0, 0}),
@@ -138,35 +139,147 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_behind_right_checksums_is_named) {
         "an impossible time");
 
   trace_bytes backwards = trace_header();
-  append_frame(backwards, 1, bytes_of({0x00, 9, 0, 0, 0}));
-  append_frame(backwards, 1, bytes_of({0x00, 8, 0, 0, 0}));
+  append_frame(backwards, 1, events_kind, bytes_of({0x00, 9, 0, 0, 0}));
+  append_frame(backwards, 1, events_kind, bytes_of({0x00, 8, 0, 0, 0}));
   found(backwards, "an impossible time");
 
   trace_bytes bytes = trace_header();
   append_end_mark(bytes, 1);
   found(bytes, "an end mark with another number of events");
   bytes = trace_header();
-  append_frame(bytes, 0, {});
+  append_frame(bytes, 0, 0, {});
   found(bytes, "an end mark with another number of events");
+  bytes = version_1::trace_header();
+  version_1::append_frame(bytes, 0, {});
+  found(bytes, "an end mark with another number of events");
+  bytes = trace_header();
+  append_end_mark(bytes, 0, 3);
+  found(bytes, "an unknown ending");
+  for (const std::uint32_t kind : {0U, 2U, 0x100U, 0x201U}) {
+    bytes = trace_header();
+    append_frame(bytes, 1, kind, bytes_of({0x00, 0, 0, 0, 0}));
+    found(bytes, "a frame of an unknown kind");
+  }
+  bytes = trace_header();
+  append_frame(bytes, 0, events_kind, {});
+  found(bytes, "a frame of an unknown kind");
+  bytes = trace_header();
+  append_frame(bytes, 1, joined_events_kind, bytes_of({0x00, 0, 0, 0, 0}));
+  append_end_mark(bytes, 1);
+  found(bytes, "an end mark joined to what it ends");
+  bytes = trace_header();
+  for (int i = 0; i < 65; ++i) append_frame(bytes, 1, joined_events_kind, bytes_of({0x00, 0, 0, 0, 0}));
+  found(bytes, "a round of too many frames");
+  bytes = trace_header();
+  for (int i = 0; i < 5; ++i) append_frame(bytes, 1, joined_events_kind, trace_bytes(256 << 10));
+  found(bytes, "a round too large");
   bytes = framed(1, {0x00, 0, 0, 0, 0});
   bytes.push_back(std::byte{0});
   found(bytes, "something behind the end mark");
   bytes = trace_header();
   append_little_endian(bytes, std::uint32_t{300 << 10});
   append_little_endian(bytes, std::uint32_t{1});
-  append_little_endian(bytes, std::uint32_t{0});
+  append_little_endian(bytes, std::uint64_t{0});
   found(bytes, "a frame too large");
-  found(trace_header(1, UINT64_MAX), "a start that no clock has");
+  found(trace_header(2, UINT64_MAX), "a start that no clock has");
+  found(version_1::trace_header(UINT64_MAX), "a start that no clock has");
 }
 
 BOOST_AUTO_TEST_CASE(a_later_version_is_refused) {
-  const trace_error error = error_of(trace_header(2));
+  const trace_error error = error_of(trace_header(3));
   BOOST_TEST(error.fault() == trace_fault::unknown_version);
-  BOOST_TEST(error.what() == "cistern trace: unknown version: a version other than 1 at byte 8");
+  BOOST_TEST(error.what() == "cistern trace: unknown version: a version other than 1 and 2 at byte 8");
+}
+
+BOOST_AUTO_TEST_CASE(version_1_is_read) {
+  trace_bytes bytes = version_1::trace_header(7);
+  version_1::append_frame(bytes, 2,
+                          bytes_of({0x18, 10, 5, 0x40, 0x80, 0x04,  // 8 = 2^3, 64, +256
+                                    0xFA, 1, 6, 24, 0x40}));        // 24 as it is
+  version_1::append_frame(bytes, 1, bytes_of({0x19, 12, 5, 0x40, 0x80, 0x04}));
+  version_1::append_end_mark(bytes, 3);
+  using std::chrono::nanoseconds;
+  const std::vector<trace_event> expected = {{trace_call::allocate, nanoseconds(10), 5, 64, 8, 0x100, 1},
+                                             {trace_call::failed_allocate, nanoseconds(11), 6, 64, 24},
+                                             {trace_call::deallocate, nanoseconds(12), 5, 64, 8, 0x100, 1}};
+  BOOST_TEST((events_of(bytes) == expected));
+  for (std::size_t left = 0; left < bytes.size(); ++left) {
+    BOOST_TEST(error_of(std::span(bytes).first(left)).offset_bytes() <= left);
+  }
+}
+
+// Threads of a process write frames of their own; joined, they are what happened up to some time.
+BOOST_AUTO_TEST_CASE(joined_frames_are_merged_by_time) {
+  trace_bytes bytes = trace_header();
+  append_frame(bytes, 2, joined_events_kind,
+               bytes_of({0x30, 10, 1, 8, 0x20,  // time 10, thread 1, 8 bytes at 16
+                         0x38, 20, 8, 0x00}));  // time 30, in the place of what thread 2 frees then
+  append_frame(bytes, 3, events_kind,
+               bytes_of({0x30, 20, 2, 8, 0x40,  // time 20, thread 2, 8 bytes at 32
+                         0x0B, 10, 0x1F,        // time 30: free at 16
+                         0x3A, 5, 9}));         // time 35: none
+  append_frame(bytes, 1, events_kind, bytes_of({0x03, 36, 1, 0x40}));
+  append_end_mark(bytes, 6, 1);
+  trace_reader reader(cistern::trace_from_memory(bytes));
+  std::vector<std::uint64_t> times;
+  std::vector<std::uint64_t> blocks;
+  for (trace_event event; reader.next(event);) {
+    times.push_back(static_cast<std::uint64_t>(event.time.count()));
+    blocks.push_back(event.block);
+  }
+  BOOST_TEST(times == (std::vector<std::uint64_t>{10, 20, 30, 30, 35, 36}), boost::test_tools::per_element());
+  BOOST_TEST(blocks == (std::vector<std::uint64_t>{1, 2, 1, 3, 0, 2}), boost::test_tools::per_element());
+  BOOST_TEST((reader.ending() == cistern::trace_ending::size_limit));
+}
+
+BOOST_AUTO_TEST_CASE(a_free_has_the_size_of_its_block) {
+  const auto events = events_of(framed(3, {0x50, 1, 1, 9, 0x20,  // 32 = 2^5, 9 bytes at 16
+                                           0x0B, 1, 0x00,        // free
+                                           0x0B, 1, 0x00}));     // and once more
+  BOOST_REQUIRE(events.size() == 3U);
+  BOOST_TEST((events[1].call == trace_call::deallocate));
+  BOOST_TEST(events[1].bytes == 9U);
+  BOOST_TEST(events[1].alignment == 32U);
+  BOOST_TEST(events[1].block == 1U);
+  BOOST_TEST(events[2].bytes == 0U);
+  BOOST_TEST(events[2].block == 0U);
+}
+
+// From the call on the old address may be given to another thread.
+BOOST_AUTO_TEST_CASE(a_reallocation_takes_a_while) {
+  const auto events = events_of(framed(6, {0x30, 1, 1,    8,  0x20,  // 8 bytes at 16: block 1
+                                           0x0C, 1, 0x00,            // thread 1 reallocates it
+                                           0x30, 1, 2,    24, 0x00,  // thread 2 gets 24 bytes at 16: block 2
+                                           0x35, 1, 1,    16, 0x40,  // thread 1 has 16 bytes at 48: block 3
+                                           0x0B, 1, 0x3F,            // free at 16
+                                           0x35, 1, 3,    16, 0x60}));  // an end that has no beginning
+  BOOST_REQUIRE(events.size() == 5U);
+  BOOST_TEST((events[2].call == trace_call::reallocate));
+  BOOST_TEST(events[2].old_address == 16U);
+  BOOST_TEST(events[2].old_block == 1U);
+  BOOST_TEST(events[2].address == 48U);
+  BOOST_TEST(events[2].block == 3U);
+  BOOST_TEST(events[2].bytes == 16U);
+  BOOST_TEST(events[3].block == 2U);
+  BOOST_TEST(events[3].bytes == 24U);
+  BOOST_TEST((events[4].call == trace_call::reallocate));
+  BOOST_TEST(events[4].old_block == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_reallocation_that_fails_leaves_its_block) {
+  const auto events = events_of(framed(4, {0x30, 1, 1, 8, 0x20,  // 8 bytes at 16
+                                           0x0C, 1, 0x00,        // thread 1 reallocates it,
+                                           0x0E, 1, 99,          // which fails
+                                           0x0B, 1, 0x00}));     // free
+  BOOST_REQUIRE(events.size() == 3U);
+  BOOST_TEST((events[1].call == trace_call::failed_allocate));
+  BOOST_TEST(events[1].bytes == 99U);
+  BOOST_TEST(events[2].block == 1U);
+  BOOST_TEST(events[2].bytes == 8U);
 }
 
 BOOST_AUTO_TEST_CASE(the_same_error_is_thrown_again) {
-  const trace_bytes bytes = framed(1, {0x03, 0, 0, 0, 0});
+  const trace_bytes bytes = framed(1, {0x07, 0, 0, 0, 0});
   trace_reader reader(cistern::trace_from_memory(bytes));
   trace_event event;
   std::string first;
@@ -177,7 +290,7 @@ BOOST_AUTO_TEST_CASE(the_same_error_is_thrown_again) {
     } catch (const trace_error& error) {
       if (i == 0) first = error.what();
       BOOST_TEST(error.what() == first);
-      BOOST_TEST(error.offset_bytes() == 36u);
+      BOOST_TEST(error.offset_bytes() == 56u);
     }
   }
 }

@@ -195,3 +195,29 @@ BOOST_AUTO_TEST_CASE(the_report_as_a_table) {
              "peak live bytes                         0\n"
              "nanoseconds                         5,000\n");
 }
+
+BOOST_AUTO_TEST_CASE(a_reallocation_is_an_allocation_and_a_deallocation) {
+  const trace_bytes bytes = written({{trace_call::allocate, {}, 1, 8, 8, 0x10},
+                                     {.call = trace_call::reallocate,
+                                      .thread = 1,
+                                      .bytes = 24,
+                                      .alignment = 8,
+                                      .address = 0x40,
+                                      .old_address = 0x10},
+                                     {.call = trace_call::reallocate,
+                                      .thread = 1,
+                                      .bytes = 32,
+                                      .alignment = 16,
+                                      .address = 0x80,
+                                      .old_address = 0x70},
+                                     {trace_call::deallocate, {}, 1, 24, 8, 0x40}});
+  checking_resource memory;
+  const replay_report report = replayed(bytes, &memory);
+  BOOST_TEST(report.allocations == 3u);
+  BOOST_TEST(report.deallocations == 2u);
+  BOOST_TEST(report.mismatched_frees == 0u);
+  BOOST_TEST(report.foreign_frees == 1u);
+  BOOST_TEST(report.left_live == 1u);
+  BOOST_TEST(report.peak_live_bytes == 56u);
+  BOOST_TEST(memory.allocations() == 3u);
+}

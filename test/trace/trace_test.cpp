@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 using cistern::trace_call;
+using cistern::trace_ending;
 using cistern::trace_event;
 using cistern::trace_fault;
 using cistern::trace_reader;
@@ -96,14 +97,19 @@ BOOST_AUTO_TEST_CASE(streams) {
 
 BOOST_AUTO_TEST_CASE(calls_and_faults_have_words_of_their_own) {
   std::set<std::string> words;
-  for (const trace_call call : {trace_call::allocate, trace_call::deallocate, trace_call::failed_allocate}) {
+  for (const trace_call call :
+       {trace_call::allocate, trace_call::deallocate, trace_call::failed_allocate, trace_call::reallocate}) {
     words.insert(to_string(call));
   }
   for (const trace_fault fault : {trace_fault::not_a_trace, trace_fault::unknown_version,
                                   trace_fault::truncated, trace_fault::corrupt}) {
     words.insert(to_string(fault));
   }
-  BOOST_TEST(words.size() == 7U);
+  for (const trace_ending ending :
+       {trace_ending::closed, trace_ending::size_limit, trace_ending::write_error}) {
+    words.insert(to_string(ending));
+  }
+  BOOST_TEST(words.size() == 11U);
 }
 
 BOOST_AUTO_TEST_CASE(an_error_says_what_was_found_and_where) {

@@ -31,15 +31,24 @@ BOOST_AUTO_TEST_CASE(the_bytes_are_those_of_the_documentation) {
   writer.write({trace_call::allocate, nanoseconds(300), 5, 64, 8, 0x100});
   writer.write({trace_call::deallocate, nanoseconds(301), 5, 64, 8, 0x100});
   writer.write({trace_call::failed_allocate, nanoseconds(301), 6, 200, 24});
-  BOOST_TEST(writer.events() == 3u);
+  writer.write({.call = trace_call::reallocate,
+                .time = nanoseconds(302),
+                .thread = 6,
+                .bytes = 65,
+                .alignment = 16384,
+                .address = 0x110,
+                .old_address = 0x108});
+  BOOST_TEST(writer.events() == 4u);
   writer.close();
 
-  trace_bytes expected = trace_header(1, 1'000'000'000);
-  append_frame(expected, 3,
-               bytes_of({0x18, 0xAC, 0x02, 0x05, 0x40, 0x80, 0x04,  // 8 = 2^3, time 300, thread, 64, +256
-                         0x1D, 0x01, 0x40, 0x00,                    // Same thread, one later, same address.
-                         0xFA, 0x00, 0x06, 0x18, 0xC8, 0x01}));     // Another thread, 24 as it is, 200.
-  append_end_mark(expected, 3);
+  trace_bytes expected = trace_header(2, 1'000'000'000);
+  append_frame(expected, 5, events_kind,
+               bytes_of({0x30, 0xAC, 0x02, 0x05, 0x40, 0x80, 0x04,  // 8 = 2^3, time 300, thread, 64, +256
+                         0x39, 0x01, 0x40, 0x00,                    // Same thread, one later, same address.
+                         0xF2, 0x00, 0x06, 0x18, 0xC8, 0x01,        // Another thread, 24 as it is, 200.
+                         0x0C, 0x01, 0x10,                          // Begins: +8
+                         0xED, 0x00, 0x41, 0x10}));                 // Ends: 2^14, 65, +8
+  append_end_mark(expected, 5);
   BOOST_TEST((bytes == expected));
 }
 
@@ -64,7 +73,7 @@ BOOST_AUTO_TEST_CASE(the_header_has_version_and_time_of_day) {
   const auto now = std::chrono::system_clock::now();
   trace_writer(trace_to(bytes), 0, now).close();
   const trace_reader reader(cistern::trace_from_memory(bytes));
-  BOOST_TEST(reader.version() == 1u);
+  BOOST_TEST(reader.version() == 2u);
   BOOST_TEST((reader.started() == now));
 }
 

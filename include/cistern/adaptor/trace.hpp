@@ -20,10 +20,11 @@ namespace cistern {
 enum class trace_call : std::uint8_t {
   allocate,         ///< An allocation that succeeded.
   deallocate,       ///< A deallocation.
-  failed_allocate,  ///< An allocation that ended in an exception.
+  failed_allocate,  ///< An allocation that failed; also a `realloc`, which left its block as it was.
+  reallocate,       ///< A `realloc` that succeeded: the old block has become the new one.
 };
 
-/// "allocate", "deallocate" or "failed_allocate".
+/// "allocate", "deallocate", "failed_allocate" or "reallocate".
 [[nodiscard]] const char* to_string(trace_call call) noexcept;
 
 /// One recorded call.
@@ -31,16 +32,28 @@ struct trace_event {
   trace_call call = trace_call::allocate;
   std::chrono::nanoseconds time{};  ///< Since the trace began, by a clock that never goes back.
   std::uint64_t thread = 0;         ///< The system's number of the calling thread.
-  std::uint64_t bytes = 0;          ///< As stated by the call.
-  std::uint64_t alignment = 1;      ///< As stated by the call.
-  std::uint64_t address = 0;        ///< Of the block; 0 for an allocation that failed.
+  std::uint64_t bytes = 0;      ///< As stated by the call; for C's `free`, as stated when it was allocated.
+  std::uint64_t alignment = 1;  ///< Likewise.
+  std::uint64_t address = 0;    ///< Of the block; 0 for an allocation that failed.
   /// Allocations numbered from 1; a deallocation has the number of the block that it frees. 0 for an
   /// allocation that failed, and for a block that the trace hasn't seen allocated. Not written: a reader
   /// derives it.
   std::uint64_t block = 0;
+  std::uint64_t old_address = 0;  ///< Of the block that was reallocated; 0 for all other calls.
+  std::uint64_t old_block = 0;    ///< Its number, or 0, as in `block`. Not written either.
 
   friend bool operator==(const trace_event&, const trace_event&) = default;
 };
+
+/// Why a trace has come to its proper end.
+enum class trace_ending {
+  closed,       ///< All was recorded that was to be.
+  size_limit,   ///< The trace had grown to the size that it was allowed.
+  write_error,  ///< It could not be written any further, as on a full disk.
+};
+
+/// "closed", "size limit" or "write error".
+[[nodiscard]] const char* to_string(trace_ending ending) noexcept;
 
 /// What is wrong with a trace.
 enum class trace_fault {

@@ -44,7 +44,8 @@ struct replay_report {
 /// Writes an aligned table for people.
 std::ostream& operator<<(std::ostream& out, const replay_report& report);
 
-/// Performs what is left of the trace on `resource`, in the trace's order, on the calling thread. Where the
+/// Performs what is left of the trace on `resource`, in the trace's order, on the calling thread; a
+/// reallocation as an allocation, and a deallocation of the old block. Where the
 /// resource throws `std::bad_alloc`, the request is counted as refused and its deallocation left out. Blocks
 /// live at the end are freed, also when something is thrown: `trace_error`, `std::bad_alloc` for the table,
 /// and what the resource throws beside `std::bad_alloc`. `resource` null means new/delete.

@@ -1,4 +1,4 @@
-// trace_writer: encodes recorded calls into the bytes of a trace (docs/adaptors.md has the format).
+// trace_writer: encodes recorded calls into the bytes of a trace (docs/trace-format.md has the format).
 #pragma once
 
 #include <cistern/adaptor/trace.hpp>
@@ -10,6 +10,10 @@
 #include <memory>
 
 namespace cistern {
+namespace detail {
+class trace_frame_encoder;
+struct trace_record;
+}  // namespace detail
 
 /// Gathers encoded events and hands them to a sink, a frame of at most `buffer_bytes` at a time. The buffer
 /// comes from new/delete, so that a recording doesn't take part in what it records.
@@ -46,7 +50,8 @@ class trace_writer {
 
  private:
   void write_header();
-  void write_frame(std::uint32_t events);
+  void write_frame();
+  void put(const detail::trace_record& record);
 
   trace_sink sink_;
   std::size_t buffer_bytes_;
@@ -54,13 +59,12 @@ class trace_writer {
   std::size_t used_bytes_;
   std::chrono::system_clock::time_point started_;
   std::uint64_t events_ = 0;
-  std::uint32_t frame_events_ = 0;
+  std::uint64_t records_ = 0;  // As the end mark counts them: a reallocation is two.
+  std::uint32_t frame_records_ = 0;
   bool header_written_ = false;
   bool closed_ = false;
-  std::uint64_t last_time_ = 0;      // Of all the trace, in nanoseconds.
-  std::uint64_t frame_time_ = 0;     // Of the frame: what the next event is encoded relative to.
-  std::uint64_t frame_thread_ = 0;   // Likewise.
-  std::uint64_t frame_address_ = 0;  // Likewise.
+  std::uint64_t last_time_ = 0;  // In nanoseconds.
+  std::unique_ptr<detail::trace_frame_encoder> encoder_;
 };
 
 }  // namespace cistern
