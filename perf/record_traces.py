@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what real programs ask of malloc, for cistern-compare --traces: FOLDER/NAME.trace for each program.
 
-Each runs once, on input made here, with libcistern-malloc-recorder.so preloaded. Programs that aren't installed are left
+Each runs once, on input made here, with libcistern-record.so preloaded. Programs that aren't installed are left
 out, with a message. Exit status: 0; 1 when a program failed or made no trace; 2 wrong usage.
 """
 
@@ -59,7 +59,7 @@ GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=non
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recorder", required=True, type=pathlib.Path, help="the built libcistern-malloc-recorder.so")
+    parser.add_argument("--recorder", required=True, type=pathlib.Path, help="the built libcistern-record.so")
     parser.add_argument("--programs", default="", help="A,B,...: only these (see --list)")
     parser.add_argument("--list", action="store_true", help="print the names of the programs")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
@@ -134,7 +134,7 @@ def record(recorder, program, arguments, environment, folder, finished):
     errors = done.stderr.decode(errors="replace")[:2000]
     if done.returncode != 0:
         raise Failure(f"{program} ended with status {done.returncode}:\n{errors}")
-    if not trace.is_file() or "malloc_recorder" in errors:
+    if not trace.is_file() or "cistern-record" in errors:
         raise Failure(f"{program} made no trace:\n{errors}")
     shutil.move(trace, finished)
 

@@ -18,6 +18,9 @@
 #include <system_error>
 #include <vector>
 
+#include "record_command.hpp"
+#include "usage_error.hpp"
+
 namespace {
 
 constexpr int failed = 1;
@@ -25,26 +28,24 @@ constexpr int misused = 2;
 
 constexpr const char* usage =
     R"(usage: cistern-trace COMMAND FILE [RESOURCE]
+       cistern-trace record [OPTIONS] [--] PROGRAM [ARGUMENTS...]
 
 Commands:
+  record PROGRAM           runs a program and writes its calls of malloc to a trace (record --help says how)
   print FILE               every call of the trace, one line each
   advise FILE              which pool, with which options, suits the trace
   replay FILE [RESOURCE]   performs the trace on a resource, and reports how it did
 
-FILE is a trace written by cistern::recording_adaptor; - means standard input.
+FILE is a trace, written by cistern-trace record or by cistern::recording_adaptor; - means standard input.
 
 RESOURCE is one of
   new-delete (the default), unsynchronized, synchronized, std-unsynchronized, std-synchronized
 
-Exit status: 0 if all went well; 1 if the trace can't be read to its end, or the resource refused, misaligned or
+Exit status of all but record: 0 if all went well; 1 if the trace can't be read to its end, or the resource refused, misaligned or
 damaged a block; 2 if the arguments make no sense.
 )";
 
-/// Arguments that make no sense.
-class usage_error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+using cistern::tool::usage_error;
 
 using resource_owner = std::shared_ptr<std::pmr::memory_resource>;
 
@@ -116,6 +117,7 @@ int run(const std::vector<std::string>& arguments) {
     std::cout << usage;
     return 0;
   }
+  if (command == "record") return cistern::tool::record(std::vector(arguments.begin() + 1, arguments.end()));
   const bool is_replay = command == "replay";
   if (!is_replay && command != "print" && command != "advise")
     throw usage_error("no such command: " + command);

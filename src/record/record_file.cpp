@@ -1,0 +1,145 @@
+#include "record_file.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "../trace/trace_format.hpp"
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace cistern::detail {
+namespace {
+
+constexpr std::size_t end_mark_bytes = trace_frame_header_bytes + trace_end_mark_bytes;
+
+/// While it lives, a limit on the size of files is an error of a write, not a signal that ends the program.
+class size_signal_hold {
+ public:
+  size_signal_hold() noexcept {
+    ::sigemptyset(&size_signal_);
+    ::sigaddset(&size_signal_, SIGXFSZ);
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGXFSZ) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &size_signal_, &before_);
+  }
+  ~size_signal_hold() {
+    const timespec at_once{};
+    if (!was_pending_) (void)::sigtimedwait(&size_signal_, nullptr, &at_once);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  size_signal_hold(const size_signal_hold&) = delete;
+  size_signal_hold& operator=(const size_signal_hold&) = delete;
+
+ private:
+  sigset_t size_signal_{};
+  sigset_t before_{};
+  bool was_pending_ = false;
+};
+
+/// The same file by a number that programs don't use on their own.
+[[nodiscard]] int moved_away(int descriptor) noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return descriptor;
+  const auto most = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1024));
+  const int moved = ::fcntl(descriptor, F_DUPFD_CLOEXEC, std::max(most - 32, 3));
+  if (moved < 0) return descriptor;
+  ::syscall(SYS_close, descriptor);
+  return moved;
+}
+
+}  // namespace
+
+bool record_file::begin(int descriptor, bytes header, std::uint64_t max_bytes) noexcept {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) return false;
+  descriptor_ = moved_away(descriptor);
+  device_ = status.st_dev;
+  node_ = status.st_ino;
+  max_bytes_ = max_bytes;
+  now_ = before_ = {.offset_bytes = header.size(), .records = 0};
+  const size_signal_hold hold;
+  if (const int error = write_at(0, header); error != 0) {
+    abandon();
+    errno = error;
+    return false;
+  }
+  return true;
+}
+
+/// The program may have closed the descriptor, and opened something else that has its number now.
+bool record_file::is_ours() const noexcept {
+  struct stat status {};
+  return descriptor_ >= 0 && ::fstat(descriptor_, &status) == 0 && status.st_dev == device_ &&
+         status.st_ino == node_;
+}
+
+/// 0, or the number of an error. By the system call: the C library's function is a cancellation point.
+int record_file::write_at(std::uint64_t offset_bytes, bytes what) const noexcept {
+  while (!what.empty()) {
+    const long written =
+        ::syscall(SYS_pwrite64, descriptor_, what.data(), what.size(), static_cast<off_t>(offset_bytes));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written == 0 ? ENOSPC : errno;
+    what = what.subspan(static_cast<std::size_t>(written));
+    offset_bytes += static_cast<std::uint64_t>(written);
+  }
+  return 0;
+}
+
+/// What was there before is written over first: a full disk has room for that, but perhaps not for what is
+/// cut off and written anew.
+bool record_file::end_at(const place& where, trace_ending ending, int error) noexcept {
+  if (write_at(where.offset_bytes, encode_end_mark(where.records, ending, error)) != 0) return false;
+  return ::ftruncate(descriptor_, static_cast<off_t>(where.offset_bytes + end_mark_bytes)) == 0;
+}
+
+void record_file::end_for(int error) noexcept {
+  if (!end_at(now_, trace_ending::write_error, error)) {
+    (void)end_at(before_, trace_ending::write_error, error);
+  }
+  abandon();
+}
+
+bool record_file::append(std::span<const bytes> frames, std::uint64_t records) noexcept {
+  if (!is_ours()) {
+    descriptor_ = -1;
+    return false;
+  }
+  std::uint64_t end_bytes = now_.offset_bytes;
+  for (const bytes& frame : frames) end_bytes += frame.size();
+  const size_signal_hold hold;
+  if (max_bytes_ != 0 && end_bytes + end_mark_bytes > max_bytes_) {
+    (void)end_at(now_, trace_ending::size_limit, 0);
+    abandon();
+    return false;
+  }
+  std::uint64_t at_bytes = now_.offset_bytes;
+  for (const bytes& frame : frames) {
+    if (const int error = write_at(at_bytes, frame); error != 0) {
+      end_for(error);
+      return false;
+    }
+    at_bytes += frame.size();
+  }
+  before_ = now_;
+  now_ = {.offset_bytes = end_bytes, .records = now_.records + records};
+  return true;
+}
+
+void record_file::mark_end() noexcept {
+  if (!is_ours()) return;
+  const size_signal_hold hold;
+  if (!end_at(now_, trace_ending::closed, 0)) end_for(ENOSPC);
+}
+
+void record_file::abandon() noexcept {
+  if (is_ours()) ::syscall(SYS_close, descriptor_);
+  descriptor_ = -1;
+}
+
+}  // namespace cistern::detail

@@ -1,0 +1,202 @@
+#include "recorded_process.hpp"
+
+#include <cistern/detail/base/environment.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "recorder.hpp"
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): the C++ library's name
+extern "C" int __cxa_atexit(void (*function)(void*), void* argument, void* library) noexcept;
+
+namespace cistern::detail::recorded_process {
+namespace {
+
+constinit recorder process_recorder;
+
+/// Of each thread.
+struct recorded_thread {
+  bool is_inside = false;  ///< A call, or the recording itself.
+  std::uint32_t number = 0;
+  unsigned stripe = 0;
+  unsigned unlocked_forks = 0;  ///< That are under way.
+};
+[[gnu::tls_model("initial-exec")]] constinit thread_local recorded_thread here;
+
+constinit std::atomic<bool> was_begun{false};
+constinit std::atomic<unsigned> threads_seen{0};
+
+void complain(const char* path) noexcept {
+  char text[PATH_MAX + 200];
+  const int length = std::snprintf(text, sizeof text, "cistern-record: cannot write %s: %s\n", path,
+                                   ::strerrordesc_np(errno));
+  (void)!::write(STDERR_FILENO, text,
+                 std::min<std::size_t>(static_cast<std::size_t>(length), sizeof text - 1));
+}
+
+[[nodiscard]] int open_new(const char* path) noexcept {
+  return ::open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
+/// The file of a process that isn't the first: PATH.PROCESS, and with a number if that is there already,
+/// since the process has become another program.
+[[nodiscard]] int open_beside(const char* path, char (&name)[PATH_MAX]) noexcept {
+  for (int number = 1; number < 10'000; ++number) {
+    const int length = number == 1 ? std::snprintf(name, sizeof name, "%s.%d", path, ::getpid())
+                                   : std::snprintf(name, sizeof name, "%s.%d.%d", path, ::getpid(), number);
+    if (length >= static_cast<int>(sizeof name)) {
+      errno = ENAMETOOLONG;
+      return -1;
+    }
+    const int descriptor = open_new(name);
+    if (descriptor >= 0 || errno != EEXIST) return descriptor;
+  }
+  return -1;
+}
+
+/// `is_first`: whether this may be the process that recording was asked for.
+void begin(bool is_first) noexcept {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread, or the program is just being forked.
+  const char* const path = std::getenv("CISTERN_RECORD_TO");
+  if (path == nullptr) return;
+  int descriptor = is_first ? open_new(path) : -1;
+  char name[PATH_MAX];
+  if (!is_first || (descriptor < 0 && errno == EEXIST)) {
+    if (!environment_switches_on("CISTERN_RECORD_CHILDREN")) return;
+    descriptor = open_beside(path, name);
+  }
+  const recorder_options options{.max_bytes = environment_number("CISTERN_RECORD_MAX_BYTES")};
+  if (descriptor < 0 || !process_recorder.begin(descriptor, options)) complain(path);
+}
+
+// A signal handler that forks may have interrupted this thread while it holds locks, as it does in a fork,
+// too. Then nobody waits for any, and the child isn't recorded.
+
+void before_fork() noexcept {
+  if (here.is_inside) {
+    ++here.unlocked_forks;
+    return;
+  }
+  here.is_inside = true;
+  process_recorder.lock_all();
+}
+
+void in_parent() noexcept {
+  if (here.unlocked_forks != 0) {
+    --here.unlocked_forks;
+    return;
+  }
+  process_recorder.unlock_all();
+  here.is_inside = false;
+}
+
+void in_child() noexcept {
+  process_recorder.forget();
+  if (here.unlocked_forks != 0) {
+    --here.unlocked_forks;
+    return;
+  }
+  process_recorder.unlock_all();
+  here = {};
+  here.is_inside = true;
+  begin(false);
+  here.is_inside = false;
+}
+
+/// Once, at the first call that finds an environment, or when the library is loaded, whichever comes first:
+/// other libraries' constructors may come before ours.
+void begin_once() noexcept {
+  if (environ == nullptr || was_begun.exchange(true, std::memory_order_relaxed)) return;
+  const int error = errno;
+  here.is_inside = true;
+  begin(true);
+  if (process_recorder.is_recording()) {
+    ::pthread_atfork(before_fork, in_parent, in_child);
+    // Not bound to this library: so it comes after all destructors, of all libraries.
+    __cxa_atexit([](void*) { may_end(); }, nullptr, nullptr);
+  }
+  here.is_inside = false;
+  errno = error;
+}
+
+[[gnu::constructor]] void begin_at_the_latest() {
+  begin_once();
+}
+
+[[nodiscard]] std::uintptr_t address_of(const void* block) noexcept {
+  return reinterpret_cast<std::uintptr_t>(block);
+}
+
+}  // namespace
+
+std::size_t natural_alignment(std::size_t bytes) noexcept {
+  return std::bit_floor(std::clamp<std::size_t>(bytes, 1, alignof(std::max_align_t)));
+}
+
+void may_end() noexcept {
+  // A signal handler that ends the process may have interrupted this thread while it holds locks.
+  if (here.is_inside) return;
+  here.is_inside = true;
+  process_recorder.mark_end();
+  here.is_inside = false;
+}
+
+call::call() noexcept {
+  if (!was_begun.load(std::memory_order_relaxed) && !here.is_inside) begin_once();
+  counts_ = process_recorder.is_recording() && !here.is_inside;
+  if (counts_) here.is_inside = true;
+}
+
+call::~call() {
+  if (counts_) here.is_inside = false;
+}
+
+void call::write(const trace_record& record) const noexcept {
+  if (!counts_) return;
+  if (here.number == 0) {
+    here.number = static_cast<std::uint32_t>(::gettid());
+    here.stripe = threads_seen.fetch_add(1, std::memory_order_relaxed);
+  }
+  trace_record complete = record;
+  complete.thread = here.number;
+  process_recorder.write(here.stripe, complete);
+}
+
+void call::allocated(const void* block, std::size_t bytes, std::size_t alignment) const noexcept {
+  write({.step = block != nullptr ? trace_step::allocate : trace_step::failed_allocate,
+         .bytes = bytes,
+         .alignment = alignment,
+         .address = address_of(block)});
+}
+
+void call::frees(const void* block) const noexcept {
+  write({.step = trace_step::free, .address = address_of(block)});
+}
+
+void call::frees(const void* block, std::size_t bytes, std::size_t alignment) const noexcept {
+  write(
+      {.step = trace_step::deallocate, .bytes = bytes, .alignment = alignment, .address = address_of(block)});
+}
+
+void call::reallocates(const void* block) const noexcept {
+  write({.step = trace_step::begin_reallocate, .address = address_of(block)});
+}
+
+void call::reallocated(const void* block, std::size_t bytes) const noexcept {
+  write({.step = block != nullptr ? trace_step::end_reallocate : trace_step::fail_reallocate,
+         .bytes = bytes,
+         .alignment = natural_alignment(bytes),
+         .address = address_of(block)});
+}
+
+}  // namespace cistern::detail::recorded_process

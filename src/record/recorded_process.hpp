@@ -1,0 +1,43 @@
+// recorded_process: what is recorded of the process that this library is in: from where to where, in which
+// threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../trace/trace_format.hpp"
+
+namespace cistern::detail::recorded_process {
+
+/// One call of an allocation function, from its begin to its end. What is called inside of it (by the
+/// functions behind ours, or by the recording) isn't recorded.
+class call {
+ public:
+  call() noexcept;
+  ~call();
+  call(const call&) = delete;
+  call& operator=(const call&) = delete;
+
+  /// `block` null: it failed.
+  void allocated(const void* block, std::size_t bytes, std::size_t alignment) const noexcept;
+  /// Before the block is freed, so that it isn't given out again before it is free.
+  void frees(const void* block) const noexcept;
+  void frees(const void* block, std::size_t bytes, std::size_t alignment) const noexcept;
+  /// Before the block is reallocated.
+  void reallocates(const void* block) const noexcept;
+  /// After it was. `block` null: it failed.
+  void reallocated(const void* block, std::size_t bytes) const noexcept;
+
+ private:
+  void write(const trace_record& record) const noexcept;
+
+  bool counts_;
+};
+
+/// What a block of so many bytes may have to be aligned to: malloc's 16 for all would ask too much of pools.
+[[nodiscard]] std::size_t natural_alignment(std::size_t bytes) noexcept;
+
+/// To be called before the process ends, or becomes another program.
+void may_end() noexcept;
+
+}  // namespace cistern::detail::recorded_process

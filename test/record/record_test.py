@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Records programs with cistern-trace record: what they did is what the trace has. record_test.py TOOL PROGRAM"""
+import collections
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = sys.argv.pop(2)
+TOOL = sys.argv.pop(1)
+LIMIT_SECONDS = 300
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("CISTERN_", "LD_PRELOAD"))}
+
+Call = collections.namedtuple("Call", "time thread call bytes alignment address block old")
+
+
+class Recorded:
+    """What came of a program that was recorded."""
+
+    def __init__(self, folder, *command, options=(), environment=None):
+        self.trace = folder / "a trace"
+        self.done = subprocess.run([TOOL, "record", "-o", str(self.trace), *options, "--", *command], cwd=folder, check=False,
+                                   capture_output=True, timeout=LIMIT_SECONDS, stdin=subprocess.DEVNULL,
+                                   env=environment or ENVIRONMENT)
+        self.status, self.out = self.done.returncode, self.done.stdout.decode(errors="replace")
+        self.err = self.done.stderr.decode(errors="replace")
+        self.traces = sorted(folder.glob("a trace*"))
+
+
+def calls_of(path, status=0):
+    """The calls of a trace, which is read to its end unless another status is expected."""
+    done = subprocess.run([TOOL, "print", str(path)], capture_output=True, timeout=LIMIT_SECONDS, check=False, text=True)
+    if done.returncode != status:
+        raise AssertionError(f"{path}: {done.returncode}: {done.stderr}")
+    calls = []
+    for line in done.stdout.splitlines()[1:]:
+        part = line.split()
+        calls.append(Call(int(part[0]), int(part[1]), part[2], int(part[3]), int(part[4]), part[5], part[6],
+                          part[8] if len(part) > 7 else "0"))
+    return calls
+
+
+def check_consistency(calls):
+    """No address is given out before it is free, and time goes on."""
+    live, places, time = {}, {}, 0
+    moving = {call.old for call in calls if call.call == "reallocate"}
+    for call in calls:
+        assert call.time >= time, call
+        time = call.time
+        if call.call == "reallocate" and live.get(places.get(call.old)) == call.old:
+            del live[places[call.old]]  # else another thread has the address already
+        if call.call in ("allocate", "reallocate"):
+            # A block that is being reallocated by another thread has left its place without a word.
+            assert live.get(call.address, "moving") == "moving" or live[call.address] in moving, call
+            live[call.address] = call.block
+            places[call.block] = call.address
+        if call.call == "deallocate" and call.block != "0":
+            assert live.pop(call.address) == call.block, call
+    return live
+
+
+def of_size(calls, size, call="allocate"):
+    return [each for each in calls if each.bytes == size and each.call == call]
+
+
+class Record(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def record(self, *arguments, **more):
+        return Recorded(self.folder, PROGRAM, *map(str, arguments), **more)
+
+    def test_every_function_is_in_the_trace(self):
+        recorded = self.record("every_function")
+        self.assertEqual((recorded.status, recorded.out), (0, ""))
+        calls = calls_of(recorded.trace)
+        check_consistency(calls)
+        own = [call for call in calls if 10_000 <= call.bytes < 31_000 or call.bytes > 1 << 60]
+        page = os.sysconf("SC_PAGESIZE")
+        pairs = [("allocate", 10_001, 16), ("reallocate", 10_002, 16), ("reallocate", 20_006, 16)]
+        expected = pairs + [("failed_allocate", (1 << 63) - 1, 16), ("deallocate", 20_006, 16)]
+        for size, alignment in ((30_015, 16), (10_006, 16), (10_007, 16), (10_008, 256)):
+            expected += [("allocate", size, alignment), ("deallocate", size, alignment)]
+        expected += [("failed_allocate", 10_009, 3)]
+        for size, alignment in ((10_240, 512), (10_011, 1024), (10_012, page), (10_013, page)):
+            expected += [("allocate", size, alignment), ("deallocate", size, alignment)]
+        expected += [("failed_allocate", (1 << 63) - 1, 16)]
+        expected += [("allocate", 10_014, 16), ("deallocate", 10_014, 16)]
+        # What the C++ library makes of an alignment is its own business: it may ask for a multiple of it.
+        mine = [(call.call, call.bytes, call.alignment) for call in own]
+        self.assertEqual(mine[:len(expected)], expected)
+        self.assertEqual([(call, alignment) for call, _, alignment in mine[len(expected):]],
+                         [("allocate", 2048), ("deallocate", 2048)])
+        self.assertEqual([call.old for call in own if call.call == "reallocate"], [own[0].block, own[1].block])
+        self.assertEqual(len({call.thread for call in own}), 1)
+
+    def test_the_summary(self):
+        recorded = self.record("many", 10)
+        self.assertRegex(recorded.err, r"a trace: \d+ allocations, \d+ reallocations, \d+ frees, 0 failures by 1 thread; "
+                                       r"\d+ blocks live at the end; [\d.]+ (B|KiB)\n$")
+        self.assertEqual(self.record("many", 10, options=["--quiet"]).err, "")
+
+    def test_threads(self):
+        for threads, rounds in ((2, 1000), (20, 100)):  # with a stripe each, and without
+            recorded = self.record("threads", threads, rounds)
+            self.assertEqual((recorded.status, recorded.out), (0, ""))
+            calls = calls_of(recorded.trace)
+            check_consistency(calls)
+            for number in range(threads):
+                made = of_size(calls, 20_001 + number)
+                self.assertEqual(len(made), rounds)
+                self.assertEqual(len({call.thread for call in made}), 1)
+                self.assertEqual(len(of_size(calls, 20_001 + number, "reallocate")), rounds)
+                freed = of_size(calls, 20_001 + number, "deallocate")
+                self.assertEqual(len(freed), 2 * rounds)
+                self.assertNotIn("0", {call.block for call in freed})
+            self.assertEqual(len({call.thread for call in calls if 20_000 < call.bytes < 20_100 and call.call == "allocate"}),
+                             threads)
+
+    def test_the_status_is_that_of_the_program(self):
+        for status in (0, 1, 42, 255):
+            self.assertEqual(self.record("status", status).status, status)
+        self.assertEqual(self.record("kill", 1).status, 128 + signal.SIGKILL)
+        self.assertEqual(self.record("abort", 1).status, 128 + signal.SIGABRT)
+
+    def test_whichever_way_a_process_ends_all_is_there(self):
+        for way in ("_exit", "_Exit", "quick_exit"):
+            recorded = self.record(way)
+            self.assertEqual(recorded.status, 4)
+            self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001, "deallocate")), 11)
+        calls = calls_of(self.record("after_main").trace)
+        self.assertEqual(len(of_size(calls, 30_001, "deallocate")), 17)
+        recorded = self.record("ends_among_threads")
+        self.assertEqual(recorded.status, 0)
+        calls = calls_of(recorded.trace)
+        check_consistency(calls)
+        self.assertGreaterEqual(len(of_size(calls, 30_001)), 200)
+
+    def test_a_signal_handler_may_end_the_process(self):
+        for _ in range(8):
+            recorded = self.record("ends_in_a_handler")
+            self.assertEqual(recorded.status, 4, recorded.err)
+            check_consistency(calls_of(recorded.trace, status=1 if "cut off" in recorded.err else 0))
+        for options in ([], ["--children"]):
+            recorded = self.record("forks_in_a_handler", options=options)
+            self.assertEqual(recorded.status, 0, recorded.err)
+            check_consistency(calls_of(recorded.trace))
+
+    def test_a_crash_or_a_kill_loses_the_last_buffer_at_most(self):
+        for way in ("abort", "kill"):
+            recorded = self.record(way, 20_000)
+            self.assertRegex(recorded.err, r"cut off; what happened last is missing\n$")
+            calls = calls_of(recorded.trace, status=1)
+            check_consistency(calls)
+            count = len(of_size(calls, 30_001))
+            self.assertLess(count, 20_000)
+            self.assertGreater(count, 20_000 - 32 * 1024 // 4)  # an event takes 4 bytes at least
+
+    def test_a_program_that_becomes_another(self):
+        for way in ("execl", "execle", "execlp", "execv", "execvp", "execvpe", "execve", "fexecve"):
+            for trace in self.folder.glob("a trace*"):
+                trace.unlink()
+            recorded = self.record("exec", way)
+            self.assertEqual(recorded.status, 0, recorded.err)
+            self.assertEqual(recorded.traces, [recorded.trace])
+            self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001)), 12)
+        recorded = self.record("exec", "execv", options=["--children"])
+        self.assertEqual([len(of_size(calls_of(each), 30_001)) for each in recorded.traces], [12, 7])
+        recorded = self.record("failing_exec")
+        self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001)), 7)
+
+    def test_children(self):
+        recorded = self.record("forks")
+        self.assertEqual(recorded.traces, [recorded.trace])
+        self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001)), 7)
+        recorded = self.record("forks", options=["--children"])
+        self.assertEqual([len(of_size(calls_of(each), 30_001)) for each in recorded.traces], [7, 6])
+        self.assertEqual(recorded.err.count(" allocations"), 2)
+        for options in ([], ["--children"]):
+            recorded = self.record("runs_others", options=options)
+            self.assertEqual(recorded.status, 0, recorded.err)
+            calls = calls_of(recorded.trace)
+            check_consistency(calls)
+            self.assertEqual(len(of_size(calls, 30_001)), 11)
+
+    def test_children_of_a_busy_process(self):
+        recorded = self.record("forks_while_threads_allocate", options=["--children"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertEqual(len(recorded.traces), 9)
+        check_consistency(calls_of(recorded.trace))
+        for trace in recorded.traces[1:]:
+            self.assertEqual(len(of_size(calls_of(trace), 30_001)), 100)
+
+    def test_a_bound_on_the_file(self):
+        recorded = self.record("many", 30_000, options=["--max-size", "100K"])
+        self.assertEqual(recorded.status, 0)
+        self.assertRegex(recorded.err, r"ended at the size that --max-size allows\n$")
+        self.assertLessEqual(recorded.trace.stat().st_size, 100 << 10)
+        self.assertGreater(recorded.trace.stat().st_size, 60 << 10)
+        self.assertGreater(len(of_size(calls_of(recorded.trace), 30_001)), 1000)
+
+    def test_what_cannot_be_written_ends_the_trace_and_not_the_program(self):
+        recorded = self.record("bounded_files")
+        self.assertEqual((recorded.status, recorded.out), (0, "went on\n"))
+        self.assertRegex(recorded.err, r"ended early: File too large\n$")
+        calls = calls_of(recorded.trace)
+        check_consistency(calls)
+        self.assertGreater(len(of_size(calls, 30_001)), 1000)
+
+    def test_a_full_disk(self):
+        script = ('mkdir disk && mount -t tmpfs -o size=128k none disk && "$0" record -o disk/trace -- "$1" many 40000 && '
+                  'cp disk/trace .')
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", script, TOOL, PROGRAM], cwd=self.folder, capture_output=True,
+                              text=True, timeout=LIMIT_SECONDS, env=ENVIRONMENT, check=False)
+        if "ended early" not in done.stderr and "cistern" not in done.stderr:
+            self.skipTest("a disk can't be mounted here")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("ended early: No space left on device", done.stderr)
+        self.assertGreater(len(of_size(calls_of(self.folder / "trace"), 30_001)), 1000)
+
+    def test_a_program_that_closes_all_files(self):
+        other = self.folder / "other"
+        recorded = self.record("closes_everything", other)
+        self.assertEqual(recorded.status, 0)
+        self.assertEqual(other.read_bytes(), b"")
+        self.assertIn("cut off", recorded.err)
+
+    def test_environments(self):
+        odd = {**ENVIRONMENT, "SOMETHING": "a=b\nc", "LD_PRELOAD": "", "CISTERN_RECORD_MAX_BYTES": "nonsense"}
+        recorded = self.record("environment", environment=odd)
+        self.assertEqual((recorded.status, recorded.out), (0, "a=b\nc\n"))
+        self.assertEqual(Recorded(self.folder, "env", "-i", "true").status, 0)
+        calls_of(self.record("many", 1, environment={}).trace)
+
+    def test_programs_of_the_distribution(self):
+        lines = "".join(f"{i * 7919 % 10007} {i * 31 % 97}\n" for i in range(3000))
+        (self.folder / "lines").write_text(lines)
+        programs = {
+            "awk": ["awk", "{ sum[$2] += $1 } END { for (i in sum) n += sum[i]; print n }", "lines"],
+            "git": ["git", "-c", "core.pager=cat", "hash-object", "lines"],
+            "perl": ["perl", "-ne", "push @a, [split]; END { print scalar(@a), qq(\\n) }", "lines"],
+            "python3": [sys.executable, "-c", "print(sum(int(l.split()[0]) for l in open('lines')))"],
+            "sort": ["sort", "-n", "lines"],
+            "sqlite3": ["sqlite3", ":memory:", "create table t(a); insert into t values (1), (2); select sum(a) from t"],
+        }
+        for name, command in programs.items():
+            if shutil.which(command[0]) is None:
+                continue
+            with self.subTest(name):
+                plain = subprocess.run(command, cwd=self.folder, capture_output=True, check=True, text=True, env=ENVIRONMENT)
+                recorded = Recorded(self.folder, *command)
+                self.assertEqual((recorded.status, recorded.out), (0, plain.stdout), recorded.err)
+                calls = calls_of(recorded.trace)
+                self.assertGreater(len(calls), 10)
+                check_consistency(calls)
+
+    def test_programs_that_cannot_be_recorded(self):
+        recorded = Recorded(self.folder, "/no/such/program")
+        self.assertEqual((recorded.status, recorded.err),
+                         (127, "cistern-trace: cannot run /no/such/program: No such file or directory\n"))
+        recorded = Recorded(self.folder, str(self.folder))
+        self.assertEqual(recorded.status, 126)
+        recorded = Recorded(self.folder, PROGRAM, "many", "1", options=["-o", "/no/such/folder/trace"])
+        self.assertEqual(recorded.status, 125)
+        self.assertIn("cistern-record: cannot write /no/such/folder/trace: No such file or directory\n", recorded.err)
+        self.assertIn("was not recorded", recorded.err)
+
+    def test_an_old_file_is_replaced_and_nothing_else(self):
+        trace = self.folder / "a trace"
+        trace.write_bytes(b"old")
+        self.assertEqual(self.record("many", 1).status, 0)
+        calls_of(trace)
+        for path in ("/dev/null", str(self.folder)):
+            recorded = self.record("many", 1, options=["-o", path])
+            self.assertEqual((recorded.status, recorded.err), (1, f"cistern-trace: {path} is there, and is no regular file\n"))
+        self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+
+    def test_names_of_its_own(self):
+        done = subprocess.run([TOOL, "record", PROGRAM, "many", "1"], cwd=self.folder, capture_output=True, check=False,
+                              timeout=LIMIT_SECONDS, env=ENVIRONMENT)
+        self.assertEqual(done.returncode, 0)
+        (trace,) = self.folder.iterdir()
+        self.assertRegex(trace.name, r"^recorded_program\.\d+\.trace$")
+
+    def test_arguments(self):
+        def run(*arguments):
+            done = subprocess.run([TOOL, "record", *arguments], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+            return done.returncode, done.stdout, done.stderr
+        status, out, err = run("--help")
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(out.startswith("usage: cistern-trace record "))
+        for arguments, words in (((), "no program to record"), (("--",), "no program to record"),
+                                 (("-x", "true"), "no such option: -x"), (("--quiet=1", "true"), "no such option: --quiet=1"),
+                                 (("-o",), "-o takes a value"), (("--output=", "true"), "--output takes a value"),
+                                 (("--max-size", "much", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: much"),
+                                 (("--max-size=0", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: 0"),
+                                 (("--max-size=99999999999G", "x"),
+                                  "--max-size takes a size, as 4096, 64K, 100M or 2G: 99999999999G")):
+            self.assertEqual(run(*arguments), (2, "", f"cistern-trace: {words}\nTry 'cistern-trace --help'.\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()

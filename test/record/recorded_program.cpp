@@ -1,0 +1,286 @@
+// What test/record/record_test.py records: a program that does what its first argument says, with sizes by
+// which its own calls are known in the trace from those of the libraries.
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "recorded_program: %s\n", what);
+  std::_Exit(3);
+}
+
+/// So that the compiler leaves out no call.
+void* volatile seen = nullptr;
+
+void* kept(void* block) {
+  seen = block;
+  return block;
+}
+
+void every_function() {
+  void* block = kept(std::malloc(10'001));
+  block = kept(std::realloc(block, 10'002));
+  block = kept(::reallocarray(block, 10'003, 2));
+  require(kept(std::realloc(block, PTRDIFF_MAX)) == nullptr, "got half of the address space");
+  std::free(block);
+  std::free(kept(std::calloc(10'005, 3)));
+  std::free(kept(std::realloc(nullptr, 10'006)));
+  require(std::realloc(kept(std::malloc(10'007)), 0) == nullptr, "a block of no bytes");
+  require(::posix_memalign(&block, 256, 10'008) == 0, "posix_memalign");
+  std::free(kept(block));
+  require(::posix_memalign(&block, 3, 10'009) != 0, "an impossible alignment");
+  std::free(kept(std::aligned_alloc(512, 10'240)));
+  std::free(kept(::memalign(1024, 10'011)));
+  std::free(kept(::valloc(10'012)));
+  std::free(kept(::pvalloc(10'013)));
+  require(kept(std::malloc(PTRDIFF_MAX)) == nullptr, "got half of the address space");
+  ::operator delete(kept(::operator new(10'014)));
+  ::operator delete(kept(::operator new(10'016, std::align_val_t(2048))), std::align_val_t(2048));
+  std::free(nullptr);
+}
+
+/// Each thread frees what it or another one has allocated. In the trace, threads share addresses.
+void threads(int count, int rounds) {
+  std::mutex mutex;
+  std::vector<void*> shared;
+  shared.reserve(static_cast<std::size_t>(count * rounds));
+  std::vector<std::thread> all;
+  for (int number = 0; number < count; ++number) {
+    all.emplace_back([&, bytes = std::size_t{20'001} + static_cast<std::size_t>(number)] {
+      for (int i = 0; i < rounds; ++i) {
+        std::free(kept(std::realloc(kept(std::malloc(64)), bytes)));
+        void* const mine = kept(std::malloc(bytes));
+        void* others = nullptr;
+        {
+          const std::lock_guard hold(mutex);
+          shared.push_back(mine);
+          if (i % 3 != 0) {
+            others = shared.front();
+            shared.front() = shared.back();
+            shared.pop_back();
+          }
+        }
+        std::free(others);
+      }
+    });
+  }
+  for (std::thread& each : all) each.join();
+  for (void* block : shared) std::free(block);
+}
+
+void many(int count) {
+  for (int i = 0; i < count; ++i) std::free(kept(std::malloc(30'001)));
+}
+
+[[noreturn]] void become(const char* how) {
+  char self[4096];
+  const ssize_t length = ::readlink("/proc/self/exe", self, sizeof self - 1);
+  require(length > 0, "readlink");
+  self[length] = '\0';
+  if (std::strcmp(how, "execl") == 0) ::execl(self, self, "many", "7", static_cast<char*>(nullptr));
+  if (std::strcmp(how, "execle") == 0)
+    ::execle(self, self, "many", "7", static_cast<char*>(nullptr), environ);
+  if (std::strcmp(how, "execlp") == 0) ::execlp(self, self, "many", "7", static_cast<char*>(nullptr));
+  char many_argument[] = "many";
+  char seven[] = "7";
+  char* const arguments[] = {self, many_argument, seven, nullptr};
+  if (std::strcmp(how, "execv") == 0) ::execv(self, arguments);
+  if (std::strcmp(how, "execvp") == 0) ::execvp(self, arguments);
+  if (std::strcmp(how, "execvpe") == 0) ::execvpe(self, arguments, environ);
+  if (std::strcmp(how, "execve") == 0) ::execve(self, arguments, environ);
+  if (std::strcmp(how, "fexecve") == 0) ::fexecve(::open(self, O_RDONLY), arguments, environ);
+  require(false, "exec");
+  std::abort();
+}
+
+void failing_exec() {
+  many(3);
+  require(::execl("/no/such/program", "x", static_cast<char*>(nullptr)) == -1, "there is such a program");
+  many(4);
+}
+
+void wait_for_child(pid_t child) {
+  int status = 0;
+  require(::waitpid(child, &status, 0) == child && status == 0, "the child failed");
+}
+
+void forks() {
+  many(5);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    many(6);
+    std::exit(0);
+  }
+  wait_for_child(child);
+  many(2);
+}
+
+/// The C library's way to start programs shares the parent's memory.
+void runs_others() {
+  many(5);
+  require(std::system("true") == 0, "system");
+  const pid_t child = ::vfork();
+  if (child == 0) ::_exit(0);
+  wait_for_child(child);
+  many(6);
+}
+
+void forks_while_threads_allocate() {
+  std::atomic<bool> stop = false;
+  std::thread other([&] {
+    for (int i = 0; i < 3000 && !stop; ++i) many(10);
+  });
+  for (int i = 0; i < 8; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      many(100);
+      ::_exit(0);
+    }
+    wait_for_child(child);
+  }
+  stop = true;
+  other.join();
+}
+
+/// Another file gets the number that the trace had.
+void closes_everything(const char* file) {
+  many(1);
+  for (int i = 3; i < 1024; ++i) ::close(i);
+  std::vector<int> files;
+  for (int i = 3; i < 1024; ++i) {
+    const int descriptor = ::open(file, O_RDWR | O_CREAT, 0600);
+    if (descriptor < 0) break;
+    files.push_back(descriptor);
+  }
+  many(20'000);
+}
+
+void bounded_files() {
+  const rlimit limit{100'000, 100'000};
+  require(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  many(30'000);
+  std::puts("went on");
+}
+
+/// A thread is in the midst of it when the process ends.
+void ends_among_threads() {
+  std::atomic<int> begun = 0;
+  for (int i = 0; i < 3; ++i) {
+    std::thread([&] {
+      ++begun;
+      for (;;) many(10);
+    }).detach();
+  }
+  while (begun != 3) std::this_thread::yield();
+  many(200);
+  std::exit(0);
+}
+
+/// The thread that the signal comes to is in the midst of an allocation, or of recording it.
+void ends_in_a_handler() {
+  std::signal(SIGUSR1, [](int) { ::_exit(4); });
+  std::atomic<bool> busy = false;
+  const pthread_t self = ::pthread_self();
+  std::thread([&] {
+    while (!busy) std::this_thread::yield();
+    ::pthread_kill(self, SIGUSR1);
+    for (;;) ::pause();
+  }).detach();
+  for (;;) {
+    many(100);
+    busy = true;
+  }
+}
+
+int ack_pipe[2];
+
+/// Forks in a handler, of a process with one thread: the C library allows it there only. Another process
+/// sends the signals, each when the one before was handled.
+void forks_in_a_handler() {
+  static volatile std::sig_atomic_t forked = 0;
+  require(::pipe(ack_pipe) == 0, "pipe");
+  std::signal(SIGUSR1, [](int) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    int status = 0;
+    if (::waitpid(child, &status, 0) != child || status != 0) std::_Exit(3);
+    forked = forked + 1;
+    (void)!::write(ack_pipe[1], "", 1);
+  });
+  const pid_t parent = ::getpid();
+  const pid_t sender = ::fork();
+  if (sender == 0) {
+    for (int i = 0; i < 10; ++i) {
+      char ack = 0;
+      if (::kill(parent, SIGUSR1) != 0 || ::read(ack_pipe[0], &ack, 1) != 1) ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  while (forked < 10) many(10);
+  wait_for_child(sender);
+}
+
+struct late {
+  ~late() { many(8); }
+};
+
+void after_main() {
+  static late object;
+  std::atexit([] { many(9); });
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::string what = count > 1 ? arguments[1] : "";
+  const auto argument = [&](int i) { return count > i ? arguments[i] : arguments[0]; };
+  const auto number = [&](int i) { return count > i ? std::atoi(arguments[i]) : 0; };
+  const std::map<std::string, std::function<void()>> all = {
+      {"every_function", every_function},
+      {"threads", [&] { threads(number(2), number(3)); }},
+      {"many", [&] { many(number(2)); }},
+      {"status", [&] { std::exit(number(2)); }},
+      {"_exit", [] { many(11), ::_exit(4); }},
+      {"_Exit", [] { many(11), std::_Exit(4); }},
+      {"quick_exit", [] { many(11), std::quick_exit(4); }},
+      {"abort", [&] { many(number(2)), std::abort(); }},
+      {"kill", [&] { many(number(2)), ::raise(SIGKILL); }},
+      {"exec", [&] { many(12), become(argument(2)); }},
+      {"failing_exec", failing_exec},
+      {"forks", forks},
+      {"forks_while_threads_allocate", forks_while_threads_allocate},
+      {"runs_others", runs_others},
+      {"closes_everything", [&] { closes_everything(argument(2)); }},
+      {"bounded_files", bounded_files},
+      {"ends_among_threads", ends_among_threads},
+      {"ends_in_a_handler", ends_in_a_handler},
+      {"forks_in_a_handler", forks_in_a_handler},
+      {"after_main", after_main},
+      {"environment", [] { std::puts(std::getenv("SOMETHING")); }},
+  };
+  const auto found = all.find(what);
+  require(found != all.end(), "no such thing to do");
+  found->second();
+  return 0;
+}
