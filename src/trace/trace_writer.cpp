@@ -40,6 +40,7 @@ void trace_writer::write_frame() {
   sink_(frame);
   used_bytes_ = trace_frame_header_bytes;
   frame_records_ = 0;
+  frame_events_ = 0;
   *encoder_ = {};
 }
 
@@ -92,6 +93,7 @@ void trace_writer::write(const trace_event& event) {
   }
   put(record);
   ++events_;
+  ++frame_events_;
 }
 
 }  // namespace cistern

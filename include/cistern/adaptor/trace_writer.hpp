@@ -61,6 +61,7 @@ class trace_writer {
   std::uint64_t events_ = 0;
   std::uint64_t records_ = 0;  // As the end mark counts them: a reallocation is two.
   std::uint32_t frame_records_ = 0;
+  std::uint32_t frame_events_ = 0;
   bool header_written_ = false;
   bool closed_ = false;
   std::uint64_t last_time_ = 0;  // In nanoseconds.

@@ -9,7 +9,7 @@
 #elif __SIZEOF_POINTER__ < 8
 #error "cistern needs a 64-bit target: its limits and tables are made for 64-bit addresses"
 #include <see_the_error_above>
-#elif !defined(__cpp_exceptions) && !defined(cistern)  // A copy under another name (src/record) throws nothing.
+#elif !defined(__cpp_exceptions) && !defined(cistern)  // A copy under another name throws nothing.
 #error "cistern reports failures by exceptions: compile without -fno-exceptions"
 #include <see_the_error_above>
 #elif !__has_include(<memory_resource>)
