@@ -21,7 +21,7 @@ enum class huge_pages : std::uint8_t {
 /// upstream for pools, far too coarse for anything small. A request takes whole pages, at least one, that
 /// read as zero and take no physical memory until they are touched.
 ///
-/// Any power of two serves as alignment.
+/// Any power of two serves as alignment. In a hardened build a page on either side can't be touched.
 ///
 /// All page resources are equal, and any of them frees what another one allocated. Thread-safe;
 /// works in the child of a fork. Needs neither `new` nor `malloc`.

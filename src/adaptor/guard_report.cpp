@@ -1,10 +1,10 @@
 // The words of guarding_adaptor's reports, and the handler that ends the program with them.
 #include <cistern/adaptor/guarding_adaptor.hpp>
+#include <cistern/detail/base/misuse.hpp>
 
 #include <array>
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 
 namespace cistern {
 namespace {
@@ -138,9 +138,9 @@ std::string to_string(const guard_report& report) {
 
 void abort_on_guard_fault(const guard_report& report) noexcept {
   const line text = describe(report);
-  std::fprintf(stderr, "cistern::guarding_adaptor: %s\n", text.text());
-  std::fflush(stderr);
-  std::abort();
+  line whole;
+  whole.add("cistern::guarding_adaptor: %s", text.text());
+  detail::misuse_found(whole.text());
 }
 
 }  // namespace cistern

@@ -3,6 +3,7 @@
 // What this library was built as.
 const char CISTERN_ABI_VERSION = 0;
 const char CISTERN_ABI_CHECKS = 0;
+const char CISTERN_ABI_HARDENING = 0;
 const char CISTERN_ABI_STANDARD_LIBRARY = 0;
 
 // Two static libraries in one program would be mixed without a word: the linker takes each function from the

@@ -1,5 +1,6 @@
 #include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/guarded_slots.hpp>
+#include <cistern/detail/base/misuse.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
 #include <algorithm>
@@ -45,8 +46,7 @@ std::size_t damage_behind(const std::byte* block_end, const std::byte* end) noex
 }
 
 [[noreturn]] void tell_and_abort(signal_text& text) noexcept {
-  text.write_to_stderr();
-  std::abort();
+  misuse_found(text.c_str());
 }
 
 std::string_view words_for(fault_access access) noexcept {

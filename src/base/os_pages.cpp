@@ -73,6 +73,48 @@ void* reserve_pages(std::size_t bytes) noexcept {
   return map_anywhere(bytes, PROT_NONE);
 }
 
+// Addresses for all of it, of which those in the middle are opened, and what is too much goes back.
+void* map_guarded_pages(std::size_t bytes, std::size_t alignment, std::size_t guard_bytes) noexcept {
+  const std::size_t page = os_page_bytes();
+  const std::size_t slack_bytes = alignment > page ? alignment - page : 0;
+  const std::size_t beside_bytes = 2 * guard_bytes + slack_bytes;
+  if (bytes == 0 || bytes > PTRDIFF_MAX - beside_bytes) {
+    return nullptr;
+  }
+  auto* const reserved = static_cast<std::byte*>(reserve_pages(bytes + beside_bytes));
+  if (reserved == nullptr) {
+    return nullptr;
+  }
+  std::byte* const guarded = reserved + guard_bytes;
+  std::byte* const pages = guarded + (slack_bytes != 0 ? bytes_to_boundary(guarded, alignment) : 0);
+  if (!open_pages(pages, bytes)) {
+    unmap_pages(reserved, bytes + beside_bytes);
+    return nullptr;
+  }
+  const auto before_bytes = static_cast<std::size_t>(pages - guarded);
+  if (before_bytes != 0) {
+    unmap_pages(reserved, before_bytes);
+  }
+  if (before_bytes != slack_bytes) {
+    unmap_pages(pages + bytes + guard_bytes, slack_bytes - before_bytes);
+  }
+  return pages;
+}
+
+void unmap_guarded_pages(void* pages, std::size_t bytes, std::size_t guard_bytes) noexcept {
+  unmap_pages(static_cast<std::byte*>(pages) - guard_bytes, bytes + 2 * guard_bytes);
+}
+
+bool bury_pages(void* pages, std::size_t bytes) noexcept {
+  const errno_keeper keeper;
+  return ::mmap(pages, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+bool move_pages(void* from, std::size_t bytes, void* to, std::size_t new_bytes) noexcept {
+  const errno_keeper keeper;
+  return ::mremap(from, bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
+}
+
 bool close_pages(void* pages, std::size_t bytes) noexcept {
   const errno_keeper keeper;
   return ::mprotect(pages, bytes, PROT_NONE) == 0;

@@ -44,6 +44,8 @@ class signal_text {
   }
 
   [[nodiscard]] std::string_view text() const noexcept { return {text_.data(), used_}; }
+  /// The same, with a null behind it.
+  [[nodiscard]] const char* c_str() const noexcept { return text_.data(); }
 
   /// As one line.
   void write_to_stderr() noexcept {

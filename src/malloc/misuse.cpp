@@ -1,6 +1,6 @@
 #include "misuse.hpp"
 
-#include <cstdlib>
+#include <cistern/detail/base/misuse.hpp>
 
 #include "../base/signal_text.hpp"
 
@@ -9,8 +9,7 @@ namespace cistern::detail {
 void misuse_found(const char* function, const void* address, const char* what) noexcept {
   signal_text text;
   text.add("cistern: ").add(function).add("(").add_address(address).add("): ").add(what);
-  text.write_to_stderr();
-  std::abort();
+  misuse_found(text.c_str());
 }
 
 }  // namespace cistern::detail

@@ -1,15 +1,18 @@
 #include <cistern/detail/base/memory_checker.hpp>
+#include <cistern/detail/base/misuse.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/block_ledger.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
+#include <cistern/detail/pool/slack_guard.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <span>
+
+#include "../base/signal_text.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -41,44 +44,12 @@ std::uintptr_t number_of(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
 }
 
-// What a block has beyond the bytes that were asked for begins with a pattern, and ends with how many were
-// asked for: they needn't be those that come with the free.
-constexpr std::size_t most_pattern_bytes = 64;
-constexpr unsigned char pattern_byte = 0xd5;
 constexpr std::size_t least_guarded_block_bytes = 32;  // so that nothing else begins in the 16 bytes behind
 constexpr std::size_t most_guarded_block_bytes = std::size_t{1} << 20;  // its last page may be untouched yet
 
 bool has_room_for_guard(std::size_t bytes, std::size_t block_bytes) noexcept {
-  return block_bytes - bytes >= sizeof(std::uint64_t) && block_bytes >= least_guarded_block_bytes &&
+  return block_bytes - bytes >= slack_guard::least_bytes && block_bytes >= least_guarded_block_bytes &&
          block_bytes <= most_guarded_block_bytes;
-}
-
-std::uint64_t seal_of(const void* block) noexcept {
-  return (number_of(block) + 1) * 0x9e3779b97f4a7c15U;
-}
-
-std::span<unsigned char> pattern_of(const void* block, std::size_t bytes, std::size_t block_bytes) noexcept {
-  const std::size_t most = block_bytes - sizeof(std::uint64_t) - bytes;
-  return {static_cast<unsigned char*>(const_cast<void*>(block)) + bytes, std::min(most, most_pattern_bytes)};
-}
-
-void write_guard(const void* block, std::size_t bytes, std::size_t block_bytes) noexcept {
-  const std::span<unsigned char> pattern = pattern_of(block, bytes, block_bytes);
-  std::fill(pattern.begin(), pattern.end(), pattern_byte);
-  const std::uint64_t sealed = bytes ^ seal_of(block);
-  std::memcpy(static_cast<std::byte*>(const_cast<void*>(block)) + block_bytes - sizeof sealed, &sealed,
-              sizeof sealed);
-}
-
-bool guard_is_whole(const void* block, std::size_t block_bytes) noexcept {
-  std::uint64_t bytes = 0;
-  std::memcpy(&bytes, static_cast<const std::byte*>(block) + block_bytes - sizeof bytes, sizeof bytes);
-  bytes ^= seal_of(block);
-  if (bytes > block_bytes - sizeof bytes) {
-    return false;
-  }
-  const std::span<unsigned char> pattern = pattern_of(block, bytes, block_bytes);
-  return std::all_of(pattern.begin(), pattern.end(), [](unsigned char each) { return each == pattern_byte; });
 }
 
 }  // namespace
@@ -178,11 +149,10 @@ void block_ledger::hand_out(const void* block, std::size_t bytes, std::size_t al
     return;
   }
   if (is_in_use(at->exchange(added, std::memory_order_relaxed))) {
-    std::fprintf(stderr,
-                 "cistern: %s at %p: the block at %p is in use, and about to be handed out again: free "
-                 "blocks were written to\n",
-                 owner_class_, owner_, block);
-    std::abort();
+    signal_text text;
+    text.add("cistern: ").add(owner_class_).add(" at ").add_address(owner_).add(": the block at ");
+    text.add_address(block).add(" is in use, and about to be handed out again: free blocks were written to");
+    misuse_found(text.c_str());
   }
   if (word_of(added) == is_oversize) {
     at = try_make_mark(address + oversize_list::granted_bytes(bytes));
@@ -193,7 +163,7 @@ void block_ledger::hand_out(const void* block, std::size_t bytes, std::size_t al
              guards_slack_ && has_room_for_guard(bytes, block_bytes)) {
     at = try_make_mark(address + granule_bytes);
     if (at != nullptr) {
-      write_guard(block, bytes, block_bytes);
+      slack_guard::write(const_cast<void*>(block), bytes, block_bytes);
       at->store(has_guard, std::memory_order_relaxed);
     }
   }
@@ -224,7 +194,7 @@ bool block_ledger::take_back(const void* block, std::size_t bytes, std::size_t a
     at_end->store(0, std::memory_order_relaxed);
   } else if (is_guarded(address)) {
     allow_slack(block);
-    if (!guard_is_whole(block, bytes_of(word_of(expected)))) {
+    if (!slack_guard::is_whole(block, bytes_of(word_of(expected)))) {
       report(block, bytes, alignment, "was written to beyond its end");
     }
   }
@@ -322,11 +292,18 @@ void block_ledger::report_wrong(const void* block, std::size_t bytes, std::size_
 
 void block_ledger::report(const void* block, std::size_t bytes, std::size_t alignment,
                           const char* what) const noexcept {
-  std::fprintf(stderr, "cistern: %p, given back as %zu bytes aligned to %zu, %s (%s at %p)\n", block, bytes,
-               alignment, what, owner_class_, owner_);
+  signal_text text;
+  text.add("cistern: ")
+      .add_address(block)
+      .add(", given back as ")
+      .add_number(bytes)
+      .add(" bytes aligned to ");
+  text.add_number(alignment).add(", ").add(what).add(" (").add(owner_class_).add(" at ").add_address(owner_);
+  text.add(")");
   if (!memory_checker_present()) {
-    std::abort();
+    misuse_found(text.c_str());
   }
+  text.write_to_stderr();
   report_misuse("a block is given back wrongly", block, bytes);  // with the stack
 }
 

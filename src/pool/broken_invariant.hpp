@@ -1,21 +1,24 @@
 // broken_invariant: what `check_invariants` does about one that doesn't hold.
 #pragma once
 
+#include <cistern/detail/base/misuse.hpp>
+
 #include <cstddef>
-#include <cstdio>
-#include <cstdlib>
+
+#include "../base/signal_text.hpp"
 
 namespace cistern::detail {
 
-/// Aborts with a message. `block_bytes`: of the class that it is about, or 0.
+/// Ends as a misuse does. `block_bytes`: of the class that it is about, or 0.
 [[noreturn]] inline void broken_invariant(const char* where, std::size_t block_bytes,
                                           const char* what) noexcept {
-  if (block_bytes == 0) {
-    std::fprintf(stderr, "cistern: %s: %s\n", where, what);
-  } else {
-    std::fprintf(stderr, "cistern: %s of %zu bytes: %s\n", where, block_bytes, what);
+  signal_text text;
+  text.add("cistern: ").add(where);
+  if (block_bytes != 0) {
+    text.add(" of ").add_bytes(block_bytes);
   }
-  std::abort();
+  text.add(": ").add(what);
+  misuse_found(text.c_str());
 }
 
 }  // namespace cistern::detail

@@ -1,5 +1,6 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/bucket_set.hpp>
+#include <cistern/detail/pool/home_check.hpp>
 #include <cistern/detail/pool/watched_blocks.hpp>
 
 #include <algorithm>
@@ -51,7 +52,7 @@ void* bucket_set::try_allocate_cut(unsigned index) {
   supply_.listed().use(index);
   note(index);
   set_room(index);
-  return taken.head;
+  return taken.head->handed_out();
 }
 
 // True: the class has a block now, from a new span or from one that blocks were sorted into.
@@ -76,7 +77,7 @@ void* bucket_set::try_allocate_run(unsigned index) {
   }
   runs.count_taken(run->is_new);
   run->index = static_cast<std::uint8_t>(index);
-  return run->base();
+  return lists_are_shut_ ? run->base() : reinterpret_cast<free_block*>(run->base())->handed_out();
 }
 
 // ---- deallocation ----
@@ -86,6 +87,7 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
     if (lists_are_shut_) {
       return deallocate_watched(index, block);
     }
+    free_block::expect_in_use(block);
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
@@ -116,6 +118,12 @@ void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
+  if constexpr (hardened_build) {
+    expect_home(index, block, supply_.find(block));  // it may have been given back, and joined another one
+    if (!lists_are_shut_) {
+      free_block::expect_in_use(block);
+    }
+  }
   asan_poison(block, class_block_bytes(index));  // what goes to the heap as well
   run_class& runs = runs_[index - cut_class_count];
   if (!runs.try_keep(block, most_kept_runs(options_, index), supply_.listed(), index)) {
@@ -215,6 +223,7 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
     }
     supply_.find_spans(blocks, together, homes);
     for (std::size_t i = 0; i < together; ++i) {
+      expect_home(index, blocks[i], homes[i]);
       if (b.spans.put(blocks[i], homes[i])) {
         emptied.push(homes[i]);
       }

@@ -1,5 +1,6 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/pool/depot.hpp>
+#include <cistern/detail/pool/home_check.hpp>
 #include <cistern/detail/pool/watched_blocks.hpp>
 
 #include <algorithm>
@@ -31,7 +32,9 @@ depot::depot(const pool_options& options, upstream_account& account) noexcept
     : options_(options),
       account_(account),
       cached_classes_(account.lists_are_shut() ? 0 : cached_classes(options)),
-      supply_(options, account, *this) {}
+      supply_(options, account, *this) {
+  know_seals();
+}
 
 // Relaxed, here and below: nothing is published through these numbers.
 std::size_t depot::cache_share_bytes() const noexcept {
@@ -171,7 +174,7 @@ void* depot::try_allocate(unsigned index, flushable* own) {
   if (taken.head != nullptr && !fresh) {
     add_hits(index, 1);
   }
-  return taken.head;
+  return taken.head != nullptr ? taken.head->handed_out() : nullptr;
 }
 
 void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
@@ -205,7 +208,9 @@ void* depot::try_allocate_run(unsigned index, bool& is_new, flushable* own) {
   assign_run(run, index);
   const scoped_lock guard(s.lock);
   s.runs.count_taken(is_new);
-  return run->base();
+  // What is new from a source reads as zero, and need not be touched.
+  const bool is_clear = account_.lists_are_shut() || (is_new && account_.source() != nullptr);
+  return is_clear ? run->base() : reinterpret_cast<free_block*>(run->base())->handed_out();
 }
 
 void* depot::try_take_kept(unsigned index) noexcept {
@@ -308,6 +313,12 @@ void depot::deallocate(unsigned index, void* block) noexcept {
 }
 
 void depot::deallocate_run(unsigned index, void* block) noexcept {
+  if constexpr (hardened_build) {
+    expect_home(index, block, supply_.find(block));  // it may have been given back, and joined another one
+    if (!account_.lists_are_shut()) {
+      free_block::expect_in_use(block);
+    }
+  }
   asan_poison(block, class_block_bytes(index));  // what goes to the heap as well
   run_shelf& s = runs_[index - cached_class_count];
   const std::size_t most_kept = account_.lists_are_shut() ? 0 : most_kept_runs(options_, index);
@@ -380,6 +391,7 @@ std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t mos
     supply_.find_spans(blocks, together, homes);
     const scoped_lock guard(s.lock);
     for (std::size_t i = 0; i < together; ++i) {
+      expect_home(index, blocks[i], homes[i]);
       if (s.spans.put(blocks[i], homes[i])) {
         emptied.push(homes[i]);
       }

@@ -29,6 +29,11 @@ std::size_t address_space_limit_bytes() noexcept {
   return limited ? static_cast<std::size_t>(limit.rlim_cur) : SIZE_MAX;
 }
 
+/// In a hardened build each piece lies between pages that nobody may touch.
+std::size_t guard_bytes() noexcept {
+  return detail::hardened_build ? detail::os_page_bytes() : 0;
+}
+
 [[noreturn]] void refuse(const char* reason, std::size_t bytes, std::size_t limit_bytes) {
   throw bad_allocation(reason, bytes, limit_bytes, page_resource::held_bytes());
 }
@@ -44,8 +49,9 @@ void* page_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   detail::expect_possible_size(bytes, held_bytes());
   const std::size_t whole_bytes = detail::whole_pages(bytes);
   const bool huge = huge_pages_ == huge_pages::welcome && whole_bytes >= detail::huge_page_bytes;
-  void* block =
-      detail::map_pages(whole_bytes, huge ? std::max(alignment, detail::huge_page_bytes) : alignment);
+  const std::size_t boundary = huge ? std::max(alignment, detail::huge_page_bytes) : alignment;
+  void* block = detail::hardened_build ? detail::map_guarded_pages(whole_bytes, boundary, guard_bytes())
+                                       : detail::map_pages(whole_bytes, boundary);
   if (block == nullptr) {
     refuse("the system has no pages left for", bytes, address_space_limit_bytes());
   }
@@ -59,7 +65,7 @@ void* page_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
 void page_resource::do_deallocate(void* block, std::size_t bytes, [[maybe_unused]] std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
   const std::size_t whole_bytes = detail::whole_pages(bytes);
-  detail::unmap_pages(block, whole_bytes);
+  detail::unmap_guarded_pages(block, whole_bytes, guard_bytes());
   all_held_bytes.fetch_sub(whole_bytes, std::memory_order_relaxed);
 }
 

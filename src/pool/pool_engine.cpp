@@ -54,6 +54,7 @@ void pool_engine::deallocate(unsigned index, void* block) noexcept {
     return depot_.deallocate_watched(index, block);
   }
   if (depot_.options().zero_on_free) {
+    free_block::expect_in_use(block);
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }

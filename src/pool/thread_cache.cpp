@@ -82,7 +82,7 @@ void* thread_cache::try_refill(unsigned index) {
   // The first block of a span counts as a miss, so it never was on the list.
   load(index, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
   look_for_last(s, elsewhere, 0);
-  return fresh ? taken.head : s.pop();
+  return fresh ? taken.head->handed_out() : s.pop();
 }
 
 void thread_cache::take_back(unsigned index, void* block) noexcept {

@@ -70,8 +70,8 @@ BOOST_AUTO_TEST_CASE(what_lies_behind_the_links_stays) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(checked_builds_find_a_link_that_was_overwritten) {
-  if constexpr (checked_build) {
+BOOST_AUTO_TEST_CASE(checked_and_hardened_builds_find_a_link_that_was_overwritten) {
+  if constexpr (seals_free_blocks) {
     room memory;
     free_block* const first = free_block::make(memory.block(0), block_bytes, nullptr);
     free_block* const second = free_block::make(memory.block(1), block_bytes, first);
@@ -88,15 +88,41 @@ BOOST_AUTO_TEST_CASE(checked_builds_find_a_link_that_was_overwritten) {
         (void)second->next_list();
       }));
     }
-    BOOST_TEST(dies_saying("a free block was written to", [&] {  // by one bit
-      memory.bytes[block_bytes] ^= std::byte{16};
-      (void)second->next();
-    }));
+    for (std::size_t bit = 0; bit < 64; ++bit) {
+      BOOST_TEST(dies_saying("a free block was written to", [&] {  // by one bit
+        memory.bytes[block_bytes + bit / 8] ^= std::byte{1} << bit % 8;
+        (void)second->next();
+      }));
+    }
     BOOST_TEST(dies_saying("a free block was written to", [&] {  // by another one's content
       std::memcpy(memory.block(0), memory.block(1), sizeof(free_block));
       (void)first->next();
     }));
   }
+}
+
+BOOST_AUTO_TEST_CASE(hardened_builds_know_a_free_block_by_its_mark) {
+  if constexpr (hardened_build) {
+    room memory;
+    free_block* const block = free_block::make(memory.block(1), block_bytes, nullptr);
+    BOOST_TEST(free_block::is_marked(block));
+    BOOST_TEST(cistern::test_support::dies_saying(
+        "was given back before", [&] { (void)free_block::make(memory.block(1), block_bytes, nullptr); }));
+    BOOST_TEST(block->handed_out() == memory.block(1));
+    BOOST_TEST(!free_block::is_marked(block));
+    (void)free_block::make(memory.block(1), block_bytes, nullptr);
+    // It is that of its place.
+    asan_unpoison(memory.bytes.data(), memory.bytes.size());
+    std::memcpy(memory.block(0), memory.block(1), sizeof(free_block));
+    BOOST_TEST(!free_block::is_marked(memory.block(0)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_secret_is_that_of_the_process) {
+  const std::uint64_t known = process_secret.load();
+  BOOST_TEST(known != 0U);
+  learn_process_secret();
+  BOOST_TEST(process_secret.load() == known);
 }
 
 BOOST_AUTO_TEST_CASE(AddressSanitizer_sees_a_use_of_a_free_block) {

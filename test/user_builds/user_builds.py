@@ -121,9 +121,11 @@ LINKS = (["-O0"], ["-O2", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-se
 def mismatches(build):
     program = build.source("program.cpp", PROGRAM)
     unused = build.source("unused.cpp", "#include <cistern/bad_allocation.hpp>\nint main() {}\n")
-    checked = any(flag.startswith("-DCISTERN_CHECKED=1") for flag in build.compiler)
-    other_checks = ["-UCISTERN_CHECKED"] if checked else ["-DCISTERN_CHECKED=1"]
-    cases = [(other_checks, f"cistern_program_{'without' if checked else 'with'}_CISTERN_CHECKED_needs")]
+    cases = []
+    for mode in ("CISTERN_CHECKED", "CISTERN_HARDENED"):
+        is_on = f"-D{mode}=1" in build.compiler
+        cases.append(([f"-U{mode}"] if is_on else [f"-D{mode}=1"],
+                      f"cistern_program_{'without' if is_on else 'with'}_{mode}_needs"))
     if "-stdlib=libc++" not in build.compiler:
         debug = "-D_GLIBCXX_DEBUG" in build.compiler
         cases.append((["-U_GLIBCXX_DEBUG"] if debug else ["-D_GLIBCXX_DEBUG"],

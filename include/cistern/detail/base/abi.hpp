@@ -5,16 +5,22 @@
 
 #include <version>
 
-// What both must have in common: the version, and what changes the layout of classes that both know. For each
-// there is a symbol; the library defines those that it was built as, and who includes a public header refers
-// to those of his own build. The linker prints the name of the one that is missing, so the name says what to
-// do.
+// What both must have in common: the version, and what changes the layout of classes that both know, or what
+// they write into free blocks. For each there is a symbol; the library defines those that it was built as,
+// and who includes a public header refers to those of his own build. The linker prints the name of the one
+// that is missing, so the name says what to do.
 #define CISTERN_ABI_VERSION cistern_headers_0_1_need_library_0_1
 
 #if defined(CISTERN_CHECKED) && CISTERN_CHECKED
 #define CISTERN_ABI_CHECKS cistern_program_with_CISTERN_CHECKED_needs_library_with_it
 #else
 #define CISTERN_ABI_CHECKS cistern_program_without_CISTERN_CHECKED_needs_library_without_it
+#endif
+
+#if defined(CISTERN_HARDENED) && CISTERN_HARDENED
+#define CISTERN_ABI_HARDENING cistern_program_with_CISTERN_HARDENED_needs_library_with_it
+#else
+#define CISTERN_ABI_HARDENING cistern_program_without_CISTERN_HARDENED_needs_library_without_it
 #endif
 
 #if defined(_LIBCPP_VERSION)
@@ -28,6 +34,7 @@
 extern "C" {
 extern const char CISTERN_ABI_VERSION;
 extern const char CISTERN_ABI_CHECKS;
+extern const char CISTERN_ABI_HARDENING;
 extern const char CISTERN_ABI_STANDARD_LIBRARY;
 }
 
@@ -45,6 +52,7 @@ extern const char CISTERN_ABI_STANDARD_LIBRARY;
 namespace cistern::detail {
 CISTERN_REFER_TO(CISTERN_ABI_VERSION)
 CISTERN_REFER_TO(CISTERN_ABI_CHECKS)
+CISTERN_REFER_TO(CISTERN_ABI_HARDENING)
 CISTERN_REFER_TO(CISTERN_ABI_STANDARD_LIBRARY)
 }  // namespace cistern::detail
 #undef CISTERN_REFER_TO

@@ -1,4 +1,4 @@
-// Assertions on stated preconditions, active in checked builds (CISTERN_CHECKED).
+// Assertions on stated preconditions, active in checked builds (CISTERN_CHECKED); and which builds those are.
 #pragma once
 
 namespace cistern::detail {
@@ -9,7 +9,13 @@ inline constexpr bool checked_build = true;
 inline constexpr bool checked_build = false;
 #endif
 
-/// Prints "cistern: <what> (value <value>) at <file>:<line>" on stderr and aborts.
+#if defined(CISTERN_HARDENED) && CISTERN_HARDENED
+inline constexpr bool hardened_build = true;
+#else
+inline constexpr bool hardened_build = false;
+#endif
+
+/// Ends with the misuse "<what> (value <value>) at <file>:<line>", see `misuse_found`.
 [[noreturn]] void precondition_failed(const char* what, unsigned long long value, const char* file,
                                       int line) noexcept;
 

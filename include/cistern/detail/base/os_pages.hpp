@@ -26,6 +26,22 @@ inline constexpr std::size_t absurd_bytes = std::size_t{1} << 46;
 /// memory. Leaves `errno` as it was.
 [[nodiscard]] void* reserve_pages(std::size_t bytes) noexcept;
 
+/// As `map_pages`, between `guard_bytes` on either side that nobody may touch, as long as they aren't opened:
+/// whole pages too. They take addresses, and no memory.
+[[nodiscard]] void* map_guarded_pages(std::size_t bytes, std::size_t alignment,
+                                      std::size_t guard_bytes) noexcept;
+/// Gives them back, guards included.
+void unmap_guarded_pages(void* pages, std::size_t bytes, std::size_t guard_bytes) noexcept;
+
+/// What pages hold is gone, and whoever touches them from now on gets SIGSEGV. They take no memory any more.
+/// False, and nothing changed, where the system refuses. Leaves `errno` as it was.
+[[nodiscard]] bool bury_pages(void* pages, std::size_t bytes) noexcept;
+
+/// Moves what is on pages, of one mapping, to where others are, which it replaces; as many pages more or less
+/// as there are more or less. The addresses where they were are nobody's. False, and nothing changed, where
+/// the system refuses. Leaves `errno` as it was.
+[[nodiscard]] bool move_pages(void* from, std::size_t bytes, void* to, std::size_t new_bytes) noexcept;
+
 /// Whoever touches these pages from now on gets SIGSEGV; what they hold stays. False where the system
 /// refuses, as it may: mappings are split by this, and their number is limited. Leaves `errno` as it was.
 [[nodiscard]] bool close_pages(void* pages, std::size_t bytes) noexcept;

@@ -27,7 +27,9 @@ class bucket_set {
       : options_(options),
         lists_are_shut_(account.lists_are_shut()),
         sees_every_free_(options.zero_on_free || lists_are_shut_),
-        supply_(options, account, *this) {}
+        supply_(options, account, *this) {
+    know_seals();
+  }
   bucket_set(const bucket_set&) = delete;
   bucket_set& operator=(const bucket_set&) = delete;
   ~bucket_set() = default;

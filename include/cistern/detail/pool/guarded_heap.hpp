@@ -1,6 +1,7 @@
 // guarded_heap: a page heap behind a lock, and those of its figures that are read without it.
 #pragma once
 
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/page_heap.hpp>
@@ -92,18 +93,18 @@ class guarded_heap {
     publish();
   }
 
-  /// The runs that `blocks` lie in. O(blocks * log(regions)).
+  /// The runs that `blocks` lie in; in a hardened build null for one in no region. O(blocks * log(regions)).
   template <std::size_t Most>
   void find_spans(const std::array<free_block*, Most>& blocks, std::size_t count,
                   std::array<span*, Most>& spans) noexcept {
     const scoped_lock guard(lock_);
     for (std::size_t i = 0; i < count; ++i) {
-      spans[i] = heap_.span_of(blocks[i]);
+      spans[i] = known_span_of(blocks[i]);
     }
   }
   [[nodiscard]] span* span_of(const void* block) noexcept {
     const scoped_lock guard(lock_);
-    return heap_.span_of(block);
+    return known_span_of(block);
   }
   /// The same for an address that may be in no run: null then.
   [[nodiscard]] span* span_at(const void* address) noexcept {
@@ -215,6 +216,11 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.upstream_reuses(bytes);
   }
+  // A hardened build doesn't take it for granted that what was given back is in a region.
+  [[nodiscard]] span* known_span_of(const void* block) const noexcept CISTERN_REQUIRES(lock_) {
+    return !hardened_build || heap_.holds(block) ? heap_.span_of(block) : nullptr;
+  }
+
   [[nodiscard]] span* take(std::uint32_t pages, std::uint32_t least_pages, std::size_t alignment,
                            std::uint64_t now) noexcept CISTERN_REQUIRES(lock_) {
     span* run = heap_.try_take(pages, alignment);

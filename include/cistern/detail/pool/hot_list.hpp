@@ -25,12 +25,12 @@ struct alignas(32) hot_list {
   }
 
   /// Takes the first block off the list, which must not be empty.
-  [[nodiscard]] free_block* pop() noexcept {
+  [[nodiscard]] void* pop() noexcept {
     free_block* const block = head;
     head = block->next();
     __builtin_prefetch(head);
     ++popped;
-    return block;
+    return block->handed_out();
   }
 
   /// The fast path of a free: false, and nothing done, where somebody has to look first.

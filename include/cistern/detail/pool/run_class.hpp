@@ -52,7 +52,7 @@ struct run_class {
   // `listed` is told what is at hand of the class, `index`.
 
   /// A block at hand, which isn't any more; or null.
-  [[nodiscard]] void* take_kept(listed_blocks& listed, unsigned index) noexcept {
+  [[nodiscard]] free_block* take_kept(listed_blocks& listed, unsigned index) noexcept {
     free_block* const taken = kept;
     if (taken != nullptr) {
       kept = taken->next();
@@ -63,10 +63,11 @@ struct run_class {
   }
   /// The same where it is the next block in use.
   [[nodiscard]] void* try_take(listed_blocks& listed, unsigned index) noexcept {
-    if (kept != nullptr) {
-      count_taken(false);
+    if (kept == nullptr) {
+      return nullptr;
     }
-    return take_kept(listed, index);
+    count_taken(false);
+    return take_kept(listed, index)->handed_out();
   }
   /// A block comes back. False: it goes on to the heap, as `most_kept` are at hand.
   [[nodiscard]] bool try_keep(void* block, std::size_t most_kept, listed_blocks& listed,

@@ -72,7 +72,7 @@ struct alignas(64) cache_slot {
     head = block->next();
     __builtin_prefetch(head);
     ++popped;
-    return block;
+    return block->handed_out();
   }
 
   /// The fast path of a free: false, and nothing done, where somebody has to look first.
