@@ -7,6 +7,7 @@
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
+#include <cistern/detail/pool/slack_guard.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 
@@ -16,6 +17,7 @@
 #include <cstring>
 #include <new>
 
+#include "empty_blocks.hpp"
 #include "foreign_blocks.hpp"
 #include "large_blocks.hpp"
 #include "misuse.hpp"
@@ -24,8 +26,10 @@
 namespace cistern::detail {
 namespace {
 
-/// Larger requests are mapped one by one.
-constexpr std::size_t largest_pooled_bytes = std::size_t{32} << 20;
+/// Larger requests are mapped one by one; where each is to lie between guards, those of half the size that
+/// thread caches would have.
+constexpr std::size_t largest_guarded_bytes = largest_cached_block_bytes / 2;
+constexpr std::size_t largest_pooled_bytes = hardened_build ? largest_guarded_bytes : std::size_t{32} << 20;
 constexpr pool_options options{
     .max_blocks_per_chunk = most_blocks_per_chunk,
     .largest_required_pool_block = largest_pooled_bytes,
@@ -159,17 +163,116 @@ void heap::follow_cache() noexcept {
 // What the pool keeps idle may be what is missing.
 void* heap::allocate_large(std::size_t bytes, std::size_t alignment) noexcept {
   void* block = large_blocks::allocate(bytes, alignment);
-  if (block == nullptr && bytes < absurd_bytes && trim(0)) {
+  if (block == nullptr && bytes < absurd_bytes && (trim(0) || hardened_build)) {
     block = large_blocks::allocate(bytes, alignment);
   }
   return block;
+}
+
+// ---- hardened builds ----
+
+// Room for the guard behind what is asked for, and the guard written. What has no room in the pool then has
+// pages of its own.
+void* heap::allocate_guarded(std::size_t bytes, std::size_t alignment) noexcept {
+  if (bytes > PTRDIFF_MAX) {
+    return or_no_memory(nullptr);
+  }
+  const std::size_t last = block_last_byte(bytes + slack_guard::least_bytes, alignment);
+  const bool pooled = bytes != 0 && is_pooled(last, alignment);
+  if (pooled && heap_slots[class_of(last)].head != nullptr) [[likely]] {
+    return guarded(class_of(last), heap_slots[class_of(last)].pop(), bytes);
+  }
+  const phase served_by = current_phase();
+  if (served_by == phase::passing_through) {
+    return or_no_memory(foreign_allocate(bytes, alignment));
+  }
+  if (served_by == phase::working && bytes == 0 && alignment <= least_alignment) {
+    return allocate_empty();
+  }
+  return or_no_memory(served_by == phase::working && pooled
+                          ? guarded(class_of(last), try_take(class_of(last)), bytes)
+                          : allocate_large(std::max<std::size_t>(bytes, 1), alignment));
+}
+
+// Null, or a block whose first word led to the next free one.
+void* heap::guarded(unsigned index, void* block, std::size_t bytes) noexcept {
+  if (block != nullptr) {
+    std::memset(unmarked(index, block), 0, sizeof(void*));
+    slack_guard::write(block, bytes, class_block_bytes(index));
+  }
+  return block;
+}
+
+// What freed blocks hold of the address space may be what is missing.
+void* heap::try_take(unsigned index) noexcept {
+  void* block = engine().try_allocate(index);
+  if (block == nullptr) {
+    large_blocks::forget_freed();
+    block = engine().try_allocate(index);
+  }
+  follow_cache();
+  return block;
+}
+
+// A block of one byte where there are too many of none.
+void* heap::allocate_empty() noexcept {
+  void* const block = empty_blocks::try_allocate();
+  return block != nullptr ? block : allocate_guarded(1, least_alignment);
+}
+
+void heap::expect_empty(const void* block, const char* function) noexcept {
+  if (!empty_blocks::is_out(block)) {
+    misuse_found(function, block, "not the address of a block in use");
+  }
+}
+
+void heap::deallocate_empty(const void* block, const char* function) noexcept {
+  if (!empty_blocks::try_deallocate(block)) {
+    misuse_found(function, block, "the block was freed before");
+  }
+}
+
+// Where C++ says how much was asked for.
+void heap::expect_asked(void* block, std::size_t bytes) noexcept {
+  const page_map::code code = heap_map.at(block);
+  if (block == nullptr || code == 0) {
+    return;
+  }
+  expect_block(code, block, "operator delete");
+  const std::size_t asked_bytes = code == heap_pages::single_code  ? large_blocks::asked_bytes(block)
+                                  : code == heap_pages::empty_code ? 0
+                                                                   : pooled_bytes(code - 1U, block);
+  if (asked_bytes != std::max<std::size_t>(bytes, code == heap_pages::empty_code ? 0 : 1)) {
+    misuse_found("operator delete", block, "delete with another size than new");
+  }
+}
+
+void heap::expect_whole(unsigned index, const void* block, const char* function) noexcept {
+  if (!slack_guard::is_whole(block, class_block_bytes(index))) {
+    misuse_found(function, block, "was written to behind its end, or isn't the beginning of a block in use");
+  }
+}
+
+void heap::wipe_guarded(unsigned index, void* block, const char* function) noexcept {
+  expect_whole(index, block, function);
+  slack_guard::wipe(block, class_block_bytes(index));
+}
+
+bool heap::resize_guarded(unsigned index, void* block, std::size_t bytes) noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  const bool is_used = bytes >= block_bytes / least_used_part || block_bytes <= always_kept_bytes;
+  if (bytes > block_bytes - slack_guard::least_bytes || !is_used) {
+    return false;
+  }
+  slack_guard::resize(block, bytes, block_bytes);
+  return true;
 }
 
 void* heap::allocate_zeroed(std::size_t bytes) noexcept {
   const std::size_t last = block_last_byte(bytes, least_alignment);
   if (last < largest_cached_block_bytes) {
     void* block = allocate(bytes);
-    return block == nullptr ? nullptr : std::memset(block, 0, bytes);
+    return block == nullptr || (hardened_build && bytes == 0) ? block : std::memset(block, 0, bytes);
   }
   if (bytes > PTRDIFF_MAX) {
     return or_no_memory(nullptr);
@@ -191,7 +294,9 @@ void heap::deallocate_slow(void* block, const char* function) noexcept {
   const errno_keeper keeper;  // also where this waits for a lock
   const page_map::code code = heap_map.at(block);
   expect_block(code, block, function);
-  if (code == heap_pages::single_code) {
+  if (code == heap_pages::empty_code) {
+    deallocate_empty(block, function);
+  } else if (code == heap_pages::single_code) {
     large_blocks::deallocate(block);
   } else if (code != 0) {
     heap_map.set(block, 1, heap_pages::freed_code);  // before others may get it
@@ -219,6 +324,8 @@ void heap::expect_block(page_map::code code, void* block, const char* function) 
     if (reinterpret_cast<std::uintptr_t>(block) % page_bytes != 0) {
       misuse_found(function, block, "not the beginning of a block");
     }
+  } else if (code == heap_pages::empty_code) {
+    expect_empty(block, function);
   } else {
     const unsigned index = code - 1U;
     const bool is_right = index < small_class_count ? may_be_in_use<small_mark_word>(index, block, heap_slots)
@@ -227,6 +334,9 @@ void heap::expect_block(page_map::code code, void* block, const char* function) 
                               : may_begin_block(index, block) && (!checked_build || is_block(index, block));
     if (!is_right) {
       report_misuse(index, block, function);
+    }
+    if constexpr (hardened_build) {
+      expect_whole(index, block, function);
     }
   }
 }
@@ -268,7 +378,13 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
       return moved;
     }
   }
-  const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : class_block_bytes(code - 1U);
+  if (code == heap_pages::empty_code) {
+    return move(block, 0, bytes, false);
+  }
+  const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : pooled_bytes(code - 1U, block);
+  if (hardened_build && !single) {
+    return resize_guarded(code - 1U, block, bytes) ? block : move(block, old_bytes, bytes, false);
+  }
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
     return block;
   }
@@ -311,10 +427,20 @@ std::size_t heap::usable_bytes(void* block) noexcept {
   expect_block(code, block, "malloc_usable_size");
   return code == 0                         ? foreign_usable_bytes(block)
          : code == heap_pages::single_code ? large_blocks::usable_bytes(block)
-                                           : class_block_bytes(code - 1U);
+         : code == heap_pages::empty_code  ? 0
+                                           : pooled_bytes(code - 1U, block);
+}
+
+// As much of a block as its user may have.
+std::size_t heap::pooled_bytes(unsigned index, const void* block) noexcept {
+  const std::size_t block_bytes = class_block_bytes(index);
+  return hardened_build ? slack_guard::asked_bytes(block, block_bytes) : block_bytes;
 }
 
 bool heap::trim(std::size_t keep_bytes) noexcept {
+  if constexpr (hardened_build) {
+    large_blocks::forget_freed();
+  }
   return current_phase() == phase::working && engine().trim(keep_bytes) != 0;
 }
 

@@ -25,7 +25,9 @@ namespace cistern::detail {
 /// What is no block in use is found as it is freed or reallocated, as far as it costs next to nothing: an
 /// address that no block of its size class begins at, by its low bits; a block that this thread has freed; a
 /// large block that was freed; what was never allocated. One line on stderr says so, with the function
-/// called, and the process aborts. A checked build looks up every address.
+/// called, and the process aborts. A checked build looks up every address. A hardened build puts a guard
+/// behind what was asked for (`slack_guard`), which is looked at when the block is freed, and clears it then;
+/// larger blocks have pages of their own between guards, and blocks of no bytes can't be touched at all.
 ///
 /// Works before the first constructor and after the last destructor, in thread exit and in forked children.
 /// Nothing here throws: null, with `errno` set to `ENOMEM`, means that there is no memory, or that the size
@@ -37,6 +39,9 @@ class heap {
 
   /// A block for zero bytes is as unique as any other.
   [[nodiscard]] static void* allocate(std::size_t bytes) noexcept {
+    if constexpr (hardened_build) {
+      return allocate_guarded(bytes, least_alignment);
+    }
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
       if (cache_slot& slot = slot_at(heap_slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
@@ -52,7 +57,9 @@ class heap {
 
   /// `alignment`: any power of two.
   [[nodiscard]] static void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
-    return alignment <= least_alignment ? allocate(bytes) : allocate_slow(bytes, alignment);
+    return alignment <= least_alignment ? allocate(bytes)
+           : hardened_build             ? allocate_guarded(bytes, alignment)
+                                        : allocate_slow(bytes, alignment);
   }
 
   [[nodiscard]] static void* allocate_zeroed(std::size_t bytes) noexcept;
@@ -69,6 +76,10 @@ class heap {
 
   /// For a block that was asked for with this very size and alignment, and never reallocated: no look-up.
   static void deallocate(void* block, std::size_t bytes, std::size_t alignment) noexcept {
+    if constexpr (hardened_build) {
+      expect_asked(block, bytes);
+      return deallocate(block, "operator delete");
+    }
     const std::size_t last = last_byte(bytes, alignment < least_alignment ? least_alignment : alignment);
     if (last < small_limit_bytes && block != nullptr) [[likely]] {
       expect_class(block, small_class_of(last));
@@ -104,12 +115,14 @@ class heap {
       if (!may_be_in_use<small_mark_word>(index, block, slots)) [[unlikely]] {
         return report_misuse(index, block, function);
       }
+      wipe(index, block, function);
       mark<small_mark_word>(block, slots);
       is_pushed = slots[index].try_push(block, block_bytes);
     } else {
       if (!may_be_in_use<large_mark_word>(index, block, slots)) [[unlikely]] {
         return report_misuse(index, block, function);
       }
+      wipe(index, block, function);
       mark<large_mark_word>(block, slots);
       is_pushed = slots[index].try_push_large(block, block_bytes);
     }
@@ -140,17 +153,24 @@ class heap {
 
   // A word of a free block tells in whose cache it was freed; in a block that is handed out it is cleared.
   // The smallest have two words. The depot uses the second one of the first two blocks of a magazine, which
-  // are few of the small ones, and may be all of the large ones.
+  // are few of the small ones, and may be all of the large ones. In a hardened build that second word has a
+  // mark of the pool's own, whichever thread freed the block.
   static constexpr std::size_t small_mark_word = 1;
   static constexpr std::size_t large_mark_word = 2;
   template <std::size_t Word>
   [[nodiscard]] static bool is_marked(const void* block, const cache_slot* slots) noexcept {
+    if (hardened_build && free_block::is_marked(block)) {
+      return true;
+    }
     const cache_slot* mark = nullptr;
     std::memcpy(&mark, static_cast<const std::byte*>(block) + Word * sizeof(void*), sizeof mark);
     return mark == slots;
   }
   template <std::size_t Word>
   static void mark(void* block, const cache_slot* slots) noexcept {
+    if constexpr (hardened_build && Word == small_mark_word) {
+      return;
+    }
     static_cast<const cache_slot**>(block)[Word] = slots;
   }
   template <std::size_t Word>
@@ -170,6 +190,25 @@ class heap {
 
   static void follow_cache() noexcept;
   static void expect_class(const void* block, unsigned index) noexcept;
+  // What a hardened build does otherwise.
+  [[nodiscard]] static void* allocate_guarded(std::size_t bytes, std::size_t alignment) noexcept;
+  [[nodiscard]] static void* allocate_empty() noexcept;
+  [[nodiscard]] static void* try_take(unsigned index) noexcept;
+  [[nodiscard]] static void* guarded(unsigned index, void* block, std::size_t bytes) noexcept;
+  static void expect_asked(void* block, std::size_t bytes) noexcept;
+  static void expect_empty(const void* block, const char* function) noexcept;
+  static void deallocate_empty(const void* block, const char* function) noexcept;
+  static void expect_whole(unsigned index, const void* block, const char* function) noexcept;
+  static void wipe_guarded(unsigned index, void* block, const char* function) noexcept;
+  [[nodiscard]] static bool resize_guarded(unsigned index, void* block, std::size_t bytes) noexcept;
+  /// What a user wrote is gone, and nothing was written behind it.
+  static void wipe(unsigned index, void* block, const char* function) noexcept {
+    if constexpr (hardened_build) {
+      wipe_guarded(index, block, function);
+    }
+  }
+  [[nodiscard]] static std::size_t pooled_bytes(unsigned index, const void* block) noexcept;
+
   static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
   static void* handed_out(unsigned index, void* block) noexcept;

@@ -20,7 +20,7 @@ constexpr std::size_t least_mapped_bytes = std::size_t{128} << 10;
 constexpr std::size_t first_region_bytes = std::size_t{512} << 10;
 constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
 
-static_assert(class_count < heap_pages::freed_code, "a code for each class");
+static_assert(class_count < heap_pages::empty_code, "a code for each class");
 
 // Written while there is one thread, and before anything is allocated.
 constinit bool huge_pages_are_welcome = false;
@@ -33,17 +33,39 @@ void welcome_huge_pages() noexcept {
   huge_pages_are_welcome = true;
 }
 
-void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
+namespace {
+
+std::size_t boundary_for(std::size_t bytes, std::size_t alignment) noexcept {
   const bool huge = huge_pages_are_welcome && bytes >= huge_page_bytes;
-  void* pages = map_pages(bytes, huge ? std::max(alignment, huge_page_bytes) : alignment);
+  return huge ? std::max(alignment, huge_page_bytes) : alignment;
+}
+
+// Of pages that were just mapped, if they were.
+void* covered(void* pages, std::size_t bytes, std::size_t guard_bytes) noexcept {
   if (pages != nullptr && !heap_map.cover(pages, bytes)) {
-    unmap_pages(pages, bytes);
+    unmap_guarded_pages(pages, bytes, guard_bytes);
     return nullptr;
   }
-  if (huge && pages != nullptr) {
+  if (pages != nullptr && huge_pages_are_welcome && bytes >= huge_page_bytes) {
     advise_huge_pages(pages, bytes);
   }
   return pages;
+}
+
+// What the pool cuts up.
+void* map_region(std::size_t bytes) noexcept {
+  if constexpr (hardened_build) {
+    return covered(map_guarded_pages(bytes, boundary_for(bytes, page_bytes), heap_guard_bytes), bytes,
+                   heap_guard_bytes);
+  } else {
+    return map_covered_pages(bytes);
+  }
+}
+
+}  // namespace
+
+void* map_covered_pages(std::size_t bytes, std::size_t alignment) noexcept {
+  return covered(map_pages(bytes, boundary_for(bytes, alignment)), bytes, 0);
 }
 
 void* remap_told_pages(void* pages, void* told, std::size_t bytes, std::size_t new_bytes) noexcept {
@@ -72,13 +94,13 @@ void* remap_told_pages(void* pages, void* told, std::size_t bytes, std::size_t n
 
 void* heap_pages::try_allocate(std::size_t bytes, std::size_t /*alignment*/) noexcept {
   const std::size_t whole_bytes = whole_pages(bytes);
-  return whole_bytes < least_mapped_bytes ? cut(whole_bytes) : map_covered_pages(whole_bytes);
+  return whole_bytes < least_mapped_bytes ? cut(whole_bytes) : map_region(whole_bytes);
 }
 
 void heap_pages::deallocate(void* memory, std::size_t bytes) noexcept {
   const std::size_t whole_bytes = whole_pages(bytes);
   heap_map.set(memory, whole_bytes, 0);  // before others may get these addresses
-  unmap_pages(memory, whole_bytes);
+  unmap_guarded_pages(memory, whole_bytes, whole_bytes < least_mapped_bytes ? 0 : heap_guard_bytes);
 }
 
 // Of a run only the first page may be asked for: what others were before isn't said any more.
@@ -103,10 +125,10 @@ void* heap_pages::cut(std::size_t bytes) noexcept {
 bool heap_pages::open_region(std::size_t bytes) noexcept {
   const std::size_t wanted_bytes = std::max(next_region_bytes_, first_region_bytes);
   std::size_t region_bytes = wanted_bytes;
-  void* region = map_covered_pages(region_bytes);
+  void* region = map_region(region_bytes);
   if (region == nullptr) {
     region_bytes = bytes;  // near a limit on addresses: what is needed now may still be there
-    region = map_covered_pages(region_bytes);
+    region = map_region(region_bytes);
   }
   if (region == nullptr) {
     return false;

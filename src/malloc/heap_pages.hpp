@@ -1,6 +1,7 @@
 // heap_pages: the heap's memory from the system, told page by page in the page map.
 #pragma once
 
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
@@ -18,6 +19,10 @@ extern constinit page_map heap_map;
 
 /// From now on the system is asked for huge pages for what has room for them. Before anything is mapped.
 void welcome_huge_pages() noexcept;
+
+/// In a hardened build nobody may touch what lies so far around the heap's regions, and around blocks of
+/// their own: addresses only. What runs beyond a block ends there, and so does what misses it by far.
+inline constexpr std::size_t heap_guard_bytes = hardened_build ? std::size_t{1} << 20 : 0;
 
 /// `bytes`, whole pages, from the system, aligned and covered by `heap_map`; or null. Thread-safe.
 [[nodiscard]] void* map_covered_pages(std::size_t bytes, std::size_t alignment = page_bytes) noexcept;
@@ -37,9 +42,10 @@ void welcome_huge_pages() noexcept;
 class heap_pages final : public chunk_source {
  public:
   /// Codes of the page map: 0 for memory that no block in use begins in, or that isn't the heap's; 1 + class;
-  /// or one of these: a block of its own, and one of a class of runs that was freed.
+  /// or one of these: a block of its own, one that has pages of its own and was freed, and one of no bytes.
   static constexpr page_map::code single_code = 255;
   static constexpr page_map::code freed_code = 254;
+  static constexpr page_map::code empty_code = 253;
   [[nodiscard]] static constexpr page_map::code code_of_class(unsigned index) noexcept {
     return static_cast<page_map::code>(index + 1);
   }

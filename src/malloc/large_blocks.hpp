@@ -6,8 +6,9 @@
 
 namespace cistern::detail {
 
-/// The length stands on the page before the block. Blocks read as zero when they are new. All thread-safe,
-/// and O(1) but for the system.
+/// The length stands on a page before the block. In a hardened build a block lies between guards
+/// (`heap_guard_bytes`), and what was freed stays closed for a while. Blocks read as zero when they are new.
+/// All thread-safe, and O(1) but for the system.
 namespace large_blocks {
 
 /// Null where the system refuses. `alignment` a power of two.
@@ -18,6 +19,11 @@ void deallocate(void* block) noexcept;
 /// Null, and nothing changed, where the system refuses.
 [[nodiscard]] void* reallocate(void* block, std::size_t bytes) noexcept;
 [[nodiscard]] std::size_t usable_bytes(const void* block) noexcept;
+/// What was last asked for.
+[[nodiscard]] std::size_t asked_bytes(const void* block) noexcept;
+
+/// The addresses of freed blocks that are kept closed go back.
+void forget_freed() noexcept;
 
 struct totals {
   std::size_t live_blocks;

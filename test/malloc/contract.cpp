@@ -7,11 +7,13 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <initializer_list>
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ constexpr unsigned most_seconds_per_case = 120;
 test_case* first_case = nullptr;
 bool cistern = false;
 bool checked = false;
+bool hardened = false;
 
 std::size_t statm(int field) noexcept {
   std::array<char, 256> text{};
@@ -65,6 +68,44 @@ bool is_cistern() noexcept {
 bool is_checked() noexcept {
   return checked;
 }
+bool is_hardened() noexcept {
+  return hardened;
+}
+
+ending ending_of(void (*action)(const void*), const void* context) {
+  ending seen;
+  std::array<int, 2> ends{};
+  MUST(pipe(ends.data()) == 0);
+  const pid_t child = fork();
+  MUST(child >= 0);
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    const rlimit no_core{0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    action(context);
+    _exit(0);
+  }
+  close(ends[1]);
+  std::size_t used = 0;
+  for (ssize_t got = 0; (got = read(ends[0], seen.text.data() + used, seen.text.size() - 1 - used)) > 0;) {
+    used += static_cast<std::size_t>(got);
+  }
+  close(ends[0]);
+  int state = 0;
+  MUST(waitpid(child, &state, 0) == child);
+  seen.signal = WIFSIGNALED(state) ? WTERMSIG(state) : 0;
+  return seen;
+}
+
+bool dies_saying(const char* start, const char* end, const ending& seen) noexcept {
+  const bool good = seen.signal == SIGABRT && std::strstr(seen.text.data(), start) != nullptr &&
+                    std::strstr(seen.text.data(), end) != nullptr;
+  if (!good) {
+    std::fprintf(stderr, "expected %s...%s, and got signal %d: %s\n", start, end, seen.signal,
+                 seen.text.data());
+  }
+  return good;
+}
 
 void fill(void* block, std::size_t bytes, unsigned seed) noexcept {
   auto* const at = static_cast<unsigned char*>(block);
@@ -91,7 +132,7 @@ std::size_t mapped_bytes() noexcept {
 namespace {
 
 constexpr const char* usage =
-    R"(Usage: malloc_contract [--malloc FILE [--checked]] [CASE...]
+    R"(Usage: malloc_contract [--malloc FILE [--checked | --hardened]] [CASE...]
        malloc_contract --list | --help
 
 Runs the cases, all by default, each in a process of its own, on the malloc of this process (use LD_PRELOAD).
@@ -99,6 +140,7 @@ Runs the cases, all by default, each in a process of its own, on the malloc of t
   --malloc FILE   every function of the malloc family must come from this library; it is held to the whole contract.
                   Without it, cases that glibc fulfils differently are skipped.
   --checked       the library is a checked build
+  --hardened      it is a hardened one
 
 Exit status: 0 no case failed, 1 one did, 2 wrong usage.
 )";
@@ -167,7 +209,10 @@ const contract::test_case* case_named(const char* name) {
 /// Returns the status of the case's process: 0, 77, or how it failed.
 int run_in_process(const char* name) {
   std::array<const char*, 5> arguments{"/proc/self/exe", "--run", name, nullptr, nullptr};
-  if (contract::is_cistern()) arguments[3] = contract::is_checked() ? "cistern-checked" : "cistern";
+  if (contract::is_cistern())
+    arguments[3] = contract::is_checked()    ? "cistern-checked"
+                   : contract::is_hardened() ? "cistern-hardened"
+                                             : "cistern";
   pid_t child = 0;
   if (posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, const_cast<char* const*>(arguments.data()),
                   environ) != 0) {
@@ -193,6 +238,7 @@ bool run_and_report(const contract::test_case& one) {
 int run_here(const char* name, const char* held_to) {
   contract::cistern = held_to != nullptr;
   contract::checked = contract::cistern && std::strcmp(held_to, "cistern-checked") == 0;
+  contract::hardened = contract::cistern && std::strcmp(held_to, "cistern-hardened") == 0;
   const auto* const one = case_named(name);
   if (one == nullptr) return 2;
   alarm(contract::most_seconds_per_case);  // a deadlock is a failure too
@@ -243,6 +289,9 @@ int main(int count, char** arguments) {
     at += 2;
     if (at < count && std::strcmp(arguments[at], "--checked") == 0) {
       contract::checked = true;
+      ++at;
+    } else if (at < count && std::strcmp(arguments[at], "--hardened") == 0) {
+      contract::hardened = true;
       ++at;
     }
   }

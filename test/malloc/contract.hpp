@@ -1,6 +1,7 @@
 // contract: what the cases of the malloc contract test share. Nothing here allocates.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,25 @@ struct test_case {
 [[nodiscard]] bool is_cistern() noexcept;
 /// Whether it was built with CISTERN_CHECKED.
 [[nodiscard]] bool is_checked() noexcept;
+/// Whether it was built with CISTERN_HARDENED.
+[[nodiscard]] bool is_hardened() noexcept;
+
+/// How the child of a fork that does `action` ends, and what it says on stderr.
+struct ending {
+  int signal = 0;  ///< 0: none.
+  std::array<char, 512> text{};
+};
+[[nodiscard]] ending ending_of(void (*action)(const void*), const void* context);
+template <class Action>
+[[nodiscard]] ending ending_of(const Action& action) {
+  return ending_of([](const void* context) { (*static_cast<const Action*>(context))(); }, &action);
+}
+/// Whether it aborts with a line that contains both.
+[[nodiscard]] bool dies_saying(const char* start, const char* end, const ending& seen) noexcept;
+template <class Action>
+[[nodiscard]] bool dies_saying(const char* start, const char* end, const Action& action) {
+  return dies_saying(start, end, ending_of(action));
+}
 
 /// `value`, about which the compiler knows nothing: it would warn of impossible sizes and drop unused blocks.
 template <class T>

@@ -239,7 +239,10 @@ BOOST_AUTO_TEST_CASE(reallocate_stays_in_place_while_the_block_will_do) {
     void* block = heap::allocate(bytes);
     const std::size_t usable = heap::usable_bytes(block);
     BOOST_TEST(heap::reallocate(block, usable) == block);
-    BOOST_TEST(heap::reallocate(block, bytes - bytes / 4) == block);
+    void* const smaller = heap::reallocate(block, bytes - bytes / 4);
+    // Between guards it moves, without a copy.
+    BOOST_TEST((smaller == block || (cistern::detail::hardened_build && bytes >= mib)));
+    block = smaller;
     void* const shrunk = heap::reallocate(block, bytes / 5);
     BOOST_TEST(heap::usable_bytes(shrunk) < usable / 2);
     heap::deallocate(shrunk);
@@ -541,11 +544,14 @@ BOOST_AUTO_TEST_CASE(no_addresses_are_lost_where_the_system_takes_none_back) {
   {
     const while_refused no_munmap(munmap_call);
     round();
+    heap::trim(0);
     const std::size_t after_one = current_memory_use().virtual_bytes;
     for (int i = 0; i < 3; ++i) round();
+    heap::trim(0);  // a hardened build keeps addresses of freed blocks until then
     BOOST_TEST(current_memory_use().virtual_bytes < after_one + 40 * mib);
   }
   round();
+  heap::trim(0);
   BOOST_TEST(current_memory_use().virtual_bytes < before + 40 * mib);
 }
 
@@ -614,7 +620,7 @@ BOOST_AUTO_TEST_CASE(a_mapping_that_is_refused_changes_nothing,
   for (const std::size_t bytes : {std::size_t{200}, 50 * kib, 300 * kib, 3 * mib, 40 * mib, 5000 * mib}) {
     long passes = 0;
     for (bool served = false; !served; ++passes) {
-      BOOST_REQUIRE(passes < 100);
+      BOOST_REQUIRE(passes < 200);
       const auto child = run_and_die([bytes, passes] {
         const bool is_small = bytes < mib;
         filled_block kept{static_cast<unsigned char*>(heap::allocate(bytes / 2)), 100, 1};

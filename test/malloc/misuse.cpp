@@ -1,49 +1,15 @@
 // What can't be right: the process ends with a line that names the function and the address.
 #include <array>
-#include <csignal>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <new>
 
 #include "contract.hpp"
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+using contract::dies_saying;
 using contract::hide;
 
 namespace {
-
-/// Whether the child aborts with a line on stderr that contains both.
-template <class Action>
-bool dies_saying(const char* start, const char* end, Action action) {
-  std::array<int, 2> ends{};
-  MUST(pipe(ends.data()) == 0);
-  const pid_t child = fork();
-  MUST(child >= 0);
-  if (child == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    const rlimit no_core{0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
-    action();
-    _exit(0);
-  }
-  close(ends[1]);
-  std::array<char, 512> text{};
-  std::size_t used = 0;
-  for (ssize_t got = 0; (got = read(ends[0], text.data() + used, text.size() - 1 - used)) > 0;) {
-    used += static_cast<std::size_t>(got);
-  }
-  close(ends[0]);
-  int state = 0;
-  MUST(waitpid(child, &state, 0) == child);
-  const bool good = WIFSIGNALED(state) && WTERMSIG(state) == SIGABRT &&
-                    std::strstr(text.data(), start) != nullptr && std::strstr(text.data(), end) != nullptr;
-  if (!good) std::fprintf(stderr, "expected %s...%s, and got state %d: %s\n", start, end, state, text.data());
-  return good;
-}
 
 void only_for_cistern() {
   if (!contract::is_cistern()) contract::skip("others say it in other words");
