@@ -2,8 +2,10 @@
 #include <cistern/misuse_handler.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 #include <unistd.h>
 
