@@ -113,7 +113,9 @@ void link_page(span& home, std::size_t page, std::size_t block_bytes) noexcept {
     --home.unlinked_pages;
     home.has_changed = true;
     for_each_block_in(home, page, block_bytes, [&](std::size_t offset) {
-      home.free = free_block::make(home.base() + offset, block_bytes, home.free);
+      auto* const block = reinterpret_cast<free_block*>(home.base() + offset);
+      block->next(home.free);
+      home.free = block;
     });
   }
 }
