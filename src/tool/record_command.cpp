@@ -73,42 +73,49 @@ struct record_options {
   return number << shift;
 }
 
+[[nodiscard]] bool takes_value(const std::string& option) {
+  return option == "-o" || option == "--output" || option == "--max-size";
+}
+
+void set_value(record_options& options, const std::string& option, const std::string& value) {
+  if (value.empty()) throw usage_error(option + " takes a value");
+  if (option == "--max-size") {
+    options.max_bytes = size_of(option, value);
+  } else {
+    options.output = value;
+  }
+}
+
+void set_flag(record_options& options, const std::string& option) {
+  if (option == "--children") {
+    options.children = true;
+  } else if (option == "-q" || option == "--quiet") {
+    options.quiet = true;
+  } else if (option == "-h" || option == "--help") {
+    options.help = true;
+  } else {
+    throw usage_error("no such option: " + option);
+  }
+}
+
 [[nodiscard]] record_options parse(const std::vector<std::string>& arguments) {
   record_options options;
   auto next = arguments.begin();
-  const auto value = [&](const std::string& option) -> const std::string& {
-    if (next == arguments.end()) throw usage_error(option + " takes a value");
-    return *next++;
-  };
   while (next != arguments.end() && next->starts_with('-')) {
     const std::string& given = *next++;
+    if (given == "--") break;
     const std::size_t equals = given.starts_with("--") ? given.find('=') : std::string::npos;
     const std::string option = given.substr(0, equals);
-    const bool takes_value = option == "-o" || option == "--output" || option == "--max-size";
-    if (equals != std::string::npos && !takes_value) throw usage_error("no such option: " + given);
-    if (option == "--") break;
-    if (option == "-h" || option == "--help") {
-      options.help = true;
-      return options;
-    }
-    if (option == "--children") {
-      options.children = true;
-    } else if (option == "-q" || option == "--quiet") {
-      options.quiet = true;
-    } else if (takes_value) {
-      const std::string text = equals != std::string::npos ? given.substr(equals + 1) : value(option);
-      if (text.empty()) throw usage_error(option + " takes a value");
-      if (option == "--max-size") {
-        options.max_bytes = size_of(option, text);
-      } else {
-        options.output = text;
-      }
+    if (!takes_value(option)) {
+      set_flag(options, given);
+    } else if (equals != std::string::npos) {
+      set_value(options, option, given.substr(equals + 1));
     } else {
-      throw usage_error("no such option: " + given);
+      set_value(options, option, next != arguments.end() ? *next++ : std::string());
     }
   }
   options.program.assign(next, arguments.end());
-  if (options.program.empty()) throw usage_error("no program to record");
+  if (options.program.empty() && !options.help) throw usage_error("no program to record");
   return options;
 }
 
@@ -132,6 +139,7 @@ void make_way(const std::filesystem::path& output) {
   std::filesystem::remove(output);
 }
 
+// NOLINTBEGIN(concurrency-mt-unsafe): the child of a fork has one thread
 void set_environment(const record_options& options, const std::filesystem::path& library,
                      const std::filesystem::path& output) {
   const char* const others = std::getenv("LD_PRELOAD");
@@ -142,10 +150,12 @@ void set_environment(const record_options& options, const std::filesystem::path&
   ::setenv("CISTERN_RECORD_MAX_BYTES", std::to_string(options.max_bytes).c_str(), 1);
   ::setenv("CISTERN_RECORD_CHILDREN", options.children ? "1" : "0", 1);
 }
+// NOLINTEND(concurrency-mt-unsafe)
 
 /// In the child: becomes the program, or tells the parent by the pipe why it can't, and ends.
 [[noreturn]] void become(const std::vector<std::string>& program, int pipe) {
   std::vector<char*> arguments;
+  arguments.reserve(program.size() + 1);
   for (const std::string& each : program) arguments.push_back(const_cast<char*>(each.c_str()));
   arguments.push_back(nullptr);
   ::execvp(arguments[0], arguments.data());

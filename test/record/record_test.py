@@ -142,7 +142,7 @@ class Record(unittest.TestCase):
         self.assertGreaterEqual(len(of_size(calls, 30_001)), 200)
 
     def test_a_signal_handler_may_end_the_process(self):
-        for _ in range(8):
+        for _ in range(4):
             recorded = self.record("ends_in_a_handler")
             self.assertEqual(recorded.status, 4, recorded.err)
             check_consistency(calls_of(recorded.trace, status=1 if "cut off" in recorded.err else 0))

@@ -231,13 +231,13 @@ void forks_in_a_handler() {
   const pid_t parent = ::getpid();
   const pid_t sender = ::fork();
   if (sender == 0) {
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 5; ++i) {
       char ack = 0;
       if (::kill(parent, SIGUSR1) != 0 || ::read(ack_pipe[0], &ack, 1) != 1) ::_exit(1);
     }
     ::_exit(0);
   }
-  while (forked < 10) many(10);
+  while (forked < 5) many(10);
   wait_for_child(sender);
 }
 
