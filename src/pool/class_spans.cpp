@@ -162,8 +162,12 @@ std::uint32_t class_spans::least_span_pages(unsigned index) noexcept {
 std::uint32_t class_spans::next_span_pages(unsigned index) const noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   const std::size_t least_bytes = least_pages[index] * page_bytes;
+  const std::size_t out_bytes = out_ * block_bytes;
+  // Two pages have less left over than one has twice: much of a small arena.
+  const bool is_untidy = page_bytes % block_bytes >= page_bytes / 16 && block_bytes <= page_bytes / 8;
+  const std::size_t tidy_bytes = is_untidy && out_bytes >= page_bytes ? 2 * page_bytes : least_bytes;
   const std::size_t wanted_bytes =
-      std::clamp(out_ * block_bytes / 8, least_bytes, std::max(least_bytes, most_span_bytes(block_bytes)));
+      std::clamp(out_bytes / 8, tidy_bytes, std::max(tidy_bytes, most_span_bytes(block_bytes)));
   return least_pages[index] * static_cast<std::uint32_t>(wanted_bytes / least_bytes);
 }
 

@@ -31,12 +31,10 @@ inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_bloc
   return class_block_bytes(index) < page_bytes ? least_bytes : std::max(least_bytes, max_idle_bytes / much);
 }
 
-/// The fewest pages that blocks of a class fill but for an eighth; where several blocks go into a page, but
-/// for less than a sixteenth.
+/// The fewest pages that blocks of a class fill but for an eighth.
 [[nodiscard]] constexpr std::uint32_t fitting_pages(std::size_t block_bytes) noexcept {
-  const std::size_t part = block_bytes <= page_bytes / 8 ? 17 : 8;
   std::size_t bytes = (block_bytes + page_bytes - 1) & ~(page_bytes - 1);
-  while (bytes % block_bytes > bytes / part) {
+  while (bytes % block_bytes > bytes / 8) {
     bytes += page_bytes;
   }
   return static_cast<std::uint32_t>(bytes / page_bytes);
