@@ -16,7 +16,8 @@ namespace {
 
 // One of the standard's own: what is derived from it may do otherwise.
 bool is_monotonic(const std::pmr::memory_resource& upstream) noexcept {
-  return typeid(upstream) == typeid(std::pmr::monotonic_buffer_resource);
+  // Not by ==: it reads the type_info of `upstream`, and in a program without RTTI that is null.
+  return &typeid(upstream) == &typeid(std::pmr::monotonic_buffer_resource);
 }
 
 }  // namespace

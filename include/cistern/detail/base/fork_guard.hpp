@@ -2,6 +2,7 @@
 // fork.
 #pragma once
 
+#include <cistern/detail/base/requirements.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 
 namespace cistern::detail {
