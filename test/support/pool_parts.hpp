@@ -1,6 +1,7 @@
 // pool_parts: what tests of the parts of a pool share: options in effect, lists, a source of pages.
 #pragma once
 
+#include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/pool/chunk_source.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
@@ -57,6 +58,7 @@ class page_source final : public detail::chunk_source {
   }
   void deallocate(void* memory, std::size_t bytes) noexcept override {
     outstanding_bytes -= bytes;
+    detail::asan_unpoison(memory, whole(bytes));  // else what is mapped here next is poisoned
     detail::unmap_pages(memory, whole(bytes));
   }
   void assign(void* /*memory*/, std::size_t /*bytes*/, unsigned /*index*/) noexcept override {
