@@ -60,7 +60,7 @@ template <class Pool>
 void find_overwritten_links() {
   for (const std::size_t bytes : sizes) {
     if (bytes > 32'768) continue;  // those are told apart by records beside them
-    for (const std::size_t offset : {0, 4, 7}) {
+    for (const std::size_t offset : {std::size_t{0}, std::size_t{4}, std::size_t{7}}) {
       BOOST_TEST_CONTEXT(bytes << " bytes, byte " << offset) {
         BOOST_TEST(dies_saying(overwritten, [&] {
           Pool pool;
