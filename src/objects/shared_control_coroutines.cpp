@@ -89,8 +89,8 @@ std::size_t shared_control::loops_here() const noexcept {
 
 void shared_control::resume_coroutines() noexcept {
   const no_cancellation of_executors;  // they run in destructors, which can't be unwound
-  resuming here{this, static_cast<resuming*>(innermost)};
-  innermost = &here;
+  resuming this_loop{this, static_cast<resuming*>(innermost)};
+  innermost = &this_loop;
   waiter* called = nullptr;  // set to null when its coroutine goes on, or is destroyed
   for (;;) {
     waiter* one = nullptr;
@@ -103,7 +103,7 @@ void shared_control::resume_coroutines() noexcept {
       }
       one = called = ready_.first_for(this_thread_number());
       if (one == nullptr) {
-        innermost = here.outer;
+        innermost = this_loop.outer;
         end_resuming();
         return;
       }
