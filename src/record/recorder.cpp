@@ -86,18 +86,17 @@ void recorder::unlock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
 }
 
 void recorder::forget() noexcept {
-  empty_stripes();
+  empty_stripes(0);  // What this process records has its own beginning.
   file_.abandon();
   recording_.store(false, std::memory_order_relaxed);
 }
 
-/// With all locks held.
-void recorder::empty_stripes() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-  std::uint64_t last_time = 0;
-  for (const stripe& each : stripes_) last_time = std::max(last_time, each.last_time);
+/// With all locks held. Nothing that comes is earlier than `last_time`, whatever the clocks of two processors
+/// say.
+void recorder::empty_stripes(std::uint64_t last_time) noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   for (stripe& each : stripes_) {
     each.encoder = {};
-    each.last_time = last_time;  // Nothing that comes is earlier, whatever the clocks of two processors say.
+    each.last_time = last_time;
     each.used_bytes = trace_frame_header_bytes;
     each.records = 0;
   }
@@ -107,7 +106,9 @@ void recorder::empty_stripes() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
 void recorder::write_round() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   std::array<stripe*, stripes> filled{};
   std::size_t frames = 0;
+  std::uint64_t last_time = 0;
   for (stripe& each : stripes_) {
+    last_time = std::max(last_time, each.last_time);
     if (each.records != 0) filled[frames++] = &each;
   }
   std::array<record_file::bytes, stripes> round{};
@@ -123,7 +124,7 @@ void recorder::write_round() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   if (frames != 0 && is_own && !file_.append(std::span(round).first(frames), records)) {
     recording_.store(false, std::memory_order_relaxed);
   }
-  empty_stripes();
+  empty_stripes(last_time);
 }
 
 }  // namespace cistern::detail

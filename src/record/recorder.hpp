@@ -86,7 +86,7 @@ class recorder {
 
   void make_room(stripe& full) noexcept;
   void write_round() noexcept;
-  void empty_stripes() noexcept;
+  void empty_stripes(std::uint64_t last_time) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
 
   std::atomic<bool> recording_{false};

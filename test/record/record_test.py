@@ -181,6 +181,8 @@ class Record(unittest.TestCase):
         recorded = self.record("forks", options=["--children"])
         self.assertEqual([len(of_size(calls_of(each), 30_001)) for each in recorded.traces], [7, 6])
         self.assertEqual(recorded.err.count(" allocations"), 2)
+        times = {call.time for call in calls_of(recorded.traces[1])}
+        self.assertGreater(len(times), 1)  # from its own beginning on, not held at the age of its parent
         for options in ([], ["--children"]):
             recorded = self.record("runs_others", options=options)
             self.assertEqual(recorded.status, 0, recorded.err)
