@@ -165,6 +165,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     give_back(home);
     return bytes;
   }
+  run->is_free = true;  // its record says so even where it joins another run, and begins none any more
   home->free_pages += run->pages;
   home->changed_at = now;
   span* const spans = home->spans();
@@ -181,7 +182,6 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     unlink(after);
     run->pages += after->pages;
   }
-  run->is_free = true;
   run->is_new = false;
   run->begins_behind = 0;
   mark(run);
@@ -242,6 +242,12 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   pages_bytes_ += bytes;
   overhead_bytes_ += added->records_bytes();
   span* const run = added->spans();
+  if (hardened_build && !is_one_run) {
+    span unused{};  // in whose page somebody may give back what was never a block
+    unused.home = added;
+    unused.is_free = true;
+    std::fill_n(run, added->pages(), unused);
+  }
   run->home = added;
   run->pages = added->pages();
   run->back = 0;

@@ -138,6 +138,19 @@ BOOST_AUTO_TEST_CASE(a_link_that_was_overwritten_is_not_followed) {
   find_overwritten_links<synchronized_pool_resource>();
 }
 
+/// What it gives isn't zero.
+class dirty_resource final : public std::pmr::memory_resource {
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    return std::memset(std::pmr::new_delete_resource()->allocate(bytes, alignment), 0x55, bytes);
+  }
+  void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {
+    std::pmr::new_delete_resource()->deallocate(memory, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+};
+
 // Where the span of a block is looked up: here at once, as no list may have anything.
 template <class Pool>
 void find_wrong_frees() {
@@ -155,6 +168,25 @@ void find_wrong_frees() {
   BOOST_TEST(dies_saying("is not the beginning of a block", [&] {
     Pool pool(no_lists);
     pool.deallocate(static_cast<std::byte*>(pool.allocate(100)) + 16, 100);
+  }));
+  BOOST_TEST(dies_saying("is no block in use", [&] {
+    Pool pool(no_lists);
+    pool.deallocate(static_cast<std::byte*>(pool.allocate(100)) + 30 * 112, 100);  // nobody had that one
+  }));
+  // In the middle of a large block, in whose pages nothing was before; or other blocks were.
+  BOOST_TEST(dies_saying("is no block in use", [&] {
+    dirty_resource upstream;
+    Pool pool(no_lists, &upstream);
+    pool.deallocate(static_cast<std::byte*>(pool.allocate(300'000)) + 100'000, 100);
+  }));
+  BOOST_TEST(dies_saying("is no block in use", [&] {
+    Pool pool({.max_idle_blocks_per_bucket = 1});
+    pool.deallocate(pool.allocate(600'000), 600'000);  // all of it lies here
+    std::vector<void*> blocks(1'500);
+    for (void*& block : blocks) block = pool.allocate(100);
+    for (void* block : blocks) pool.deallocate(block, 100);
+    std::memset(pool.allocate(300'000), 1, 300'000);
+    pool.deallocate(blocks[700], 100);
   }));
   // Larger blocks at the call, whatever the options are.
   BOOST_TEST(dies_saying("is a block of another size", [] {

@@ -30,6 +30,9 @@ inline void expect_home(unsigned index, const void* block, const span* home) noe
     if (offset % class_block_bytes(index) != 0) [[unlikely]] {
       given_back_wrongly(block, class_block_bytes(index), "is not the beginning of a block");
     }
+    if (home->use == span_use::blocks && offset / class_block_bytes(index) >= home->carved) [[unlikely]] {
+      given_back_wrongly(block, class_block_bytes(index), "is no block in use");
+    }
   }
 }
 
