@@ -1,10 +1,13 @@
 #include "record_file.hpp"
 
+#include <cistern/detail/base/no_cancellation.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 
+#include "../base/posix_call.hpp"
+#include "../base/signal_hold.hpp"
 #include "../trace/trace_format.hpp"
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -16,30 +19,10 @@ namespace {
 
 constexpr std::size_t end_mark_bytes = trace_frame_header_bytes + trace_end_mark_bytes;
 
-/// While it lives, a limit on the size of files is an error of a write, not a signal that ends the program.
-class size_signal_hold {
- public:
-  size_signal_hold() noexcept {
-    ::sigemptyset(&size_signal_);
-    ::sigaddset(&size_signal_, SIGXFSZ);
-    sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGXFSZ) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &size_signal_, &before_);
-  }
-  ~size_signal_hold() {
-    const timespec at_once{};
-    if (!was_pending_) (void)::sigtimedwait(&size_signal_, nullptr, &at_once);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  size_signal_hold(const size_signal_hold&) = delete;
-  size_signal_hold& operator=(const size_signal_hold&) = delete;
-
- private:
-  sigset_t size_signal_{};
-  sigset_t before_{};
-  bool was_pending_ = false;
-};
+/// By the system call: the C library's function is a cancellation point.
+void close_file(int descriptor) noexcept {
+  ::syscall(SYS_close, descriptor);
+}
 
 /// The same file by a number that programs don't use on their own.
 [[nodiscard]] int moved_away(int descriptor) noexcept {
@@ -48,7 +31,7 @@ class size_signal_hold {
   const auto most = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1024));
   const int moved = ::fcntl(descriptor, F_DUPFD_CLOEXEC, std::max(most - 32, 3));
   if (moved < 0) return descriptor;
-  ::syscall(SYS_close, descriptor);
+  close_file(descriptor);
   return moved;
 }
 
@@ -62,7 +45,6 @@ bool record_file::begin(int descriptor, bytes header, std::uint64_t max_bytes) n
   node_ = status.st_ino;
   max_bytes_ = max_bytes;
   now_ = before_ = {.offset_bytes = header.size(), .records = 0};
-  const size_signal_hold hold;
   if (const int error = write_at(0, header); error != 0) {
     abandon();
     errno = error;
@@ -78,13 +60,18 @@ bool record_file::is_ours() const noexcept {
          status.st_ino == node_;
 }
 
-/// 0, or the number of an error. By the system call: the C library's function is a cancellation point.
+/// 0, or the number of an error.
 int record_file::write_at(std::uint64_t offset_bytes, bytes what) const noexcept {
+  const no_cancellation until_all_is_written;
+  const signal_hold of_large_files(SIGXFSZ);
   while (!what.empty()) {
-    const long written =
-        ::syscall(SYS_pwrite64, descriptor_, what.data(), what.size(), static_cast<off_t>(offset_bytes));
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return written == 0 ? ENOSPC : errno;
+    const ssize_t written = without_interruption(
+        [&] { return ::pwrite(descriptor_, what.data(), what.size(), static_cast<off_t>(offset_bytes)); });
+    if (written == 0) return ENOSPC;
+    if (written < 0) {
+      if (errno == EFBIG) of_large_files.take_own();
+      return errno;
+    }
     what = what.subspan(static_cast<std::size_t>(written));
     offset_bytes += static_cast<std::uint64_t>(written);
   }
@@ -112,7 +99,6 @@ bool record_file::append(std::span<const bytes> frames, std::uint64_t records) n
   }
   std::uint64_t end_bytes = now_.offset_bytes;
   for (const bytes& frame : frames) end_bytes += frame.size();
-  const size_signal_hold hold;
   if (max_bytes_ != 0 && end_bytes + end_mark_bytes > max_bytes_) {
     (void)end_at(now_, trace_ending::size_limit, 0);
     abandon();
@@ -133,12 +119,11 @@ bool record_file::append(std::span<const bytes> frames, std::uint64_t records) n
 
 void record_file::mark_end() noexcept {
   if (!is_ours()) return;
-  const size_signal_hold hold;
   if (!end_at(now_, trace_ending::closed, 0)) end_for(ENOSPC);
 }
 
 void record_file::abandon() noexcept {
-  if (is_ours()) ::syscall(SYS_close, descriptor_);
+  if (is_ours()) close_file(descriptor_);
   descriptor_ = -1;
 }
 

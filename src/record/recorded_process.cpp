@@ -1,6 +1,7 @@
 #include "recorded_process.hpp"
 
 #include <cistern/detail/base/environment.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -69,6 +70,7 @@ void begin(bool is_first) noexcept {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread, or the program is just being forked.
   const char* const path = std::getenv("CISTERN_RECORD_TO");
   if (path == nullptr) return;
+  const no_cancellation until_it_is_open;
   int descriptor = is_first ? open_new(path) : -1;
   char name[PATH_MAX];
   if (!is_first || (descriptor < 0 && errno == EEXIST)) {

@@ -151,6 +151,11 @@ class Record(unittest.TestCase):
             self.assertEqual(recorded.status, 0, recorded.err)
             check_consistency(calls_of(recorded.trace))
 
+    def test_a_thread_is_not_cancelled_while_it_allocates(self):
+        recorded = self.record("is_cancelled")
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001)), 20_000)
+
     def test_a_crash_or_a_kill_loses_the_last_buffer_at_most(self):
         for way in ("abort", "kill"):
             recorded = self.record(way, 20_000)

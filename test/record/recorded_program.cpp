@@ -18,6 +18,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -213,6 +214,20 @@ void ends_in_a_handler() {
   }
 }
 
+/// `malloc` is no cancellation point, so this one comes later.
+void is_cancelled() {
+  pthread_t thread{};
+  const auto cancels_itself = [](void*) -> void* {
+    ::pthread_cancel(::pthread_self());
+    many(20'000);
+    ::pthread_testcancel();
+    return nullptr;
+  };
+  require(::pthread_create(&thread, nullptr, cancels_itself, nullptr) == 0, "pthread_create");
+  void* result = nullptr;
+  require(::pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED, "wasn't cancelled");
+}
+
 int ack_pipe[2];
 
 /// Forks in a handler, of a process with one thread: the C library allows it there only. Another process
@@ -276,6 +291,7 @@ int main(int count, char** arguments) {
       {"ends_among_threads", ends_among_threads},
       {"ends_in_a_handler", ends_in_a_handler},
       {"forks_in_a_handler", forks_in_a_handler},
+      {"is_cancelled", is_cancelled},
       {"after_main", after_main},
       {"environment", [] { std::puts(std::getenv("SOMETHING")); }},
   };
