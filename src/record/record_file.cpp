@@ -78,18 +78,20 @@ int record_file::write_at(std::uint64_t offset_bytes, bytes what) const noexcept
   return 0;
 }
 
-/// What was there before is written over first: a full disk has room for that, but perhaps not for what is
-/// cut off and written anew.
-bool record_file::end_at(const place& where, trace_ending ending, int error) noexcept {
-  if (write_at(where.offset_bytes, encode_end_mark(where.records, ending, error)) != 0) return false;
-  return ::ftruncate(descriptor_, static_cast<off_t>(where.offset_bytes + end_mark_bytes)) == 0;
+/// 0, or the number of an error. What was there before is written over first: a full disk has room for that,
+/// but perhaps not for what is cut off and written anew.
+int record_file::end_at(const place& where, trace_ending ending, int error) noexcept {
+  const int refused = write_at(where.offset_bytes, encode_end_mark(where.records, ending, error));
+  if (refused != 0) return refused;
+  return ::ftruncate(descriptor_, static_cast<off_t>(where.offset_bytes + end_mark_bytes)) == 0 ? 0 : errno;
 }
 
-void record_file::end_for(int error) noexcept {
-  if (!end_at(now_, trace_ending::write_error, error)) {
-    (void)end_at(before_, trace_ending::write_error, error);
-  }
-  abandon();
+/// Without room for the end mark, it takes the place of the last round.
+bool record_file::end(trace_ending ending, int error) noexcept {
+  const int refused = end_at(now_, ending, error);
+  if (refused == 0) return true;
+  (void)end_at(before_, trace_ending::write_error, error != 0 ? error : refused);
+  return false;
 }
 
 bool record_file::append(std::span<const bytes> frames, std::uint64_t records) noexcept {
@@ -100,14 +102,15 @@ bool record_file::append(std::span<const bytes> frames, std::uint64_t records) n
   std::uint64_t end_bytes = now_.offset_bytes;
   for (const bytes& frame : frames) end_bytes += frame.size();
   if (max_bytes_ != 0 && end_bytes + end_mark_bytes > max_bytes_) {
-    (void)end_at(now_, trace_ending::size_limit, 0);
+    (void)end(trace_ending::size_limit, 0);
     abandon();
     return false;
   }
   std::uint64_t at_bytes = now_.offset_bytes;
   for (const bytes& frame : frames) {
     if (const int error = write_at(at_bytes, frame); error != 0) {
-      end_for(error);
+      (void)end(trace_ending::write_error, error);
+      abandon();
       return false;
     }
     at_bytes += frame.size();
@@ -119,7 +122,7 @@ bool record_file::append(std::span<const bytes> frames, std::uint64_t records) n
 
 void record_file::mark_end() noexcept {
   if (!is_ours()) return;
-  if (!end_at(now_, trace_ending::closed, 0)) end_for(ENOSPC);
+  if (!end(trace_ending::closed, 0)) abandon();
 }
 
 void record_file::abandon() noexcept {

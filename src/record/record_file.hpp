@@ -41,8 +41,8 @@ class record_file {
 
   [[nodiscard]] bool is_ours() const noexcept;
   [[nodiscard]] int write_at(std::uint64_t offset_bytes, bytes what) const noexcept;
-  [[nodiscard]] bool end_at(const place& where, trace_ending ending, int error) noexcept;
-  void end_for(int error) noexcept;
+  [[nodiscard]] int end_at(const place& where, trace_ending ending, int error) noexcept;
+  [[nodiscard]] bool end(trace_ending ending, int error) noexcept;
 
   int descriptor_ = -1;
   std::uint64_t device_ = 0;  // With `node_`, what the descriptor stands for.

@@ -219,6 +219,12 @@ class Record(unittest.TestCase):
         check_consistency(calls)
         self.assertGreater(len(of_size(calls, 30_001)), 1000)
 
+    def test_an_end_mark_that_cannot_be_written_makes_room_for_itself(self):
+        recorded = self.record("bounded_end")
+        self.assertEqual(recorded.status, 4)
+        self.assertRegex(recorded.err, r"ended early: File too large\n$")
+        self.assertEqual(len(of_size(calls_of(recorded.trace), 30_001)), 5)
+
     def test_a_full_disk(self):
         script = ('mkdir disk && mount -t tmpfs -o size=128k none disk && "$0" record -o disk/trace -- "$1" many 40000 && '
                   'cp disk/trace .')

@@ -20,6 +20,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -184,6 +185,21 @@ void bounded_files() {
   std::puts("went on");
 }
 
+/// All that was recorded is in the file, but the end mark doesn't fit any more.
+void bounded_end() {
+  many(5);
+  for (int i = 0; i < 2; ++i) {  // The second round is the one that makes room.
+    require(::execl("/no/such/program", "x", static_cast<char*>(nullptr)) == -1, "there is such a program");
+    if (i == 0) many(1);
+  }
+  struct stat trace {};
+  require(::stat(std::getenv("CISTERN_RECORD_TO"), &trace) == 0, "stat");
+  const rlim_t bytes = static_cast<rlim_t>(trace.st_size) - 1;
+  const rlimit limit{bytes, bytes};
+  require(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+  ::_exit(4);
+}
+
 /// A thread is in the midst of it when the process ends.
 void ends_among_threads() {
   std::atomic<int> begun = 0;
@@ -288,6 +304,7 @@ int main(int count, char** arguments) {
       {"runs_others", runs_others},
       {"closes_everything", [&] { closes_everything(argument(2)); }},
       {"bounded_files", bounded_files},
+      {"bounded_end", bounded_end},
       {"ends_among_threads", ends_among_threads},
       {"ends_in_a_handler", ends_in_a_handler},
       {"forks_in_a_handler", forks_in_a_handler},
