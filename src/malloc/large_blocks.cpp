@@ -79,6 +79,11 @@ void count(std::size_t blocks, std::size_t bytes) noexcept {
   live_bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+// A block of so many bytes less.
+void count_freed(std::size_t bytes) noexcept {
+  count(SIZE_MAX, std::size_t{0} - bytes);
+}
+
 void* begin(void* mapping, std::size_t mapped_bytes, std::size_t asked_bytes) noexcept {
   new (mapping) record{mapped_bytes, asked_bytes};
   std::byte* block = block_in(mapping);
@@ -110,22 +115,26 @@ void* bury(void* block, std::size_t block_bytes) noexcept {
   return buried_blocks[grave].exchange(block, std::memory_order_acq_rel);
 }
 
-// The pages of a guarded block alone move, to between guards that were got before. Null, and nothing changed,
-// where the system refuses.
-[[maybe_unused]] void* move_guarded(void* block, std::size_t bytes) noexcept {
-  const record before = *record_of(block);
-  std::byte* const mapping = map_before_boundary(mapping_bytes(bytes), os_page_bytes());
+// The pages of a guarded block alone move, to between guards that were got before. Where they were, others
+// may map something at once: the map says nothing of that place any more, and only what lay around them is
+// unmapped. Null, and nothing changed, where the system refuses.
+void* move_guarded(void* block, std::size_t old_bytes, std::size_t new_bytes) noexcept {
+  void* const mapping = map_covered_pages(new_bytes);
   if (mapping == nullptr) {
     return nullptr;
   }
-  void* const moved = begin(mapping, mapping_bytes(bytes), bytes);
-  if (!move_pages(block, before.mapped_bytes - beside_bytes(), moved, whole_pages(bytes))) {
-    count(SIZE_MAX, std::size_t{0} - mapping_bytes(bytes));
+  const std::size_t block_bytes = old_bytes - beside_bytes();
+  void* const moved = begin(mapping, new_bytes, record_of(block)->asked_bytes);
+  heap_map.set(block, 1, 0);
+  if (!move_pages(block, block_bytes, moved, new_bytes - beside_bytes())) {
+    heap_map.set(block, 1, heap_pages::single_code);
+    count_freed(new_bytes);
     unmap(moved);
     return nullptr;
   }
-  count(SIZE_MAX, std::size_t{0} - before.mapped_bytes);
-  unmap(block);
+  count_freed(old_bytes);
+  unmap_pages(record_of(block), front_bytes());
+  unmap_pages(static_cast<std::byte*>(block) + block_bytes, heap_guard_bytes);
   return moved;
 }
 
@@ -134,8 +143,8 @@ void* resize(void* block, std::size_t old_bytes, std::size_t new_bytes) noexcept
   if (new_bytes == 0) {
     return nullptr;
   }
-  if constexpr (hardened_build) {
-    return move_guarded(block, new_bytes - beside_bytes());
+  if (hardened_build) {
+    return move_guarded(block, old_bytes, new_bytes);
   }
   auto* moved = static_cast<record*>(remap_told_pages(record_of(block), block, old_bytes, new_bytes));
   if (moved == nullptr) {
@@ -158,7 +167,7 @@ void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
 }
 
 void deallocate(void* block) noexcept {
-  count(SIZE_MAX, std::size_t{0} - record_of(block)->mapped_bytes);
+  count_freed(record_of(block)->mapped_bytes);
   void* const gone = hardened_build ? bury(block, usable_bytes(block)) : block;
   if (gone != nullptr) {
     unmap(gone);

@@ -1,5 +1,6 @@
 // What a hardened build finds beside that, and what it takes for it.
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "contract.hpp"
 #include <dlfcn.h>
 #include <malloc.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 using contract::dies_saying;
@@ -111,6 +113,30 @@ CONTRACT_CASE(hardened_moves_large_blocks_whole) {
     bytes = next;
   }
   free(block);
+}
+
+CONTRACT_CASE(hardened_leaves_alone_what_others_map_where_a_block_was) {
+  only_hardened();
+  constexpr std::size_t bytes = std::size_t{1} << 20U;
+  for (int round = 0; round < 300; ++round) {
+    unsigned char* const block = allocate(bytes);
+    std::atomic<bool> ready = false;
+    std::thread other([&ready, at = hide(block)] {
+      constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+      void* mapped = MAP_FAILED;
+      while (mapped == MAP_FAILED) {
+        mapped = mmap(at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+        ready = true;
+      }
+      MUST(mapped == at);
+    });
+    while (!ready) std::this_thread::yield();
+    void* const moved = realloc(block, 3 * bytes);
+    other.join();
+    touch(hide(block));
+    munmap(hide(block), bytes);
+    free(moved);
+  }
 }
 
 CONTRACT_CASE(hardened_has_blocks_of_no_bytes_that_nobody_touches) {
