@@ -308,14 +308,14 @@ void shared_control::end_deadlock_of_fewer() noexcept {
 
 // ---- fork ----
 
-// Coroutines wait on: whoever runs them may be here. What a thread was already given, but hadn't collected,
-// stays with it for ever.
+// Coroutines wait on: whoever runs them may be here. So does the thread that forked, in a coroutine that it
+// resumed while it waited. What a thread was already given, but hadn't collected, stays with it for ever.
 void shared_control::forget_other_threads() noexcept {
   object_pool_control::forget_other_threads();
   locked();
   for (waiter* one = waiters_.front(); one != nullptr;) {
     waiter& lost = *std::exchange(one, one->next);
-    if (lost.wake != nullptr) {
+    if (lost.wake != nullptr && lost.thread != this_thread_number()) {
       waiters_.unlink(lost);
       --pins_;
     }

@@ -17,6 +17,8 @@
 
 #include "../support/coroutine.hpp"
 #include "../support/object_pool_support.hpp"
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace cistern;
 using namespace cistern::test;
@@ -273,6 +275,31 @@ BOOST_AUTO_TEST_CASE(a_coroutine_that_blocks_resumes_the_others_first) {
   mine.give_back();
   BOOST_TEST(pool.idle() == 2U);
   BOOST_TEST(pool.check_invariants());
+}
+
+// In the child its thread waits on, and gets what the coroutine gives back.
+BOOST_AUTO_TEST_CASE(a_coroutine_may_fork_while_its_thread_waits) {
+  auto mine = pool.acquire();
+  const auto waits = [&]() -> started {
+    auto one = co_await pool.acquire_async();
+    pool.resize(2);
+    (void)pool.acquire();
+  };
+  waits();
+  pid_t child = -1;
+  const auto forks = [&]() -> started {
+    auto one = co_await pool.acquire_async();
+    child = ::fork();
+    if (child == 0) ::alarm(60);  // it would hang
+  };
+  forks();
+  mine.give_back();
+  const bool is_whole = pool.idle() == 2 && pool.statistics().waiting == 0 && pool.check_invariants();
+  if (child == 0) ::_exit(is_whole ? 0 : 1);
+  BOOST_TEST(is_whole);
+  int status = -1;
+  BOOST_TEST(::waitpid(child, &status, 0) == child);
+  BOOST_TEST(status == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
