@@ -29,6 +29,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/conformance.hpp"
+#include "../support/sanitizers.hpp"
 #include "../support/threads.hpp"
 #include "../support/trace_support.hpp"
 
@@ -158,11 +159,8 @@ static_assert(stays_where_it_is<cistern::sampling_guard_adaptor>);
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(over_new_and_delete) {
-#if defined(__SANITIZE_THREAD__)
-  constexpr int rotations = 1;  // the others differ in nothing that it looks at
-#else
-  constexpr int rotations = 3;
-#endif
+  // The others differ in nothing that ThreadSanitizer looks at.
+  constexpr int rotations = cistern::test_support::thread_sanitizer ? 1 : 3;
   stacks_conform<void>(each_once(kind::limit, kind::statistics, kind::recording, kind::fallback,
                                  kind::failure, kind::guarding, kind::sampling),
                        rotations);

@@ -20,6 +20,7 @@
 #include "../support/address_space.hpp"
 #include "../support/death.hpp"
 #include "../support/refused_calls.hpp"
+#include "../support/sanitizers.hpp"
 #include "../support/threads.hpp"
 #include <malloc/heap.hpp>
 #include <malloc/heap_pages.hpp>
@@ -38,17 +39,12 @@ using cistern::test_support::require;
 using cistern::test_support::run_and_die;
 using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
+using cistern::test_support::thread_sanitizer;
 using cistern::test_support::while_refused;
 
 namespace {
 
-// ThreadSanitizer does not support threads in the child of a program with threads, and takes its time.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool thread_sanitizer = true;
-#else
-constexpr bool thread_sanitizer = false;
-#endif
-constexpr int effort = thread_sanitizer ? 1 : 5;
+constexpr int effort = thread_sanitizer ? 1 : 5;  // it takes its time
 
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = kib * kib;
@@ -396,7 +392,7 @@ BOOST_AUTO_TEST_CASE(a_child_of_a_fork_can_go_on_whatever_other_threads_do) {
     while (laps == seen) std::this_thread::yield();
     const auto child = run_and_die([] {
       use_heap();
-      if (!thread_sanitizer) run_thread(use_heap);
+      if (!thread_sanitizer) run_thread(use_heap);  // it supports no threads in such a child
       heap::trim(0);
       use_heap();
     });

@@ -28,6 +28,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/death.hpp"
+#include "../support/sanitizers.hpp"
 #include "../support/zeros.hpp"
 #include <sys/resource.h>
 #include <unistd.h>
@@ -215,9 +216,9 @@ BOOST_AUTO_TEST_CASE(a_refusal_says_what_was_asked_and_what_is_held) {
   BOOST_TEST(page_resource::held_bytes() == held);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)  // They need the address space themselves.
-BOOST_AUTO_TEST_CASE(the_limit_on_the_address_space_is_named) {
+// Sanitizers need the address space themselves.
+BOOST_AUTO_TEST_CASE(the_limit_on_the_address_space_is_named,
+                     *boost::unit_test::enable_if<!cistern::test_support::sanitized>()) {
   const auto death = cistern::test_support::run_and_die([] {
     constexpr std::size_t limit = std::size_t{1} << 30;
     const rlimit one_gib{limit, limit};
@@ -231,7 +232,6 @@ BOOST_AUTO_TEST_CASE(the_limit_on_the_address_space_is_named) {
   });
   BOOST_TEST(death.description == "exited with 0");
 }
-#endif
 
 BOOST_AUTO_TEST_CASE(a_pool_works_over_pages) {
   const std::size_t held = page_resource::held_bytes();

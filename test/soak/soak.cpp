@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "../support/pool_accounts.hpp"
+#include "../support/sanitizers.hpp"
 #include <unistd.h>
 
 namespace {
@@ -234,16 +235,6 @@ arguments parse(int count, char** words) {
   return parsed;
 }
 
-bool measures_memory() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return false;
-#elif defined(__has_feature)
-  return !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
-#else
-  return true;
-#endif
-}
-
 }  // namespace
 
 int main(int count, char** words) {
@@ -301,7 +292,7 @@ int main(int count, char** words) {
     out.flush();
     if (live_bytes < least_judged_bytes) continue;
     worst = std::max(worst, static_cast<double>(held_bytes) / static_cast<double>(live_bytes + spared_bytes));
-    if (measures_memory() && worst > most_held_per_live) {
+    if (!cistern::test_support::sanitized && worst > most_held_per_live) {
       fail("phase " + std::to_string(number) + ": " + std::to_string(held_bytes) + " bytes are held for " +
            std::to_string(live_bytes) + " that are live");
     }

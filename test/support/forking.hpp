@@ -6,25 +6,15 @@
 #include <string>
 #include <system_error>
 
+#include "sanitizers.hpp"
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-// ThreadSanitizer does not support threads in the child of a program with threads.
-#if defined(__SANITIZE_THREAD__)
-#define CISTERN_TEST_CHILD_THREADS 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CISTERN_TEST_CHILD_THREADS 0
-#endif
-#endif
-#if !defined(CISTERN_TEST_CHILD_THREADS)
-#define CISTERN_TEST_CHILD_THREADS 1
-#endif
-
 namespace cistern::test_support {
 
-inline constexpr bool child_can_start_threads = CISTERN_TEST_CHILD_THREADS != 0;
+/// ThreadSanitizer does not support threads in the child of a program with threads.
+inline constexpr bool child_can_start_threads = !thread_sanitizer;
 
 /// Forks; the child runs `in_child` and must come to its end before its alarm. Returns what went wrong.
 template <class F>

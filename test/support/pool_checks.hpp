@@ -1,7 +1,6 @@
 // pool_checks: what tests of pools share: accounts against a checking upstream, blocks with known content.
 #pragma once
 
-#include <cistern/detail/base/asan.hpp>
 #include <cistern/pool_statistics.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
@@ -14,19 +13,9 @@
 #include <string_view>
 #include <vector>
 
-namespace cistern::test_support {
+#include "sanitizers.hpp"
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = cistern::detail::asan_build;
-#endif
-#else
-inline constexpr bool sanitized = cistern::detail::asan_build;
-#endif
+namespace cistern::test_support {
 
 /// A number of repetitions: a tenth of `count` in builds that a sanitizer slows down.
 [[nodiscard]] constexpr std::size_t scaled(std::size_t count) {
