@@ -10,9 +10,8 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <optional>
-#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../support/pool_accounts.hpp"
@@ -43,6 +42,12 @@ class worker {
   struct exchange {
     detail::mutex lock;
     std::array<block, 6> blocks;
+
+    void give_all_back(synchronized_pool_resource& pool) {
+      for (block& each : blocks) {
+        if (each.ptr != nullptr) give_back(pool, std::exchange(each, {}));
+      }
+    }
   };
 
   worker(synchronized_pool_resource& pool, exchange& others, std::uint64_t seed)
@@ -84,7 +89,7 @@ class worker {
   void free_one() {
     if (own_.empty()) return;
     std::swap(own_[random_() % own_.size()], own_.back());
-    give_back(own_.back());
+    give_back(pool_, own_.back());
     own_.pop_back();
   }
   void free_all() {
@@ -97,7 +102,7 @@ class worker {
       own_.pop_back();
     }
     {
-      const cistern::detail::scoped_lock guard(others_.lock);
+      const detail::scoped_lock guard(others_.lock);
       std::swap(mine, others_.blocks[random_() % others_.blocks.size()]);
     }
     if (mine.ptr != nullptr) own_.push_back(mine);
@@ -111,7 +116,6 @@ class worker {
     of.ptr[of.bytes - 1] = mark_of(of);
   }
 
- public:
   static void give_back(synchronized_pool_resource& pool, const block& of) {
     const std::size_t looked_at = std::min<std::size_t>(of.bytes, 64);
     demand(std::all_of(of.ptr, of.ptr + looked_at, [&](std::byte each) { return each == mark_of(of); }) &&
@@ -120,9 +124,6 @@ class worker {
     std::memset(of.ptr, 0xEE, looked_at);
     pool.deallocate(of.ptr, of.bytes);
   }
-
- private:
-  void give_back(const block& of) { give_back(pool_, of); }
 
   synchronized_pool_resource& pool_;
   exchange& others_;
@@ -139,19 +140,13 @@ struct ground {
   std::function<void()> work(unsigned steps) {
     return [this, steps, own_seed = ++seed] {
       worker(*pool, exchange, own_seed).work(steps);
-      ++done_working();
+      ++done;
     };
   }
   void wait_for_work_done(unsigned threads) {
     while (done.load() != threads) schedule_others();
   }
-  std::atomic<unsigned>& done_working() { return done; }
 
-  void free_what_was_exchanged() {
-    for (block& each : exchange.blocks) {
-      if (each.ptr != nullptr) worker::give_back(*pool, std::exchange(each, {}));
-    }
-  }
   /// At a quiet moment.
   void check() {
     const std::string fault = accounts_fault(*pool, upstream);
@@ -159,7 +154,7 @@ struct ground {
   }
   /// No block is out, and no thread has a cache any more.
   void finish() {
-    free_what_was_exchanged();
+    exchange.give_all_back(*pool);
     check();
     pool->trim();
     check();
@@ -225,13 +220,11 @@ void death_while_threads_end(random_numbers& random, std::uint64_t seed) {
   ground g(random, some_options(random));
   run_scheduled(seed, {g.work(20), g.work(20), g.work(20), [&] {
                          g.wait_for_work_done(3);
-                         g.free_what_was_exchanged();
+                         g.exchange.give_all_back(*g.pool);
                          g.pool.reset();
                          synchronized_pool_resource next(&g.upstream);  // perhaps with the id of the dead one
                          worker(next, g.exchange, 1).work(30);
-                         for (block& each : g.exchange.blocks) {
-                           if (each.ptr != nullptr) worker::give_back(next, std::exchange(each, {}));
-                         }
+                         g.exchange.give_all_back(next);
                        }});
   demand(g.upstream.outstanding_bytes() == 0, "the pools died, and some of their memory is left");
 }
@@ -244,9 +237,7 @@ void forks(random_numbers& random, std::uint64_t seed) {
                            {
                              worker::exchange nobody;
                              worker(*g.pool, nobody, 2).work(30);
-                             for (block& each : nobody.blocks) {
-                               if (each.ptr != nullptr) worker::give_back(*g.pool, each);
-                             }
+                             nobody.give_all_back(*g.pool);
                            }
                            g.pool->check_invariants();
                          });

@@ -16,7 +16,6 @@
 #include <optional>
 #include <random>
 #include <stdexcept>
-#include <type_traits>
 #include <utility>
 #include <vector>
 

@@ -1,14 +1,13 @@
 #include "scheduler.hpp"
 
-#undef atomic  // here all is the standard's
-#undef yield
-#undef sleep_for
+#undef atomic  // here it is the standard's
 
 #include <array>
 #include <atomic>
 #include <climits>
 #include <cstddef>
 #include <cstdlib>
+#include <random>
 #include <thread>
 
 #include <pthread.h>

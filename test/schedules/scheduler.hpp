@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <random>
 #include <vector>
 
 namespace cistern::test_support {
@@ -16,8 +15,10 @@ namespace cistern::test_support {
 /// The library's key for the end of threads must be there already: a pool was made.
 void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>& bodies);
 
-/// Let other threads of `run_scheduled` go on; in other threads, and in the child of a fork, nothing happens.
+/// Another thread of `run_scheduled` may go on now; in other threads, and in the child of a fork, nothing
+/// happens.
 void schedule_point() noexcept;
+/// The same where this one has nothing to do until another has gone on.
 void schedule_others() noexcept;
 /// True once in so many times, as the seed says; always where nothing is scheduled.
 [[nodiscard]] bool schedule_chance(unsigned one_in) noexcept;

@@ -23,14 +23,7 @@
 #include <thread>
 #include <unordered_map>
 
-namespace cistern::test_support {
-
-/// Another thread may go on now.
-void schedule_point() noexcept;
-/// The same where this one has nothing to do until another has gone on.
-void schedule_others() noexcept;
-
-}  // namespace cistern::test_support
+#include "scheduler.hpp"
 
 namespace std {
 

@@ -7,14 +7,7 @@
 #include <list>
 #include <utility>
 
-namespace cistern::test_support {
-
-/// True once in so many times, as the seed says; always outside of a schedule.
-[[nodiscard]] bool schedule_chance(unsigned one_in) noexcept;
-/// Whether waits without an end may return for nothing in this run: that would hide a lost wake-up.
-[[nodiscard]] bool waits_may_be_spurious() noexcept;
-
-}  // namespace cistern::test_support
+#include "scheduler.hpp"
 
 namespace std {
 
