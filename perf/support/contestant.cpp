@@ -57,6 +57,10 @@ void trim_mimalloc(std::pmr::memory_resource&) {
   mimalloc_collect();
 }
 
+void trim_found_mimalloc(std::pmr::memory_resource&) {
+  mimalloc_found_collect();
+}
+
 /// One of our pools, with its default options over new/delete.
 template <class Pool>
 constexpr contestant ours(std::string_view name, bool thread_safe) {
@@ -85,6 +89,12 @@ constexpr contestant list[] = {
      .by_default = false,
      .make = use_global<mimalloc_sized_resource>,
      .give_back = trim_mimalloc},
+    {.name = "mimalloc-found",
+     .thread_safe = true,
+     .global = true,
+     .there = mimalloc_named,
+     .make = use_global<mimalloc_found_resource>,
+     .give_back = trim_found_mimalloc},
     {.name = "snmalloc",
      .thread_safe = true,
      .global = true,

@@ -53,6 +53,7 @@ std::size_t proc_bytes(const char* file, const std::string& key) {
 /// For everyone, so that their code is in everyone's figure.
 void load_peers() {
   static_cast<void>(mimalloc_version());
+  if (mimalloc_named()) static_cast<void>(mimalloc_found_version());
   if (snmalloc_named()) static_cast<void>(snmalloc_resource());
 }
 

@@ -253,6 +253,7 @@ std::vector<std::string> environment() {
 #endif
             + ", flags " + CISTERN_PERF_BUILD,
         "mimalloc: " + mimalloc_version() +
+            (mimalloc_named() ? ", mimalloc-found: " + mimalloc_found_version() : std::string()) +
             ", snmalloc: " + (snmalloc_named() ? snmalloc_file() : "none named")
   };
 }
