@@ -25,6 +25,8 @@ import time
 
 SHAPES = ("alloc-test", "cache-scratch", "cache-thrash", "glibc-simple", "glibc-thread", "larson", "mstress", "rptest",
           "xmalloc")
+# Means of their own, so that those of the shapes can be compared with older reports.
+PHASES = ("large-alone", "large-filled", "large-growth", "large-sparse", "large-zeroed", "sparse-survivors")
 # Name, file. Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server
 # is, to jemalloc).
 SYSTEM_LIBRARIES = {"glibc": "libc.so.6", "mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
@@ -56,6 +58,8 @@ def parse_arguments():
     parser.add_argument("--malloc-bench", required=True, type=pathlib.Path, help="the built malloc_bench")
     parser.add_argument("--cistern", type=pathlib.Path, help="libcistern-malloc.so; left out if not given")
     parser.add_argument("--mallocs", default=",".join(ORDER), help="A,B,... of " + ", ".join(ORDER))
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE",
+                        help="another malloc's library, which takes part as NAME; may be given again")
     parser.add_argument("--filter", default="", help="A,B,...: only rows whose name contains one of these")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="threads of the benchmarks (default 2)")
@@ -66,6 +70,10 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.threads < 1:
         parser.error("--rounds and --threads are at least 1")
+    for peer in arguments.peer:
+        name, _, file = peer.partition("=")
+        if not name or not file or name in ORDER:
+            parser.error(f"--peer wants NAME=FILE with a new name, not {peer}")
     unknown = set(arguments.mallocs.split(",")) - set(ORDER)
     if unknown:
         parser.error(f"no malloc called {', '.join(sorted(unknown))}")
@@ -94,6 +102,11 @@ def find_mallocs(arguments):
             print(f"left out: {name} ({path or SYSTEM_LIBRARIES.get(name, '--cistern')} isn't there)", file=sys.stderr)
         else:
             found[name] = path.resolve()
+    for peer in arguments.peer:
+        name, _, file = peer.partition("=")
+        if not pathlib.Path(file).is_file():
+            raise Failure(f"--peer {peer}: there is no such file")
+        found[name] = pathlib.Path(file).resolve()
     if not found:
         raise Failure("no malloc to measure")
     return found
@@ -295,7 +308,7 @@ def rows_of(arguments, measurer, programs):
     """Row → a function of the library that makes one run."""
     scale = 0.3 if arguments.quick else 1
     rows = {}
-    for name in SHAPES:
+    for name in SHAPES + PHASES:
         rows[name] = lambda library, name=name: measurer.shape(library, name, arguments.threads, scale)
     for name, (program, run) in programs.rows.items():
         if shutil.which(program):
@@ -370,17 +383,19 @@ def processor():
 
 def report(arguments, mallocs, samples):
     shapes = [row for row in SHAPES if any(s.row == row for s in samples)]
-    programs = list(dict.fromkeys(s.row for s in samples if s.row not in SHAPES))
+    phases = [row for row in PHASES if any(s.row == row for s in samples)]
+    programs = list(dict.fromkeys(s.row for s in samples if s.row not in SHAPES + PHASES))
     rounds = 1 + max(s.round for s in samples)
     kernel = ".".join(platform.release().split(".")[:2])
     lines = [f"{processor()}, {os.cpu_count()} hardware threads, Linux {kernel}; {rounds} rounds, "
              f"{arguments.threads} threads in the benchmarks. Medians; in brackets the median of the ratios within each round.", ""]
     reference = "mimalloc" if "mimalloc" in mallocs else next(iter(mallocs))
-    if shapes:
-        lines += [f"Benchmarks: time of one allocation and its free, relative to {reference}'s.", ""]
-        lines += table(samples, shapes, mallocs, reference, lambda s: s.seconds, show_time)
-        lines += [f"Benchmarks: peak resident memory, relative to {reference}'s.", ""]
-        lines += table(samples, shapes, mallocs, reference, lambda s: s.peak_rss_bytes, show_memory)
+    for title, group in (("Benchmarks", shapes), ("Large blocks and survivors", phases)):
+        if group:
+            lines += [f"{title}: time of one allocation and its free, relative to {reference}'s.", ""]
+            lines += table(samples, group, mallocs, reference, lambda s: s.seconds, show_time)
+            lines += [f"{title}: peak resident memory, relative to {reference}'s.", ""]
+            lines += table(samples, group, mallocs, reference, lambda s: s.peak_rss_bytes, show_memory)
     reference = "glibc" if "glibc" in mallocs else reference
     if programs:
         lines += [f"Programs: wall time, relative to {reference}'s.", ""]
@@ -409,13 +424,13 @@ def main():
             measurer = Measurer(arguments.malloc_bench, folder)
             programs = Programs(measurer, arguments.quick)
             if arguments.list:
-                print("\n".join((*SHAPES, *programs.rows)), *ORDER, sep="\n")
+                print("\n".join((*SHAPES, *PHASES, *programs.rows)), *ORDER, sep="\n")
                 return 0
             mallocs = find_mallocs(arguments)
             rows = rows_of(arguments, measurer, programs)
             if not rows:
                 raise Failure(f"no row is called like {arguments.filter}; --list names them")
-            if set(rows) - set(SHAPES):
+            if set(rows) - set(SHAPES + PHASES):
                 programs.prepare()
             samples = measure(arguments, mallocs, rows)
         except (Failure, OSError, subprocess.SubprocessError) as failure:

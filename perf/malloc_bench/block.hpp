@@ -33,6 +33,13 @@ inline void* obtain(std::size_t bytes) noexcept {
   return marked(std::malloc(bytes));
 }
 
+/// The same, all of it written.
+inline void* filled(std::size_t bytes) noexcept {
+  void* const block = std::malloc(bytes);
+  if (block != nullptr) std::memset(block, 1, bytes);
+  return marked(block);
+}
+
 /// Frees a block of `obtain`; fails if someone has written over its mark. nullptr is let pass.
 inline void give_back(void* block) noexcept {
   if (block == nullptr) return;

@@ -24,15 +24,36 @@ std::size_t parameters::rounds(std::size_t rounds) const noexcept {
 }
 
 std::span<const shape> shapes() noexcept {
-  static constexpr std::array<shape, 9> all{{
+  static constexpr std::array<shape, 15> all{{
       {.name = "alloc-test", .summary = "hot and cold slots, mostly small sizes", .run = run_alloc_test},
       {.name = "cache-scratch", .summary = "false sharing that the program began", .run = run_cache_scratch},
       {.name = "cache-thrash", .summary = "false sharing that the allocator makes", .run = run_cache_thrash},
       {.name = "glibc-simple", .summary = "runs of one size", .threaded = false, .run = run_glibc_simple},
       {.name = "glibc-thread", .summary = "a working set of 8 bytes to 32 KiB", .run = run_glibc_thread},
+      {.name = "large-alone",
+       .summary = "one large block at a time",
+       .threaded = false,
+       .run = run_large_alone},
+      {.name = "large-filled",
+       .summary = "20 large blocks, written",
+       .threaded = false,
+       .run = run_large_filled},
+      {.name = "large-growth", .summary = "realloc up to 64 MiB", .threaded = false, .run = run_large_growth},
+      {.name = "large-sparse",
+       .summary = "20 large blocks, touched",
+       .threaded = false,
+       .run = run_large_sparse},
+      {.name = "large-zeroed",
+       .summary = "20 large blocks of calloc",
+       .threaded = false,
+       .run = run_large_zeroed},
       {.name = "larson", .summary = "threads hand their blocks to successors", .run = run_larson},
       {.name = "mstress", .summary = "short-lived threads exchange blocks", .run = run_mstress},
       {.name = "rptest", .summary = "bursts, wide sizes, a neighbour frees", .run = run_rptest},
+      {.name = "sparse-survivors",
+       .summary = "phases of other sizes, little stays",
+       .threaded = false,
+       .run = run_sparse_survivors},
       {.name = "xmalloc", .summary = "half allocates, half frees", .run = run_xmalloc},
   }};
   return all;
@@ -141,7 +162,7 @@ int run_other(std::span<char*> arguments) {
 
 void list() {
   for (const shape& one : malloc_bench::shapes()) {
-    std::printf("%-14s %s\n", std::string(one.name).c_str(), std::string(one.summary).c_str());
+    std::printf("%-16s %s\n", std::string(one.name).c_str(), std::string(one.summary).c_str());
   }
 }
 

@@ -40,9 +40,15 @@ measured run_cache_scratch(const parameters& how);
 measured run_cache_thrash(const parameters& how);
 measured run_glibc_simple(const parameters& how);
 measured run_glibc_thread(const parameters& how);
+measured run_large_alone(const parameters& how);
+measured run_large_filled(const parameters& how);
+measured run_large_growth(const parameters& how);
+measured run_large_sparse(const parameters& how);
+measured run_large_zeroed(const parameters& how);
 measured run_larson(const parameters& how);
 measured run_mstress(const parameters& how);
 measured run_rptest(const parameters& how);
+measured run_sparse_survivors(const parameters& how);
 measured run_xmalloc(const parameters& how);
 
 }  // namespace malloc_bench
