@@ -8,6 +8,7 @@
 #include "malloc_bench/block.hpp"
 #include "malloc_bench/shape.hpp"
 #include "support/random.hpp"
+#include "support/thread_team.hpp"
 
 namespace malloc_bench {
 namespace {

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "broken_invariant.hpp"
 
@@ -30,10 +31,10 @@ std::size_t bucket_set::in_use_blocks(unsigned index) const noexcept {
 // ---- allocation ----
 
 void* bucket_set::try_allocate(unsigned index) {
-  return is_cut(index) ? try_allocate_cut(index) : try_allocate_run(index);
+  return is_listed(index) ? try_allocate_listed(index) : try_allocate_run(index);
 }
 
-void* bucket_set::try_allocate_cut(unsigned index) {
+void* bucket_set::try_allocate_listed(unsigned index) {
   constexpr std::uint32_t first_batch_blocks = 16;
   constexpr std::uint32_t most_batch_blocks = 64;
   constexpr std::size_t most_batch_bytes = 8192;
@@ -67,7 +68,7 @@ bool bucket_set::try_add_span(unsigned index) {
 
 void* bucket_set::try_allocate_run(unsigned index) {
   const auto pages = static_cast<std::uint32_t>(class_block_bytes(index) / page_bytes);
-  run_class& runs = runs_[index - cut_class_count];
+  run_class& runs = runs_[index - cached_class_count];
   if (void* const kept = runs.try_take(supply_.listed(), index); kept != nullptr) {
     return kept;
   }
@@ -91,19 +92,19 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
-  if (is_cut(index)) {
-    deallocate_cut(index, block);
+  if (is_listed(index)) {
+    deallocate_listed(index, block);
   } else {
     deallocate_run(index, block);
   }
   supply_.listed().tick();
   supply_.settle();
-  if (is_cut(index)) {
+  if (is_listed(index)) {
     set_room(index);
   }
 }
 
-void bucket_set::deallocate_cut(unsigned index, void* block) noexcept {
+void bucket_set::deallocate_listed(unsigned index, void* block) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
@@ -125,7 +126,7 @@ void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
     }
   }
   asan_poison(block, class_block_bytes(index));  // what goes to the heap as well
-  run_class& runs = runs_[index - cut_class_count];
+  run_class& runs = runs_[index - cached_class_count];
   if (!runs.try_keep(block, most_kept_runs(options_, index), supply_.listed(), index)) {
     supply_.give(supply_.span_of(block));
   }
@@ -144,10 +145,10 @@ void bucket_set::deallocate_watched(unsigned index, void* block) noexcept {
     allow_access(block, block_bytes);
     std::memset(block, 0, block_bytes);
   }
-  if (!is_cut(index)) {
+  if (!is_listed(index)) {
     forbid_access(block, block_bytes);
     supply_.give(home);
-    runs_[index - cut_class_count].count_returned();
+    runs_[index - cached_class_count].count_returned();
   } else {
     if (buckets_[index].spans.put_watched(block, block_bytes, home)) {
       supply_.give(home);
@@ -202,21 +203,22 @@ void bucket_set::leave_whole(unsigned index) noexcept {
 
 // Puts blocks of a hot list back into their spans, until `keep_blocks` are left. Returns how many.
 // Several at a time, so that their spans' records are fetched together.
-std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
+sorted_blocks bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 16;
-  if (!is_cut(index)) {
+  if (!is_listed(index)) {
     return sort_runs(index, keep_blocks, most_blocks);
   }
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
   const std::size_t listed = listed_blocks_of(index);
   const std::size_t wanted = std::min(listed - std::min(listed, keep_blocks), most_blocks);
-  std::size_t sorted = 0;
+  sorted_blocks sorted;
+  const span* last_home = nullptr;
   span_list emptied;
-  while (sorted < wanted) {
+  while (sorted.blocks < wanted) {
     std::array<free_block*, most_together> blocks;
     std::array<span*, most_together> homes;
-    const std::size_t together = std::min(wanted - sorted, most_together);
+    const std::size_t together = std::min(wanted - sorted.blocks, most_together);
     for (std::size_t i = 0; i < together; ++i) {
       blocks[i] = head;
       head = head->next();
@@ -224,11 +226,11 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
     supply_.find_spans(blocks, together, homes);
     for (std::size_t i = 0; i < together; ++i) {
       expect_home(index, blocks[i], homes[i]);
+      sorted.count(std::exchange(last_home, homes[i]) != homes[i]);
       if (b.spans.put(blocks[i], homes[i])) {
         emptied.push(homes[i]);
       }
     }
-    sorted += together;
   }
   supply_.give(emptied);
   note(index);
@@ -236,12 +238,13 @@ std::size_t bucket_set::sort(unsigned index, std::size_t keep_blocks, std::size_
   return sorted;
 }
 
-std::size_t bucket_set::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
-  run_class& runs = runs_[index - cut_class_count];
-  std::size_t sorted = 0;
-  while (sorted < most_blocks && runs.kept_blocks() > keep_blocks) {
+sorted_blocks bucket_set::sort_runs(unsigned index, std::size_t keep_blocks,
+                                    std::size_t most_blocks) noexcept {
+  run_class& runs = runs_[index - cached_class_count];
+  sorted_blocks sorted;
+  while (sorted.blocks < most_blocks && runs.kept_blocks() > keep_blocks) {
     supply_.give(supply_.span_of(runs.take_kept(supply_.listed(), index)));
-    ++sorted;
+    sorted.count(true);
   }
   return sorted;
 }
@@ -269,7 +272,7 @@ std::size_t bucket_set::trim(std::size_t keep_bytes) noexcept {
 }
 
 void bucket_set::release() noexcept {
-  for (unsigned index = 0; index < cut_class_count; ++index) {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
     bucket& b = buckets_[index];
     b.released += in_use_blocks(index);
     b.spans = {};
@@ -278,19 +281,19 @@ void bucket_set::release() noexcept {
     note(index);
     set_room(index);
   }
-  for (unsigned index = cut_class_count; index < class_count; ++index) {
-    runs_[index - cut_class_count].release(supply_.listed(), index);
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    runs_[index - cached_class_count].release(supply_.listed(), index);
   }
   supply_.release();
 }
 
 std::size_t bucket_set::in_use_bytes() const noexcept {
   std::size_t bytes = 0;
-  for (unsigned index = 0; index < cut_class_count; ++index) {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
     bytes += in_use_blocks(index) * class_block_bytes(index);
   }
-  for (unsigned index = cut_class_count; index < class_count; ++index) {
-    bytes += runs_[index - cut_class_count].in_use() * class_block_bytes(index);
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    bytes += runs_[index - cached_class_count].in_use() * class_block_bytes(index);
   }
   return bytes;
 }
@@ -303,7 +306,7 @@ void bucket_set::add_to(pool_statistics& statistics) const {
     }
     statistics.buckets.push_back(row);
   };
-  for (unsigned index = 0; index < cut_class_count; ++index) {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
     const bucket& b = buckets_[index];
     if (b.misses != 0) {
       const std::size_t in_use = in_use_blocks(index);
@@ -316,8 +319,8 @@ void bucket_set::add_to(pool_statistics& statistics) const {
                   .live_blocks = in_use});
     }
   }
-  for (unsigned index = cut_class_count; index < class_count; ++index) {
-    const run_class& runs = runs_[index - cut_class_count];
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    const run_class& runs = runs_[index - cached_class_count];
     if (runs.hits + runs.misses != 0) {
       statistics.idle_in_lists_bytes += runs.kept_blocks() * class_block_bytes(index);
       add(index, runs.row());
@@ -331,7 +334,7 @@ void bucket_set::add_to(pool_statistics& statistics) const {
 
 void bucket_set::check_invariants() const noexcept {
   supply_.check_invariants();
-  for (unsigned index = 0; index < cut_class_count; ++index) {
+  for (unsigned index = 0; index < cached_class_count; ++index) {
     const bucket& b = buckets_[index];
     b.spans.check_invariants(index);
     std::size_t listed = 0;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "broken_invariant.hpp"
 
@@ -365,18 +366,19 @@ void depot::deallocate_watched(unsigned index, void* block) noexcept {
 }
 
 // A few at a time, which are nowhere meanwhile: the lists' lock and the heap's are never held together.
-std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
+sorted_blocks depot::sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   constexpr std::size_t most_together = 32;
   if (index >= cached_class_count) {
     return sort_runs(index, keep_blocks, most_blocks);
   }
   shelf& s = shelves_[index];
   span_list emptied;
-  std::size_t sorted = 0;
-  while (sorted < most_blocks) {
+  sorted_blocks sorted;
+  const span* last_home = nullptr;
+  while (sorted.blocks < most_blocks) {
     std::array<free_block*, most_together> blocks;
     std::array<span*, most_together> homes;
-    const std::size_t wanted = std::min(most_blocks - sorted, most_together);
+    const std::size_t wanted = std::min(most_blocks - sorted.blocks, most_together);
     std::size_t together = 0;
     {
       const scoped_lock guard(s.lock);
@@ -392,20 +394,20 @@ std::size_t depot::sort(unsigned index, std::size_t keep_blocks, std::size_t mos
     const scoped_lock guard(s.lock);
     for (std::size_t i = 0; i < together; ++i) {
       expect_home(index, blocks[i], homes[i]);
+      sorted.count(std::exchange(last_home, homes[i]) != homes[i]);
       if (s.spans.put(blocks[i], homes[i])) {
         emptied.push(homes[i]);
       }
     }
-    sorted += together;
   }
   supply_.give(emptied);
   return sorted;
 }
 
-std::size_t depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
+sorted_blocks depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
   run_shelf& s = runs_[index - cached_class_count];
-  std::size_t sorted = 0;
-  while (sorted < most_blocks) {
+  sorted_blocks sorted;
+  while (sorted.blocks < most_blocks) {
     void* kept = nullptr;
     {
       const scoped_lock guard(s.lock);
@@ -415,7 +417,7 @@ std::size_t depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_
       break;
     }
     supply_.give(supply_.span_of(kept));
-    ++sorted;
+    sorted.count(true);
   }
   return sorted;
 }
@@ -474,7 +476,7 @@ void depot::follow_trim() noexcept {
   for (unsigned index = 0; index < listed_blocks::most_classes && supply_.listed().bytes() > keep_bytes;
        ++index) {
     if (supply_.listed().bytes_of(index) != 0) {
-      effort -= sort(index, 0, effort);
+      effort -= sort(index, 0, effort).blocks;
     }
   }
   supply_.settle(keep_bytes);

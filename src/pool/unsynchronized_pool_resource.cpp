@@ -56,8 +56,8 @@ void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes,
 // Apart, so that what these need costs the small ones nothing.
 void* unsynchronized_pool_resource::allocate_not_small(std::size_t bytes, std::size_t alignment) {
   const std::size_t last = last_byte(bytes, alignment);
-  void* const block = last < medium_limit_bytes && alignment <= page_bytes
-                          ? allocate_from(place_of(medium_class_of(last)), bytes, alignment)
+  void* const block = last < largest_cached_block_bytes && alignment <= page_bytes
+                          ? allocate_from(place_of(large_class_of(last)), bytes, alignment)
                           : allocate_slow(bytes, alignment);
   asan_unpoison(block, bytes);
   ledger_.hand_out(block, bytes, alignment);
@@ -67,8 +67,8 @@ void* unsynchronized_pool_resource::allocate_not_small(std::size_t bytes, std::s
 void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t bytes,
                                                         std::size_t alignment) noexcept {
   const std::size_t last = last_byte(bytes, alignment);
-  if (last < medium_limit_bytes && alignment <= page_bytes) {
-    deallocate_to(place_of(medium_class_of(last)), block, bytes, alignment);
+  if (last < largest_cached_block_bytes && alignment <= page_bytes) {
+    deallocate_to(place_of(large_class_of(last)), block, bytes, alignment);
   } else {
     deallocate_slow(block, bytes, alignment);
   }

@@ -235,7 +235,7 @@ BOOST_AUTO_TEST_SUITE(short_lives)
 
 BOOST_AUTO_TEST_CASE(a_pool_that_serves_nobody_asks_for_nothing) {
   constexpr std::size_t ledger_bytes = cistern::detail::checked_build ? 128 : 0;
-  static_assert(sizeof(unsynchronized_pool_resource) <= 9 * kib + 128 + ledger_bytes);
+  static_assert(sizeof(unsynchronized_pool_resource) <= 10 * kib + ledger_bytes);
   checking_resource upstream;
   { const unsynchronized_pool_resource pool(&upstream); }
   BOOST_TEST(upstream.allocations() == 0U);

@@ -350,12 +350,12 @@ BOOST_AUTO_TEST_CASE(sorting_keeps_what_it_is_told_and_does_no_more_than_it_may)
   fixture f;
   const magazine stays = single_blocks(f.shared, class_64, 1);
   f.shared.put(class_64, single_blocks(f.shared, class_64, 500));
-  BOOST_TEST(f.shared.sort(class_64, 450, 1000) == 50U);
-  BOOST_TEST(f.shared.sort(class_64, 0, 70) == 70U);
+  BOOST_TEST(f.shared.sort(class_64, 450, 1000).blocks == 50U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 70).blocks == 70U);
   f.shared.check_invariants();
   BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 1U);
-  BOOST_TEST(f.shared.sort(class_64, 0, 1000) == 380U);
-  BOOST_TEST(f.shared.sort(class_64, 0, 1000) == 0U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 1000).blocks == 380U);
+  BOOST_TEST(f.shared.sort(class_64, 0, 1000).blocks == 0U);
   f.shared.check_invariants();
   f.shared.put(class_64, stays);
 }
@@ -409,7 +409,7 @@ BOOST_AUTO_TEST_CASE(a_step_of_a_trim_is_bounded) {
   f.shared.follow_trim();
   const magazine left = f.take(class_64, 20'000);
   BOOST_TEST(!f.fresh);
-  BOOST_TEST(left.blocks >= 20'000U - 8'192U);
+  BOOST_TEST(left.blocks >= 20'000U - 4'096U - 8U * 1'024U);
   f.shared.put(class_64, left);
   for (int step = 0; step < 10; ++step) f.shared.follow_trim();
   f.shared.put(class_64, stays);

@@ -6,6 +6,7 @@
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -182,11 +183,15 @@ void find_wrong_frees() {
   BOOST_TEST(dies_saying("is no block in use", [&] {
     Pool pool({.max_idle_blocks_per_bucket = 1});
     pool.deallocate(pool.allocate(600'000), 600'000);  // all of it lies here
-    std::vector<void*> blocks(1'500);
-    for (void*& block : blocks) block = pool.allocate(100);
-    for (void* block : blocks) pool.deallocate(block, 100);
-    std::memset(pool.allocate(300'000), 1, 300'000);
-    pool.deallocate(blocks[700], 100);
+    std::vector<std::byte*> blocks(4'000);
+    for (std::byte*& block : blocks) block = static_cast<std::byte*>(pool.allocate(100));
+    for (std::byte* block : blocks) pool.deallocate(block, 100);
+    auto* const large = static_cast<std::byte*>(pool.allocate(300'000));
+    std::memset(large, 1, 300'000);
+    const auto lies_there = [&](std::byte* block) {
+      return block > large + 100'000 && block < large + 200'000;
+    };
+    pool.deallocate(*std::find_if(blocks.begin(), blocks.end(), lies_there), 100);
   }));
   // Larger blocks at the call, whatever the options are.
   BOOST_TEST(dies_saying("is a block of another size", [] {

@@ -172,10 +172,10 @@ BOOST_AUTO_TEST_CASE(the_closed_memory_would_catch_a_walk) {
 }
 
 BOOST_AUTO_TEST_CASE(libcxx_a_large_block_free_looks_at_no_other_block) {
-  const std::size_t count = scaled(5'000);
+  const std::size_t count = scaled(1'000);
   BOOST_TEST(ending_of([=] {
                // Records lie behind all blocks of a region: only those are closed.
-               constexpr std::size_t bytes = unsynchronized_pool_resource::good_size(33 * kib);
+               constexpr std::size_t bytes = unsynchronized_pool_resource::good_size(257 * kib);
                closable_resource upstream(2 * count * bytes);
                unsynchronized_pool_resource pool({.max_idle_bytes = 0}, &upstream);
                std::vector<void*> blocks = allocate_many(pool, count, bytes);

@@ -5,6 +5,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/hot_list.hpp>
+#include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/run_class.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -34,7 +35,7 @@ class bucket_set {
   bucket_set& operator=(const bucket_set&) = delete;
   ~bucket_set() = default;
 
-  /// For the fast paths; `index` below `cut_class_count`.
+  /// For the fast paths; `index` below `cached_class_count`.
   [[nodiscard]] hot_list& operator[](unsigned index) noexcept { return hot_[index]; }
   [[nodiscard]] hot_list& at(class_place place) noexcept {
     static_assert(sizeof(hot_list) == class_place_scale);
@@ -59,18 +60,18 @@ class bucket_set {
   void check_invariants() const noexcept;
 
   // For `span_supply`.
-  std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  sorted_blocks sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   std::size_t discard(unsigned index) noexcept;
 
  private:
-  /// What the fast paths don't touch of a class whose blocks are cut from spans.
+  /// What the fast paths don't touch of a class with a hot list.
   struct bucket {
     class_spans spans;
     std::uint64_t misses = 0;        ///< Allocations that took a block from a span.
     std::uint64_t released = 0;      ///< Blocks in use when `release` came.
     std::uint32_t batch_blocks = 0;  ///< What the last miss took.
   };
-  [[nodiscard]] static bool is_cut(unsigned index) noexcept { return index < cut_class_count; }
+  [[nodiscard]] static bool is_listed(unsigned index) noexcept { return index < cached_class_count; }
   [[nodiscard]] std::size_t in_use_blocks(unsigned index) const noexcept;
   [[nodiscard]] std::size_t listed_blocks_of(unsigned index) const noexcept {
     return buckets_[index].spans.out_blocks() - in_use_blocks(index);
@@ -78,25 +79,25 @@ class bucket_set {
 
   [[nodiscard]] std::size_t in_use_bytes() const noexcept;
 
-  [[nodiscard]] void* try_allocate_cut(unsigned index);
+  [[nodiscard]] void* try_allocate_listed(unsigned index);
   [[nodiscard]] void* try_allocate_run(unsigned index);
-  void deallocate_cut(unsigned index, void* block) noexcept;
+  void deallocate_listed(unsigned index, void* block) noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
 
   [[nodiscard]] bool try_add_span(unsigned index);
   void note(unsigned index) noexcept;
   void set_room(unsigned index) noexcept;
   void leave_whole(unsigned index) noexcept;
-  std::size_t sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  sorted_blocks sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   void deallocate_watched(unsigned index, void* block) noexcept;
 
   const pool_options& options_;
   const bool lists_are_shut_;
   const bool sees_every_free_;
   span_supply<bucket_set, no_lock> supply_;
-  std::array<hot_list, cut_class_count> hot_{};
-  std::array<bucket, cut_class_count> buckets_{};
-  std::array<run_class, class_count - cut_class_count> runs_{};
+  std::array<hot_list, cached_class_count> hot_{};
+  std::array<bucket, cached_class_count> buckets_{};
+  std::array<run_class, class_count - cached_class_count> runs_{};
 };
 
 }  // namespace cistern::detail

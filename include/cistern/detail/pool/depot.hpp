@@ -138,7 +138,7 @@ class depot {
   bool each_lock(lock_visitor& visit) noexcept;
 
   // For `span_supply`.
-  std::size_t sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  sorted_blocks sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   std::size_t discard(unsigned index) noexcept;
 
  private:
@@ -184,7 +184,7 @@ class depot {
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
   [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
-  std::size_t sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
+  sorted_blocks sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
 
   const pool_options& options_;
   upstream_account& account_;

@@ -53,6 +53,10 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.has_run(pages, alignment);
   }
+  [[nodiscard]] bool has_used_run(std::uint32_t pages, std::size_t alignment) const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.has_used_run(pages, alignment);
+  }
   /// See `page_heap`.
   [[nodiscard]] bool has_kept_alone() const noexcept {
     const scoped_lock guard(lock_);
@@ -98,8 +102,11 @@ class guarded_heap {
   void find_spans(const std::array<free_block*, Most>& blocks, std::size_t count,
                   std::array<span*, Most>& spans) noexcept {
     const scoped_lock guard(lock_);
+    span* last = nullptr;
     for (std::size_t i = 0; i < count; ++i) {
-      spans[i] = known_span_of(blocks[i]);
+      const bool is_near =
+          last != nullptr && last->home->holds(blocks[i]);  // spares the search for the region
+      spans[i] = last = is_near ? last->home->run_of(blocks[i]) : known_span_of(blocks[i]);
     }
   }
   [[nodiscard]] span* span_of(const void* block) noexcept {

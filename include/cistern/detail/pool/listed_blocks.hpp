@@ -80,8 +80,11 @@ class listed_blocks {
 
   /// Of the classes with more than their least stay the one with most bytes; or `none`. O(such classes).
   [[nodiscard]] unsigned largest() const noexcept {
-    return first(long_.load(std::memory_order_relaxed),
-                 [this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
+    return largest_of(long_.load(std::memory_order_relaxed));
+  }
+  /// The same of those that are ripe.
+  [[nodiscard]] unsigned largest_ripe() const noexcept {
+    return largest_of(long_.load(std::memory_order_relaxed) & ripe_.load(std::memory_order_relaxed));
   }
   /// Of the same the one whose last use is longest ago, and was more than a while ago, or, as `reach` says,
   /// that is ripe, or whichever; or `none`. O(such classes).
@@ -89,6 +92,9 @@ class listed_blocks {
   [[nodiscard]] unsigned longest_unused(reach wanted) const noexcept;
 
  private:
+  [[nodiscard]] unsigned largest_of(std::uint64_t classes) const noexcept {
+    return first(classes, [this](unsigned a, unsigned b) { return bytes_of(a) > bytes_of(b); });
+  }
   template <class Before>
   [[nodiscard]] static unsigned first(std::uint64_t classes, Before before) noexcept {
     unsigned found = none;

@@ -41,6 +41,11 @@ class page_heap {
   [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment = page_bytes) const noexcept {
     return find_free(pages, alignment) != nullptr;
   }
+  /// Whether somebody has had the one that it would find, so that its memory is there. O(1).
+  [[nodiscard]] bool has_used_run(std::uint32_t pages, std::size_t alignment) const noexcept {
+    const span* const run = find_free(pages, alignment);
+    return run != nullptr && !run->is_new;
+  }
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
   /// `max_bytes`; passes on what upstream throws. The region has at most `most_pages`, or `pages` if that is

@@ -17,6 +17,22 @@
 
 namespace cistern::detail {
 
+/// What a call has put back into their spans.
+struct sorted_blocks {
+  std::size_t blocks = 0;
+  std::size_t visits = 0;  ///< How often a block's span wasn't that of the one before: a cache miss or two.
+
+  /// What it took, in the time of a block that is far from the one before.
+  [[nodiscard]] std::size_t effort() const noexcept {
+    constexpr std::size_t near_blocks_per_visit = 8;
+    return visits + (blocks - visits) / near_blocks_per_visit;
+  }
+  void count(bool is_visit) noexcept {
+    ++blocks;
+    visits += is_visit ? 1 : 0;
+  }
+};
+
 /// The page heap of a pool, and the policy of what is idle. How memory moves:
 ///
 ///     upstream  <->  page heap  <->  spans of a class  ->  lists of free blocks  <->  users
@@ -28,9 +44,10 @@ namespace cistern::detail {
 /// the heap, and serves any size.
 ///
 /// `Sorter` has the lists: `sort(index, keep_blocks, most_blocks)` puts up to `most_blocks` of a class back
-/// into their spans, until its list has `keep_blocks`, and returns how many; `discard(index)` takes the
-/// memory of free pages between a class's blocks away, and returns the bytes. Called with no lock held.
-/// `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and may call back.
+/// into their spans, until its list has `keep_blocks`, and returns how many, as `sorted_blocks`;
+/// `discard(index)` takes the memory of free pages between a class's blocks away, and returns the bytes.
+/// Called with no lock held. `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and
+/// may call back.
 template <class Sorter, class Lock>
 class span_supply {
  public:
@@ -125,9 +142,10 @@ class span_supply {
   [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(heap_.lock()) { return heap_.lock(); }
 
  private:
-  /// Blocks that one call sorts at most: some tens of microseconds, where each is a cache miss.
+  // In blocks that are far from the one before, see `sorted_blocks`; of others there may be more.
+  /// What one call sorts at most: some tens of microseconds.
   static constexpr std::size_t most_sorted_at_once = 1024;
-  /// Sorting a block takes about a 24th of what touching a new page takes.
+  /// Sorting such a block takes about a 24th of what touching a new page takes.
   static constexpr std::size_t sorted_per_page = 24;
   /// What one call gives back to upstream at most, but for the last region: the system takes its time for it.
   static constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;
@@ -136,6 +154,12 @@ class span_supply {
 
   template <class HasBlock>
   [[nodiscard]] bool sort_for(std::uint32_t pages, std::size_t alignment, HasBlock has_block) noexcept;
+  template <class HasBlock>
+  [[nodiscard]] bool sort_near(std::uint32_t pages, std::size_t alignment, HasBlock has_block) noexcept;
+  /// Takes what was sorted off what may still be, and something where nothing was: no loop goes on for ever.
+  static void spend(std::size_t& effort, const sorted_blocks& sorted) noexcept {
+    effort -= std::min(effort, std::max<std::size_t>(sorted.effort(), 1));
+  }
   void sort_all() noexcept;
   void sort_stays(std::size_t effort) noexcept;
   void discard_step() noexcept;
@@ -164,6 +188,9 @@ template <class Sorter, class Lock>
 template <class HasBlock>
 span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block,
                                           std::size_t alignment) {
+  if (sort_near(pages, alignment, has_block) && has_block()) {
+    return nullptr;
+  }
   if (span* const run = try_take_idle(pages, least_pages, alignment); run != nullptr) {
     return run;
   }
@@ -238,6 +265,30 @@ span* span_supply<Sorter, Lock>::try_take_alone(std::size_t block_bytes, std::si
   return has_block() ? nullptr : try_take_alone(block_bytes, blocks, alignment);
 }
 
+// Pages that nobody has touched yet cost as much as growth does, and the memory of a phase should serve the
+// next. So before they are taken, blocks that were freed in order are sorted, which costs little. True: there
+// is a run of other pages now, or a block.
+template <class Sorter, class Lock>
+template <class HasBlock>
+bool span_supply<Sorter, Lock>::sort_near(std::uint32_t pages, std::size_t alignment,
+                                          HasBlock has_block) noexcept {
+  constexpr std::size_t sorted_between_looks = 32;
+  std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
+  while (!heap_.has_used_run(pages, alignment) && !has_block()) {
+    const unsigned index = effort > 0 ? listed_.largest_ripe() : listed_blocks::none;
+    if (index == listed_blocks::none) {
+      return false;
+    }
+    const std::size_t most_blocks = std::min(effort, sorted_between_looks);
+    const sorted_blocks sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks);
+    spend(effort, sorted);
+    if (sorted.visits > sorted.blocks / 4) {
+      effort = 0;
+    }
+  }
+  return true;
+}
+
 // Before the heap grows: sorts blocks of those classes that have most, about as long as the growth would
 // take, and then of each class whose blocks are runs the one at hand. True: there is a run of `pages` now, or
 // a block.
@@ -249,15 +300,15 @@ bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, std::size_t alignm
   std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
   for (unsigned index = listed_.largest(); effort > 0 && index != listed_blocks::none;
        index = listed_.largest()) {
-    const std::size_t sorted =
-        sorter_.sort(index, listed_blocks::stay_blocks(index), std::min(effort, sorted_between_looks));
-    effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
+    const std::size_t most_blocks = std::min(effort, sorted_between_looks);
+    spend(effort, sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks));
     if (heap_.has_run(pages, alignment) || has_block()) {
       return true;
     }
   }
   for (unsigned index = cut_class_count; index < listed_blocks::most_classes; ++index) {
-    if (listed_.bytes_of(index) != 0 && sorter_.sort(index, 0, 1) != 0 && heap_.has_run(pages, alignment)) {
+    if (listed_.bytes_of(index) != 0 && sorter_.sort(index, 0, 1).blocks != 0 &&
+        heap_.has_run(pages, alignment)) {
       return true;
     }
   }
@@ -268,7 +319,7 @@ template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::sort_all() noexcept {
   heap_.join_left(SIZE_MAX, listed_.now());
   for (unsigned index = 0; index < listed_blocks::most_classes; ++index) {
-    while (sorter_.sort(index, 0, most_sorted_at_once) != 0) {
+    while (sorter_.sort(index, 0, most_sorted_at_once).blocks != 0) {
     }
   }
 }
@@ -319,8 +370,7 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
     if (index == listed_blocks::none) {
       break;
     }
-    const std::size_t sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), effort);
-    effort -= std::min(effort, std::max<std::size_t>(sorted, 1));
+    spend(effort, sorter_.sort(index, listed_blocks::stay_blocks(index), effort));
   }
   sort_stays(effort);
   if (gives_pages_) {
@@ -361,7 +411,11 @@ void span_supply<Sorter, Lock>::sort_stays(std::size_t effort) noexcept {
     const bool may_sort = reach_of(options_.max_idle_bytes) == listed_blocks::reach::all ||
                           listed_.is_old(listed_.last_use(next));
     if (may_sort) {  // whatever was noted: some may have come since
-      effort -= std::min(effort, sorter_.sort(next, 0, effort));
+      const sorted_blocks sorted = sorter_.sort(next, 0, effort);
+      effort -= std::min(effort, sorted.effort());
+      if (sorted.blocks != 0) {
+        continue;  // more of it may be there
+      }
     }
     next += effort > 0 ? 1 : 0;
   }
