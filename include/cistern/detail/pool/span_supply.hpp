@@ -4,6 +4,7 @@
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/guarded_heap.hpp>
 #include <cistern/detail/pool/listed_blocks.hpp>
+#include <cistern/detail/pool/sorted_blocks.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_options.hpp>
 #include <cistern/pool_statistics.hpp>
@@ -17,22 +18,6 @@
 
 namespace cistern::detail {
 
-/// What a call has put back into their spans.
-struct sorted_blocks {
-  std::size_t blocks = 0;
-  std::size_t visits = 0;  ///< How often a block's span wasn't that of the one before: a cache miss or two.
-
-  /// What it took, in the time of a block that is far from the one before.
-  [[nodiscard]] std::size_t effort() const noexcept {
-    constexpr std::size_t near_blocks_per_visit = 8;
-    return visits + (blocks - visits) / near_blocks_per_visit;
-  }
-  void count(bool is_visit) noexcept {
-    ++blocks;
-    visits += is_visit ? 1 : 0;
-  }
-};
-
 /// The page heap of a pool, and the policy of what is idle. How memory moves:
 ///
 ///     upstream  <->  page heap  <->  spans of a class  ->  lists of free blocks  <->  users
@@ -44,10 +29,9 @@ struct sorted_blocks {
 /// the heap, and serves any size.
 ///
 /// `Sorter` has the lists: `sort(index, keep_blocks, most_blocks)` puts up to `most_blocks` of a class back
-/// into their spans, until its list has `keep_blocks`, and returns how many, as `sorted_blocks`;
-/// `discard(index)` takes the memory of free pages between a class's blocks away, and returns the bytes.
-/// Called with no lock held. `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and
-/// may call back.
+/// into their spans, until its list has `keep_blocks`, and returns how many; `discard(index)` takes the
+/// memory of free pages between a class's blocks away, and returns the bytes. Called with no lock held.
+/// `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and may call back.
 template <class Sorter, class Lock>
 class span_supply {
  public:
@@ -142,29 +126,22 @@ class span_supply {
   [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(heap_.lock()) { return heap_.lock(); }
 
  private:
-  // In blocks that are far from the one before, see `sorted_blocks`; of others there may be more.
-  /// What one call sorts at most: some tens of microseconds.
-  static constexpr std::size_t most_sorted_at_once = 1024;
-  /// Sorting such a block takes about a 24th of what touching a new page takes.
-  static constexpr std::size_t sorted_per_page = 24;
-  /// What one call gives back to upstream at most, but for the last region: the system takes its time for it.
-  static constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;
-
   using reason = typename guarded_heap<Lock>::reason;
-
   template <class HasBlock>
   [[nodiscard]] bool sort_for(std::uint32_t pages, std::size_t alignment, HasBlock has_block) noexcept;
   template <class HasBlock>
   [[nodiscard]] bool sort_near(std::uint32_t pages, std::size_t alignment, HasBlock has_block) noexcept;
-  /// Takes what was sorted off what may still be, and something where nothing was: no loop goes on for ever.
-  static void spend(std::size_t& effort, const sorted_blocks& sorted) noexcept {
-    effort -= std::min(effort, std::max<std::size_t>(sorted.effort(), 1));
+  /// Sorts of what a class has beyond its least stay, and takes that off `effort`.
+  sorted_blocks sort_some(unsigned index, std::size_t most_blocks, std::size_t& effort) noexcept {
+    const sorted_blocks sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks);
+    sorted.spend(effort);
+    return sorted;
   }
   void sort_all() noexcept;
   void sort_stays(std::size_t effort) noexcept;
   void discard_step() noexcept;
-  /// What must go while more is idle than `most_bytes`. Small bounds are meant. Up to three times a large one
-  /// what was used a short while ago may stay: its recent use shows that it is needed.
+  /// What must go while more is idle than `most_bytes`. Up to three times a large bound what was used a short
+  /// while ago may stay: its recent use shows that it is needed.
   [[nodiscard]] listed_blocks::reach reach_of(std::size_t most_bytes) const noexcept {
     constexpr std::size_t least_large_bytes = std::size_t{16} << 20;
     return most_bytes < least_large_bytes  ? listed_blocks::reach::all
@@ -265,26 +242,20 @@ span* span_supply<Sorter, Lock>::try_take_alone(std::size_t block_bytes, std::si
   return has_block() ? nullptr : try_take_alone(block_bytes, blocks, alignment);
 }
 
-// Pages that nobody has touched yet cost as much as growth does, and the memory of a phase should serve the
-// next. So before they are taken, blocks that were freed in order are sorted, which costs little. True: there
-// is a run of other pages now, or a block.
+// Pages that nobody has touched yet cost as much as growth does. So before they are taken, blocks that were
+// freed in order are sorted, which costs little. True: there is a run of other pages now, or a block.
 template <class Sorter, class Lock>
 template <class HasBlock>
 bool span_supply<Sorter, Lock>::sort_near(std::uint32_t pages, std::size_t alignment,
                                           HasBlock has_block) noexcept {
   constexpr std::size_t sorted_between_looks = 32;
-  std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
+  std::size_t effort = sorting_effort_for(pages);
   while (!heap_.has_used_run(pages, alignment) && !has_block()) {
     const unsigned index = effort > 0 ? listed_.largest_ripe() : listed_blocks::none;
     if (index == listed_blocks::none) {
       return false;
     }
-    const std::size_t most_blocks = std::min(effort, sorted_between_looks);
-    const sorted_blocks sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks);
-    spend(effort, sorted);
-    if (sorted.visits > sorted.blocks / 4) {
-      effort = 0;
-    }
+    effort = sort_some(index, std::min(effort, sorted_between_looks), effort).lay_near() ? effort : 0;
   }
   return true;
 }
@@ -297,11 +268,10 @@ template <class HasBlock>
 bool span_supply<Sorter, Lock>::sort_for(std::uint32_t pages, std::size_t alignment,
                                          HasBlock has_block) noexcept {
   constexpr std::size_t sorted_between_looks = 128;
-  std::size_t effort = std::min(std::size_t{pages} * sorted_per_page, most_sorted_at_once);
+  std::size_t effort = sorting_effort_for(pages);
   for (unsigned index = listed_.largest(); effort > 0 && index != listed_blocks::none;
        index = listed_.largest()) {
-    const std::size_t most_blocks = std::min(effort, sorted_between_looks);
-    spend(effort, sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks));
+    sort_some(index, std::min(effort, sorted_between_looks), effort);
     if (heap_.has_run(pages, alignment) || has_block()) {
       return true;
     }
@@ -319,7 +289,7 @@ template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::sort_all() noexcept {
   heap_.join_left(SIZE_MAX, listed_.now());
   for (unsigned index = 0; index < listed_blocks::most_classes; ++index) {
-    while (sorter_.sort(index, 0, most_sorted_at_once).blocks != 0) {
+    while (sorter_.sort(index, 0, most_sorting_effort).blocks != 0) {
     }
   }
 }
@@ -352,10 +322,11 @@ void span_supply<Sorter, Lock>::shrink(std::size_t most_bytes) noexcept {
 // so that regions become idle. What is left over is for the next call.
 template <class Sorter, class Lock>
 void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
+  constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;  // the system takes its time for it
   if (heap_.left_bytes() != 0) {
     heap_.join_left(guarded_heap<Lock>::joined_at_once, listed_.now());
   }
-  std::size_t effort = most_sorted_at_once;
+  std::size_t effort = most_sorting_effort;
   for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
     const listed_blocks::reach reach = reach_of(most_bytes);
     const unsigned index = effort > 0 ? listed_.longest_unused(reach) : listed_blocks::none;
@@ -370,7 +341,7 @@ void span_supply<Sorter, Lock>::settle(std::size_t most_bytes) noexcept {
     if (index == listed_blocks::none) {
       break;
     }
-    spend(effort, sorter_.sort(index, listed_blocks::stay_blocks(index), effort));
+    sort_some(index, effort, effort);
   }
   sort_stays(effort);
   if (gives_pages_) {
