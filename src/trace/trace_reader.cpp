@@ -18,6 +18,7 @@ struct trace_reader::frame {
   std::size_t end_bytes;
   std::uint64_t offset_bytes;  // Of the same place in the trace.
   std::uint32_t records_left;
+  std::uint64_t next_offset_bytes = 0;  // Of `next`.
   trace_record next{};
   bool decoded = false;  // `next` is the frame's next event; else the one before it.
   bool first = true;
@@ -194,6 +195,7 @@ std::uint64_t trace_reader::decode_varint(frame& from) {
 /// Makes `next` of the frame its next event.
 void trace_reader::decode(frame& from) {
   const std::uint64_t start_bytes = from.offset_bytes;
+  from.next_offset_bytes = start_bytes;
   const trace_first_byte& bits = version_ == 1 ? trace_first_byte_1 : trace_first_byte_2;
   const unsigned steps = version_ == 1 ? 3 : trace_steps;
   trace_record& next = from.next;
@@ -337,6 +339,7 @@ bool trace_reader::next(trace_event& event) {
     ++records_;
     if (!whole) continue;
     ++events_;
+    event_offset_bytes_ = from.next_offset_bytes;
     event = found;
     return true;
   }

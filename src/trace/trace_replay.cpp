@@ -99,6 +99,7 @@ void replay_blocks::deallocate(const trace_event& event) {
 /// As a program does it that has no `realloc`: first the new block, then the old one goes.
 void replay_blocks::reallocate(const trace_event& event) {
   allocate(event);
+  if (event.old_block == 0 && event.old_address == 0) return;  // Of no block, as an allocation.
   if (const std::optional<block> freed = take(event.old_block)) give_back(event.old_block, *freed);
 }
 
@@ -132,13 +133,7 @@ void replay_blocks::free_the_rest() {
   }
 }
 
-}  // namespace
-
-replay_report replay(trace_reader& trace, std::pmr::memory_resource* resource,
-                     const replay_options& options) {
-  replay_report report;
-  const auto started = std::chrono::steady_clock::now();
-  replay_blocks blocks(resource_or_new_delete(resource), options, report);
+void perform_all(trace_reader& trace, replay_blocks& blocks, replay_report& report) {
   for (trace_event event; trace.next(event);) {
     switch (event.call) {
       case trace_call::allocate:
@@ -154,6 +149,21 @@ replay_report replay(trace_reader& trace, std::pmr::memory_resource* resource,
         ++report.failed_in_trace;
         break;
     }
+  }
+}
+
+}  // namespace
+
+replay_report replay(trace_reader& trace, std::pmr::memory_resource* resource,
+                     const replay_options& options) {
+  replay_report report;
+  const auto started = std::chrono::steady_clock::now();
+  replay_blocks blocks(resource_or_new_delete(resource), options, report);
+  try {
+    perform_all(trace, blocks, report);
+  } catch (const trace_error& error) {
+    if (!options.up_to_the_cut || error.fault() != trace_fault::truncated) throw;
+    report.cut_off = true;
   }
   blocks.free_the_rest();
   report.elapsed = std::chrono::steady_clock::now() - started;

@@ -222,12 +222,16 @@ BOOST_AUTO_TEST_CASE(joined_frames_are_merged_by_time) {
   append_end_mark(bytes, 6, 1);
   trace_reader reader(cistern::trace_from_memory(bytes));
   std::vector<std::uint64_t> times;
+  std::vector<std::uint64_t> offsets;
   std::vector<std::uint64_t> blocks;
   for (trace_event event; reader.next(event);) {
     times.push_back(static_cast<std::uint64_t>(event.time.count()));
     blocks.push_back(event.block);
+    offsets.push_back(reader.event_offset_bytes());
   }
   BOOST_TEST(times == (std::vector<std::uint64_t>{10, 20, 30, 30, 35, 36}), boost::test_tools::per_element());
+  BOOST_TEST(offsets == (std::vector<std::uint64_t>{56, 81, 86, 61, 89, 108}),
+             boost::test_tools::per_element());
   BOOST_TEST(blocks == (std::vector<std::uint64_t>{1, 2, 1, 3, 0, 2}), boost::test_tools::per_element());
   BOOST_TEST((reader.ending() == cistern::trace_ending::size_limit));
 }

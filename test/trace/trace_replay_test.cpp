@@ -165,6 +165,20 @@ BOOST_AUTO_TEST_CASE(whatever_is_thrown_no_block_is_left) {
   BOOST_TEST(checked.outstanding_blocks() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_trace_that_was_cut_off_is_replayed_up_to_there_where_that_is_asked_for) {
+  const trace_bytes whole = recorded_life();
+  checking_resource checked;
+  BOOST_TEST(!replayed(whole, &checked, {.up_to_the_cut = true}).cut_off);
+  trace_bytes cut = whole;
+  cut.pop_back();
+  const replay_report report = replayed(cut, &checked, {.up_to_the_cut = true});
+  BOOST_TEST(report.cut_off);
+  BOOST_TEST(report.allocations == replayed(whole, &checked).allocations);
+  cut[100] ^= std::byte{1};  // Damaged is something else.
+  BOOST_CHECK_THROW((void)replayed(cut, &checked, {.up_to_the_cut = true}), cistern::trace_error);
+  BOOST_TEST(checked.outstanding_blocks() == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(whichever_allocation_of_the_table_fails_no_block_is_left) {
   const trace_bytes bytes = recorded_life();
   checking_resource checked;
@@ -210,14 +224,19 @@ BOOST_AUTO_TEST_CASE(a_reallocation_is_an_allocation_and_a_deallocation) {
                                       .alignment = 16,
                                       .address = 0x80,
                                       .old_address = 0x70},
+                                     {.call = trace_call::reallocate,  // Of none: an allocation.
+                                      .thread = 1,
+                                      .bytes = 0,
+                                      .alignment = 8,
+                                      .address = 0x90},
                                      {trace_call::deallocate, {}, 1, 24, 8, 0x40}});
   checking_resource memory;
   const replay_report report = replayed(bytes, &memory);
-  BOOST_TEST(report.allocations == 3u);
+  BOOST_TEST(report.allocations == 4u);
   BOOST_TEST(report.deallocations == 2u);
   BOOST_TEST(report.mismatched_frees == 0u);
   BOOST_TEST(report.foreign_frees == 1u);
-  BOOST_TEST(report.left_live == 1u);
+  BOOST_TEST(report.left_live == 2u);
   BOOST_TEST(report.peak_live_bytes == 56u);
-  BOOST_TEST(memory.allocations() == 3u);
+  BOOST_TEST(memory.allocations() == 4u);
 }

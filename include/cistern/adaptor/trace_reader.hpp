@@ -49,6 +49,8 @@ class trace_reader {
   [[nodiscard]] int ending_error() const noexcept { return ending_error_; }
   /// Events that `next` returned.
   [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
+  /// Where the event that `next` returned last stands in the trace, in bytes from its start.
+  [[nodiscard]] std::uint64_t event_offset_bytes() const noexcept { return event_offset_bytes_; }
   /// Blocks allocated and not freed, so far.
   [[nodiscard]] std::size_t live_blocks() const noexcept { return live_.size(); }
   /// Bytes of the trace that were read from the source.
@@ -99,6 +101,7 @@ class trace_reader {
   std::pmr::vector<frame> frames_;        // Those of a round that have events left; room for the most.
   std::uint64_t last_time_ = 0;
   std::uint64_t offset_bytes_ = 0;
+  std::uint64_t event_offset_bytes_ = 0;
   std::uint64_t events_ = 0;
   std::uint64_t records_ = 0;  // As the end mark counts them.
   std::uint64_t blocks_ = 0;

@@ -16,6 +16,9 @@ namespace cistern {
 struct replay_options {
   /// Write a pattern into every block, and look whether it is still there when the block is freed.
   bool check_content = true;
+  /// Replay a trace that was cut off as far as it goes: the end of it is then no error, but noted in the
+  /// report.
+  bool up_to_the_cut = false;
   /// Where the replay keeps its own table; null means new/delete.
   std::pmr::memory_resource* memory = nullptr;
 };
@@ -33,6 +36,7 @@ struct replay_report {
   std::uint64_t damaged = 0;           ///< Blocks whose content changed while they were live.
   std::uint64_t left_live = 0;         ///< Blocks that the trace never frees; freed by the replay at its end.
   std::uint64_t peak_live_bytes = 0;   ///< The most that lived at once, as asked for.
+  bool cut_off = false;                ///< The trace was, and is replayed up to there.
   std::chrono::nanoseconds elapsed{};  ///< Of the whole replay, with reading the trace and checking.
 
   /// Whether the resource did all it was asked, and did it right.
