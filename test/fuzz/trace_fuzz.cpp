@@ -1,5 +1,5 @@
 // Fuzz body: any bytes are a trace, or an error; what was read is written and read again as the same; what a
-// trace was made of comes out of it, also up to where it was damaged.
+// trace was made of comes out of it, also up to where it was damaged; a script is what a replay does.
 #include <cistern/adaptor/trace_reader.hpp>
 #include <cistern/adaptor/trace_replay.hpp>
 #include <cistern/adaptor/trace_writer.hpp>
@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "../../src/trace/script_player.hpp"
 #include "../support/program_bytes.hpp"
 #include "../support/trace_support.hpp"
 
@@ -21,6 +22,9 @@ namespace {
 
 using cistern::trace_call;
 using cistern::trace_event;
+using cistern::detail::make_replay_script;
+using cistern::detail::replay_script;
+using cistern::detail::replay_step_kind;
 using namespace cistern::test_support;
 
 void require(bool condition, const char* what) {
@@ -39,8 +43,27 @@ bool read_all(std::span<const std::byte> bytes, std::vector<trace_event>& events
   }
 }
 
+// Whatever could be read is a script, in which every block is freed, or an error.
+void check_script(std::span<const std::byte> bytes) {
+  try {
+    cistern::trace_reader reader(cistern::trace_from_memory(bytes));
+    const replay_script script = make_replay_script(reader, {.samples = 10});
+    std::uint64_t frees = 0;
+    for (const auto& lane : script.lanes) {
+      for (const auto& step : lane) {
+        frees +=
+            step.kind == replay_step_kind::deallocate || step.kind == replay_step_kind::take_over ? 1U : 0U;
+      }
+    }
+    require(frees == script.allocations, "a script leaves blocks live");
+  } catch (const cistern::trace_error& error) {
+    require(error.offset_bytes() <= bytes.size(), "an error lies behind the trace");
+  }
+}
+
 // Whatever could be read is written and read again as the same.
 void check_round_trip(std::span<const std::byte> bytes) {
+  check_script(bytes);
   std::vector<trace_event> events;
   (void)read_all(bytes, events);
   auto numbered = events;
@@ -110,6 +133,16 @@ void check_replay(program_bytes& input) {
   require(report.resource_passed(), "the replay blames a resource without fault");
   require(report.allocations == memory.allocations(), "the replay counts wrongly");
   require(report.allocations - report.deallocations == report.left_live, "the replay lost a block");
+
+  cistern::trace_reader again(cistern::trace_from_memory(bytes));
+  const replay_script script = make_replay_script(again, {.one_thread = true});
+  require(script.allocations == report.allocations && script.left_live == report.left_live &&
+              script.foreign_frees == report.foreign_frees && script.peak_bytes == report.peak_live_bytes,
+          "a script differs from the replay");
+  cistern::testing::checking_resource played;
+  require(play(script, played).refused == 0, "a resource without fault refuses a script");
+  require(played.allocations() == script.allocations && played.outstanding_blocks() == 0,
+          "a script loses blocks");
 }
 
 }  // namespace

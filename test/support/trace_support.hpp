@@ -11,6 +11,7 @@
 #include <map>
 #include <random>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace cistern::test_support {
@@ -89,6 +90,33 @@ inline void number_blocks(std::vector<trace_event>& events) {
     events.push_back(event);
   }
   number_blocks(events);
+  return events;
+}
+
+/// Blocks of so many threads, which free each other's now and then; some are left live.
+[[nodiscard]] inline std::vector<trace_event> shared_life(std::size_t count, std::uint64_t threads,
+                                                          std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<trace_event> events;
+  std::vector<trace_event> live;
+  std::uint64_t address = 0;
+  while (events.size() < count) {
+    trace_event one;
+    if (!live.empty() && random() % 2 == 0) {
+      std::swap(live[random() % live.size()], live.back());
+      one = live.back();
+      live.pop_back();
+      one.call = trace_call::deallocate;
+      if (random() % 3 == 0) one.thread = random() % threads;
+    } else {
+      one.thread = random() % threads;
+      one.bytes = random() % 500;
+      one.alignment = std::uint64_t{1} << random() % 7;
+      one.address = address += 1024;
+      live.push_back(one);
+    }
+    events.push_back(one);
+  }
   return events;
 }
 
