@@ -3,37 +3,64 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <optional>
+#include <new>
 #include <stdexcept>
 
-#include "support/allocation_script.hpp"
+#include "../../src/trace/script_player.hpp"
 #include "support/keep.hpp"
 
 namespace perf {
 namespace {
 
+using cistern::detail::play_options;
+using cistern::detail::play_way;
+using cistern::detail::replay_script;
+
+/// All threads' calls on one, in the order in which they were recorded.
+replay_script script_of(const std::filesystem::path& trace) {
+  cistern::trace_reader reader(cistern::trace_from_file(trace));
+  replay_script script = cistern::detail::make_replay_script(reader, {.one_thread = true});
+  if (script.cut) throw *script.cut;
+  if (script.allocations == 0) throw std::runtime_error(trace.string() + " has no allocation");
+  return script;
+}
+
+struct prepared_replay {
+  explicit prepared_replay(const std::filesystem::path& trace) : script(script_of(trace)), player(script) {}
+
+  std::chrono::nanoseconds play(std::pmr::memory_resource* resource, const play_options& options) {
+    const cistern::detail::play_result played = player.play(*resource, options);
+    if (played.refused != 0) throw std::bad_alloc();
+    return played.elapsed;
+  }
+
+  replay_script script;
+  cistern::detail::script_player player;
+};
+
 workload replay(const std::filesystem::path& trace) {
-  const auto script = std::make_shared<std::optional<allocation_script>>();
+  const auto prepared = std::make_shared<std::unique_ptr<prepared_replay>>();
   return {.name = "replay/" + trace.stem().string(),
           .operation = "allocate + deallocate",
           .group = "replays",
           .net = true,
           .run =
-              [script](std::pmr::memory_resource* resource, std::size_t repetitions) {
-                return time_repetitions(repetitions, (*script)->allocations(),
-                                        [&] { (*script)->replay(resource); });
+              [prepared](std::pmr::memory_resource* resource, std::size_t repetitions) {
+                const play_options options{.repetitions = repetitions, .warm_up = true};
+                return measurement{(*prepared)->play(resource, options),
+                                   repetitions * (*prepared)->script.allocations};
               },
           .hold =
-              [script](const resource_maker& make, const settled_hook& settled) {
+              [prepared](const resource_maker& make, const settled_hook& settled) {
                 const auto resource = make();
-                (*script)->replay_and_fill(hide(resource.get()));
+                (void)(*prepared)->play(hide(resource.get()), {.way = play_way::filling});
                 settled(resource.get());
               },
           .prepare =
-              [script, trace] {
-                if (!script->has_value()) script->emplace(trace);
+              [prepared, trace] {
+                if (*prepared == nullptr) *prepared = std::make_unique<prepared_replay>(trace);
               },
-          .asked_bytes = [script] { return (*script)->peak_bytes(); }};
+          .asked_bytes = [prepared] { return (*prepared)->script.peak_bytes; }};
 }
 
 }  // namespace
