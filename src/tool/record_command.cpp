@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -12,13 +11,12 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
-#include <limits>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <system_error>
 
 #include "../base/statistics_text.hpp"
+#include "size_text.hpp"
 #include "usage_error.hpp"
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -59,18 +57,10 @@ struct record_options {
   bool help = false;
 };
 
-/// As "4096", "64K".
 [[nodiscard]] std::uint64_t size_of(const std::string& option, const std::string& text) {
-  std::uint64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [last, error] = std::from_chars(text.data(), end, number);
-  const std::string_view unit(last, static_cast<std::size_t>(end - last));
-  const unsigned shift = unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : 0;
-  if (error != std::errc() || number == 0 || (shift == 0 && !unit.empty()) ||
-      number > std::numeric_limits<std::uint64_t>::max() >> shift) {
-    throw usage_error(option + " takes a size, as 4096, 64K, 100M or 2G: " + text);
-  }
-  return number << shift;
+  const std::optional<std::uint64_t> size = size_from_text(text);
+  if (!size || *size == 0) throw usage_error(option + " takes a size, as 4096, 64K, 100M or 2G: " + text);
+  return *size;
 }
 
 [[nodiscard]] bool takes_value(const std::string& option) {

@@ -1,6 +1,15 @@
 #!/usr/bin/env python3
-"""Runs cistern-trace on traces encoded here, by the words of docs/trace-format.md alone. trace_tool_test.py PROGRAM"""
+"""Runs cistern-trace on traces encoded here, by the words of docs/trace-format.md alone. trace_tool_test.py PROGRAM
+[--unsanitized [MALLOC]]
+
+--unsanitized: the program has no sanitizer: it can load libraries of mallocs, of which MALLOC is one, and gives memory
+back when it is told to."""
+import csv
+import ctypes.util
+import json
+import os
 import pathlib
+import pty
 import struct
 import subprocess
 import sys
@@ -8,7 +17,8 @@ import tempfile
 import unittest
 import zlib
 
-PROGRAM = sys.argv.pop(1)
+PROGRAM, *UNSANITIZED = sys.argv[1:]
+del sys.argv[1:]
 ALLOCATE, DEALLOCATE, FAILED, FREE, BEGIN, END = range(6)
 
 
@@ -125,19 +135,189 @@ class Tool(unittest.TestCase):
         self.assertRegex(out, r"freed by another thread +2\n")
         self.assertIn("cistern::synchronized_pool_resource pool({", out)
 
-    def test_replay(self):
-        for resource in ([], ["new-delete"], ["unsynchronized"], ["synchronized"], ["std-unsynchronized"],
-                         ["std-synchronized"]):
-            status, out, err = run("replay", "-", *resource, stdin=trace(CALLS))
+    def test_why_a_resource_does_not_pass_a_check(self):
+        for resource in ("new", "cistern-unsync", "cistern-sync", "std-unsync", "std-sync", "monotonic"):
+            status, out, err = run("replay", "--check", "--on", resource, "-", stdin=trace(CALLS))
             self.assertEqual((status, err), (0, ""), resource)
+            self.assertTrue(out.startswith(resource + "\n"))
             self.assertRegex(out, r"allocations +3\n")
             self.assertRegex(out, r"failed when recorded +1\n")
+        status, out, err = run("replay", "--check", "--on=new,cistern-sync:max_bytes=64K", "-",
+                               stdin=trace([(ALLOCATE, 0, 1, 1 << 20, 8, 1)]))
+        self.assertEqual((status, err), (1, "cistern-trace: cistern-sync:max_bytes=64K refused, misaligned or damaged blocks\n"))
+        self.assertRegex(out, r"(?s)refused by the resource +0\n.*refused by the resource +1\n")
 
-    def test_a_resource_that_fails_is_an_error(self):
-        status, out, err = run("replay", "-", "synchronized", stdin=trace([(ALLOCATE, 0, 1, 1 << 63, 8, 1)]))
+    def test_replay(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [str(pathlib.Path(folder) / name) for name in ("all.json", "all.csv")]
+            status, out, err = run("replay", "--on", "cistern-sync:thread_cache_bytes=0,new,nothing", "--rounds", "1",
+                                   "--json", files[0], "--csv", files[1], "-", stdin=trace(CALLS))
+            self.assertEqual((status, err), (0, ""))
+            lines = out.splitlines()
+            self.assertEqual(lines[0], "6 calls by 2 threads, replayed on 1; 2 blocks freed by another thread; at the peak "
+                                       "124 B asked for")
+            names = ["cistern-sync:thread_cache_bytes=0", "new", "nothing"]
+            self.assertEqual([line.split()[0] for line in lines[4:]], names)
+            self.check_json(json.loads(pathlib.Path(files[0]).read_text()), names)
+            status, out, err = run("replay", "--on=" + ",".join(names), "--rounds=1", "--cold", "--json", files[0], "-",
+                                   stdin=trace(CALLS))
+            self.assertEqual((status, err), (0, ""))
+            self.check_json(json.loads(pathlib.Path(files[0]).read_text()), names)
+            with open(files[1], newline="") as table:
+                rows = list(csv.DictReader(table))
+            self.assertEqual([row["resource"] for row in rows], names)
+            self.assertEqual([row["upstream_allocations"] != "" for row in rows], [True, False, False])
+            self.assertEqual([row["peak_asked_bytes"] for row in rows], ["124"] * 3)
+
+    def check_json(self, all_of_it, names):
+        self.assertEqual({key: all_of_it["trace"][key] for key in
+                          ("file", "cut_off", "calls", "recorded_threads", "replayed_threads", "handed_over", "left_live",
+                           "failed_when_recorded", "frees_of_blocks_from_before", "requested_bytes", "peak_asked_bytes")},
+                         {"file": "-", "cut_off": False, "calls": 6, "recorded_threads": 2, "replayed_threads": 1,
+                          "handed_over": 2, "left_live": 0, "failed_when_recorded": 1, "frees_of_blocks_from_before": 0,
+                          "requested_bytes": 224, "peak_asked_bytes": 124})
+        self.assertEqual(all_of_it["rounds"], 1)
+        self.assertEqual([each["name"] for each in all_of_it["resources"]], names)
+        for each in all_of_it["resources"]:
+            times = each["nanoseconds_per_call"]
+            self.assertEqual(times["rounds"], [times["median"]])
+            self.assertEqual((times["lower_quartile"], times["upper_quartile"]), (times["median"], times["median"]))
+            self.assertGreaterEqual(times["median"], 0)
+            self.assertGreaterEqual(each["ratio"], 0)
+            self.assertGreaterEqual(each["longest_call_nanoseconds"], 0)
+            self.assertEqual(each["refused"], 0)
+        self.assertEqual(all_of_it["resources"][0]["ratio"], 1)
+        pool, new, nothing = (each["memory"] for each in all_of_it["resources"])
+        self.assertIsNone(nothing)
+        self.assertIsNone(new["upstream_allocations"])
+        self.assertGreater(pool["upstream_allocations"], 0)
+        for memory in (pool, new):
+            self.assertEqual(memory["peak_asked_bytes"], 124)
+            self.assertGreaterEqual(memory["fragmentation"], 0)
+            points = memory["over_time"]
+            self.assertEqual([(point["calls"], point["nanoseconds"], point["asked_bytes"]) for point in points],
+                             [(1, 10, 100), (2, 20, 124), (3, 301, 24), (4, 302, 124), (5, 303, 100), (6, 304, 0)])
+            self.assertLessEqual(max(point["resident_bytes"] for point in points), memory["peak_resident_bytes"])
+        self.assertGreater(pool["over_time"][1]["upstream_bytes"], 100)
+        self.assertIsNone(new["over_time"][1]["upstream_bytes"])
+
+    def test_memory_over_time_has_a_thousand_points_at_most(self):
+        calls = [(ALLOCATE if i % 2 == 0 else FREE, i, 7, 1 + i, 8, 0x10) for i in range(5000)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "all.json"
+            status, _, err = run("replay", "--on=std-unsync", "--rounds=1", f"--json={path}", "-", stdin=trace(calls))
+            self.assertEqual((status, err), (0, ""))
+            points = json.loads(path.read_text())["resources"][0]["memory"]["over_time"]
+        self.assertTrue(500 <= len(points) <= 1000, len(points))
+        self.assertEqual(points[-1]["calls"], 5000)
+        self.assertEqual(max(point["asked_bytes"] for point in points), 4999)
+        self.assertGreater(points[0]["upstream_bytes"], 0)
+
+    def test_large_blocks_are_seen_in_the_memory(self):
+        calls = [(ALLOCATE, i, 7, 1 << 20, 8, 0x1000000 * i) for i in range(1, 17)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "all.json"
+            status, _, err = run("replay", "--on=new,cistern-unsync", "--rounds=1", f"--json={path}", "-", stdin=trace(calls))
+            self.assertEqual((status, err), (0, ""))
+            for each in json.loads(path.read_text())["resources"]:
+                self.assertGreaterEqual(each["memory"]["peak_resident_bytes"], 15 << 20)
+                self.assertGreaterEqual(each["memory"]["over_time"][-1]["resident_bytes"], 15 << 20)
+                if UNSANITIZED:
+                    self.assertLess(each["memory"]["held_after_trim_bytes"], 8 << 20)
+
+    def test_threads(self):
+        four = [(ALLOCATE, i, i % 4, 100, 8, 0x1000 * i) for i in range(1, 400)]
+        four += [(FREE, 400 + i, (i + 1) % 4, 0, 1, 0x1000 * i) for i in range(1, 400)]
+        status, out, err = run("replay", "--on=new,cistern-sync", "--rounds=1", "-", stdin=trace(four))
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(out.startswith("798 calls by 4 threads, replayed on 4; 399 blocks freed by another thread"))
+        status, out, err = run("replay", "--on=new,cistern-unsync", "--rounds=1", "-", stdin=trace(four))
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err, "cistern-trace: cistern-unsync is for one thread, and the trace has 4 at a time: add "
+                              "--one-thread, or leave it out\n")
+        status, out, err = run("replay", "--on=cistern-unsync,monotonic", "--one-thread", "--rounds=1", "-", stdin=trace(four))
+        self.assertEqual((status, err), (0, ""))
+        self.assertTrue(out.startswith("798 calls by 4 threads, replayed on 1; 0 blocks freed by another thread"))
+
+    def test_too_many_threads_at_a_time(self):
+        calls = [(ALLOCATE, i, i, 8, 8, 0x1000 * i) for i in range(1, 1100)]
+        calls += [(FREE, 1100 + i, i, 0, 1, 0x1000 * i) for i in range(1, 1100)]
+        status, out, err = run("replay", "--on=new", "--rounds=1", "-", stdin=trace(calls))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("1,099 threads at a time, too many to be replayed side by side: add --one-thread", err)
+
+    def test_a_trace_that_was_cut_off_is_replayed_as_far_as_it_goes(self):
+        cut = trace(CALLS, 2)[:-40]
+        for more in (["--rounds=1"], ["--check"]):
+            status, out, err = run("replay", "--on=new", *more, "-", stdin=cut)
+            self.assertEqual(status, 0)
+            self.assertRegex(err, r"^cistern-trace: the trace was cut off; (replayed|checked) is what there is of it")
+            self.assertNotEqual(out, "")
+        status, out, err = run("replay", "--on=new", "-", stdin=trace(CALLS)[:50])
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, r"^cistern-trace: cistern trace: truncated: .* at byte 50\n$")
+
+    def test_sizes_that_no_program_has(self):
+        first = (ALLOCATE, 0, 1, 8, 8, 0x10)
+        for version, offset in ((1, 24 + 12 + 5), (2, 40 + 16 + 5)):
+            for size, alignment in (((1 << 63) - 1, 1), ((1 << 64) - 1, 1), (1 << 47, 16), (8, 1 << 62)):
+                hostile = trace([first, (ALLOCATE, 1, 1, size, alignment, 0x2000)], version=version)
+                status, out, err = run("replay", "--on=new", "--rounds=1", "-", stdin=hostile)
+                self.assertEqual((status, out), (1, ""))
+                self.assertEqual(err, f"cistern-trace: cistern trace: corrupt: a block of {size} bytes aligned to "
+                                      f"{alignment}, which no program has at byte {offset}\n")
+
+    def test_more_than_there_is_memory_for(self):
+        one = trace([(ALLOCATE, 0, 1, 1 << 46, 8, 0x10)])
+        status, out, err = run("replay", "--on=cistern-unsync:max_bytes=1G", "--rounds=1", "-", stdin=one)
         self.assertEqual(status, 1)
-        self.assertRegex(out, r"refused by the resource +1\n")
-        self.assertIn("the resource refused", err)
+        self.assertIn("cistern-trace: memory isn't measured: the trace's blocks take 64 TiB", err)
+        self.assertIn("cistern-trace: cistern-unsync:max_bytes=1G refused 1 allocation\n", err)
+        many = trace([(ALLOCATE, i, 1, 5000, 8, 0x10000 * i) for i in range(1, 1000)] )
+        status, out, err = run("replay", "--on=new", "--rounds=1", "--max-memory=1M", "-", stdin=many)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err, "cistern-trace: the trace's blocks take at least 3.9 MiB, and 1 MiB may be used: "
+                              "--max-memory says how much it may be\n")
+        pairs = [(ALLOCATE if i % 2 == 0 else FREE, i, 7, 1 << 16, 8, 0x10) for i in range(200)]
+        status, out, err = run("replay", "--on=new,monotonic", "--rounds=1", "--max-memory=1M", "-", stdin=trace(pairs))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("monotonic would hold 6.25 MiB", err)
+
+    def test_a_trace_of_nothing(self):
+        status, out, err = run("replay", "--on=new", "-", stdin=trace([(FAILED, 300, 8, 1 << 40, 16, 0)]))
+        self.assertEqual((status, out, err), (1, "", "cistern-trace: the trace has no allocation\n"))
+
+    def test_libraries(self):
+        status, out, err = run("replay", "--on=new,/no/such/lib.so", "-", stdin=trace(CALLS))
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, r"^cistern-trace: cannot load /no/such/lib.so \(.*\): give the path of a library that has a malloc\n$")
+        if not UNSANITIZED:
+            self.skipTest("not in this build")
+        found = ctypes.util.find_library("m")
+        path = next((str(path) for path in pathlib.Path("/lib").glob(f"*/{found}")), None)
+        if path:
+            status, out, err = run("replay", f"--on={path}", "-", stdin=trace(CALLS))
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("has no malloc, free and aligned_alloc of its own", err)
+        status, out, err = run("replay", "--rounds=1", "-", stdin=trace(CALLS))
+        self.assertEqual((status, err), (0, ""))
+        names = [line.split()[0] for line in out.splitlines()[4:]]
+        self.assertEqual((names[:5], names[-1]),
+                         (["new", "cistern-sync", "cistern-unsync", "std-sync", "std-unsync"], "nothing"))
+        for name in ("mimalloc", "jemalloc", "tcmalloc", "snmalloc"):
+            status, out, err = run("replay", f"--on={name}", "--rounds=1", "-", stdin=trace(CALLS))
+            self.assertEqual(status, 0 if name in names else 1, err)
+            if name not in names:
+                self.assertIn(f"cistern-trace: cannot load {name} (", err)
+                self.assertIn("give the path of its library", err)
+        if len(UNSANITIZED) > 1:  # Our own, by its path.
+            status, out, err = run("replay", f"--on={UNSANITIZED[1]}", "--rounds=1", "-", stdin=trace(CALLS))
+            self.assertEqual((status, err), (0, ""))
+
+    def test_files_that_cannot_be_written(self):
+        for option in ("--json", "--csv"):
+            status, out, err = run("replay", "--on=new", option, "/no/such/folder/x", "-", stdin=trace(CALLS))
+            self.assertEqual((status, out, err), (1, "", "cistern-trace: cannot write /no/such/folder/x\n"))
 
     def test_damage_is_an_error_after_what_could_be_read(self):
         whole = trace(CALLS, 3)
@@ -146,8 +326,8 @@ class Tool(unittest.TestCase):
         self.assertRegex(err, r"^cistern-trace: cistern trace: truncated: .* at byte \d+\n$")
         for wrong, words in ((b"", "not a trace"), (b"something else", "not a trace"), (header(9), "unknown version"),
                              (whole[:60] + b"?" + whole[61:], "corrupt"), (whole + b"x", "corrupt")):
-            for command in ("print", "advise", "replay"):
-                status, _, err = run(command, "-", stdin=wrong)
+            for command in (["print"], ["advise"], ["replay", "--on=new"], ["replay", "--on=new", "--check"]):
+                status, _, err = run(*command, "-", stdin=wrong)
                 self.assertEqual(status, 1)
                 self.assertIn(words, err)
 
@@ -165,16 +345,61 @@ class Tool(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (1, b"cistern-trace: cannot write to standard output\n"))
 
     def test_help(self):
-        for flag in ("--help", "-h", "help"):
-            status, out, err = run(flag)
+        for words in (["--help"], ["-h"], ["help"], ["print", "--help"], ["advise", "-h"]):
+            status, out, err = run(*words)
             self.assertEqual((status, err), (0, ""))
             self.assertTrue(out.startswith("usage: cistern-trace COMMAND FILE"))
+
+    def test_a_bar_on_a_terminal(self):
+        master, terminal = pty.openpty()
+        with tempfile.TemporaryFile() as out:
+            done = subprocess.run([PROGRAM, "replay", "--on=new", "--rounds=2", "-"], input=trace(CALLS), stdout=out,
+                                  stderr=terminal, timeout=60, check=False)
+        os.close(terminal)
+        said = os.read(master, 65536).decode()
+        os.close(master)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("\r\033[K[....................] memory of new", said)
+        self.assertRegex(said, r"\[#+\.+\] round 2 of 2, new")
+        self.assertTrue(said.endswith("\r\033[K"), said)
+
+    def test_version(self):
+        status, out, err = run("--version")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"^cistern-trace \d+\.\d+\.\d+\n$")
+
+    def test_help_of_replay(self):
+        for flag in ("--help", "-h"):
+            status, out, err = run("replay", flag)
+            self.assertEqual((status, err), (0, ""))
+            self.assertTrue(out.startswith("usage: cistern-trace replay [OPTIONS] FILE"))
 
     def test_arguments_that_make_no_sense(self):
         for arguments, words in (((), "no command"), (("frobnicate", "-"), "no such command: frobnicate"),
                                  (("print",), "no file"), (("print", "-", "x"), "too many arguments: x"),
-                                 (("replay", "-", "x"), "no such resource: x"),
-                                 (("replay", "-", "synchronized", "y"), "too many arguments: y")):
+                                 (("replay",), "no file"), (("replay", "-", "x"), "too many arguments: x"),
+                                 (("replay", "--frob", "-"), "no such option: --frob"),
+                                 (("replay", "--frob=1", "-"), "no such option: --frob=1"),
+                                 (("replay", "-", "--on"), "--on takes a value"),
+                                 (("replay", "-", "--rounds", "0"), "--rounds takes a number from 1 on: 0"),
+                                 (("replay", "-", "--max-memory=1X"),
+                                  "--max-memory takes a size, as 4096, 64K, 100M or 2G: 1X"),
+                                 (("replay", "-", "--check", "--json=x"), "--check has no figures to write"),
+                                 (("replay", "-", "--check", "--on=nothing"), "nothing has no blocks to check"),
+                                 (("replay", "-", "--on=new,new"), "named twice: new"),
+                                 (("replay", "-", "--on=new:max_bytes=1"),
+                                  "only cistern-sync and cistern-unsync have options: new:max_bytes=1"),
+                                 (("replay", "-", "--on=cistern-sync:frob=1"),
+                                  "cistern's pools have no option frob; docs/options.md lists those that they have"),
+                                 (("replay", "-", "--on=cistern-sync:max_bytes=x"),
+                                  "max_bytes takes a size, as 4096, 64K, 100M or 2G, or no_limit: x"),
+                                 (("replay", "-", "--on=cistern-sync:pass_through=1"),
+                                  "pass_through takes true or false: 1"),
+                                 (("replay", "-", "--on=cistern-sync:max_bytes=0"),
+                                  "cistern::pool_options::max_bytes is 0, must be at least 1"),
+                                 (("replay", "-", "--on=x"), "no such resource: x (there are new, cistern-sync, "
+                                  "cistern-unsync, std-sync, std-unsync, monotonic, mimalloc, jemalloc, tcmalloc, snmalloc, "
+                                  "nothing, and libraries by a path with a slash)")):
             status, out, err = run(*arguments)
             self.assertEqual((status, out), (2, ""))
             self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace --help'.\n")

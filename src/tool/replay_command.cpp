@@ -1,0 +1,420 @@
+#include "replay_command.hpp"
+
+#include <cistern/adaptor/trace_replay.hpp>
+#include <cistern/page_resource.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <memory_resource>
+#include <optional>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+
+#include "../base/statistics_text.hpp"
+#include "../trace/script_player.hpp"
+#include "malloc_library.hpp"
+#include "progress_line.hpp"
+#include "replay_memory.hpp"
+#include "replay_report.hpp"
+#include "replay_resource.hpp"
+#include "resident_memory.hpp"
+#include "size_text.hpp"
+#include "this_program.hpp"
+#include "timing_process.hpp"
+#include "trace_input.hpp"
+#include "usage_error.hpp"
+
+namespace cistern::tool {
+namespace {
+
+constexpr const char* replay_usage =
+    R"(usage: cistern-trace replay [OPTIONS] FILE
+
+Performs the calls of a trace on one resource after the other, and says how long a call took and how much memory was
+held. FILE is a trace; - means standard input.
+
+Options:
+  --on LIST          names with commas between them; the first is what times are compared with:
+                       new                           operator new and delete
+                       cistern-sync, cistern-unsync  our pools, with options: cistern-sync:max_idle_bytes=1M:...
+                       std-sync, std-unsync          the pools of the standard library
+                       monotonic                     std::pmr::monotonic_buffer_resource
+                       mimalloc, jemalloc, tcmalloc, snmalloc, or the path of a library that has a malloc
+                       nothing                       no memory at all: what the replay itself takes
+                     Else all that are there, but for monotonic
+  --one-thread       all calls on one thread, in the order in which they were recorded; else on as many threads
+                     as were recorded, where a block is freed after it was allocated, whoever does it.
+                     The pools called unsync, and monotonic, are for one thread
+  --cold             one replay for each timing, in a process that has done nothing else; else a resource lives
+                     through the trace once before the clock starts, and then as often as takes 25 ms
+  --rounds N         times each resource is timed (9), one after the other in each round
+  --json FILE        writes all figures, and memory over time
+  --csv FILE         writes a line for each resource
+  --max-memory SIZE  don't begin what would take more (K, M and G stand for powers of 1024); else three quarters
+                     of what is available
+  --check            no times: look whether the resource damages or misaligns blocks. On one thread
+
+Exit status: 0 if all went well; 1 if the trace can't be read, a resource isn't there, or it refused, misaligned or
+damaged a block; 2 if the arguments make no sense. A trace that was cut off is replayed as far as it goes.
+)";
+
+constexpr int replay_failed = 1;
+constexpr std::size_t most_lanes = 1024;
+constexpr std::size_t most_samples = 1000;
+/// Aimed at for one timing: long beside the clock's resolution, short beside what a machine does meanwhile.
+constexpr std::chrono::nanoseconds run_time = std::chrono::milliseconds(25);
+/// The longest call is the least of so many replays' longest: what strikes from outside seldom strikes each.
+constexpr std::size_t clocked_replays = 3;
+
+struct replay_request {
+  std::string file;
+  std::optional<std::string> on;
+  std::string json;
+  std::string csv;
+  std::uint64_t max_memory_bytes = 0;
+  std::size_t rounds = 9;
+  bool one_thread = false;
+  bool cold = false;
+  bool check = false;
+  bool measure_memory = false;  // Of the only resource, for the process that started this one.
+  bool help = false;
+};
+
+[[nodiscard]] std::size_t rounds_from(const std::string& text) {
+  std::size_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || last != end || number == 0 || number > 100'000) {
+    throw usage_error("--rounds takes a number from 1 on: " + text);
+  }
+  return number;
+}
+
+/// False where there is no such option.
+[[nodiscard]] bool set_flag(replay_request& request, const std::string& option) {
+  bool* const flag = option == "--one-thread"               ? &request.one_thread
+                     : option == "--cold"                   ? &request.cold
+                     : option == "--check"                  ? &request.check
+                     : option == "--measure-memory"         ? &request.measure_memory
+                     : option == "--help" || option == "-h" ? &request.help
+                                                            : nullptr;
+  if (flag != nullptr) *flag = true;
+  return flag != nullptr;
+}
+
+/// False where there is no such option.
+[[nodiscard]] bool set_value(replay_request& request, const std::string& option,
+                             const std::optional<std::string>& value) {
+  constexpr std::string_view with_value[] = {"--on", "--rounds", "--json", "--csv", "--max-memory"};
+  if (std::find(std::begin(with_value), std::end(with_value), option) == std::end(with_value)) return false;
+  if (!value || value->empty()) throw usage_error(option + " takes a value");
+  if (option == "--on") request.on = *value;
+  if (option == "--rounds") request.rounds = rounds_from(*value);
+  if (option == "--json") request.json = *value;
+  if (option == "--csv") request.csv = *value;
+  if (option == "--max-memory") {
+    const std::optional<std::uint64_t> size = size_from_text(*value);
+    if (!size) throw usage_error(option + " takes a size, as 4096, 64K, 100M or 2G: " + *value);
+    request.max_memory_bytes = *size;
+  }
+  return true;
+}
+
+[[nodiscard]] replay_request parse_replay(const std::vector<std::string>& arguments) {
+  replay_request request;
+  std::vector<std::string> files;
+  bool options_may_follow = true;
+  for (auto next = arguments.begin(); next != arguments.end();) {
+    const std::string& given = *next++;
+    if (!options_may_follow || given == "-" || !given.starts_with('-')) {
+      files.push_back(given);
+    } else if (given == "--") {
+      options_may_follow = false;
+    } else if (!set_flag(request, given)) {
+      const std::size_t equals = given.find('=');
+      std::optional<std::string> value;
+      if (equals != std::string::npos) {
+        value = given.substr(equals + 1);
+      } else if (next != arguments.end()) {
+        value = *next;
+      }
+      if (!set_value(request, given.substr(0, equals), value)) throw usage_error("no such option: " + given);
+      if (equals == std::string::npos) ++next;
+    }
+  }
+  if (request.help) return request;
+  if (files.empty()) throw usage_error("no file");
+  if (files.size() > 1) throw usage_error("too many arguments: " + files.back());
+  if (request.check && (!request.json.empty() || !request.csv.empty())) {
+    throw usage_error("--check has no figures to write");
+  }
+  request.file = files[0];
+  return request;
+}
+
+/// A file that is opened before long work begins, and written after it.
+class export_file {
+ public:
+  explicit export_file(const std::string& path) : path_(path) {
+    if (path_.empty()) return;
+    out_.open(path_);
+    if (!out_) fail();
+  }
+  void write(const std::string& text) {
+    if (path_.empty()) return;
+    if (!(out_ << text << std::flush)) fail();
+  }
+  [[nodiscard]] bool is_wanted() const { return !path_.empty(); }
+
+ private:
+  [[noreturn]] void fail() const { throw std::runtime_error("cannot write " + path_); }
+
+  std::string path_;
+  std::ofstream out_;
+};
+
+/// What the replay itself needs is no part of the malloc that is measured: what reading a trace frees would
+/// change where that draws its lines, and leave it with memory to begin with.
+[[nodiscard]] std::pmr::memory_resource* own_memory() {
+  static unsynchronized_pool_resource pool({.max_idle_bytes = 0}, pages());
+  return &pool;
+}
+
+/// The script, and on standard error what there is to say about the trace.
+[[nodiscard]] detail::replay_script script_of(const std::string& path, bool one_thread, std::size_t samples) {
+  trace_reader trace(trace_from_file(path), own_memory());
+  detail::replay_script script = detail::make_replay_script(
+      trace, {.one_thread = one_thread, .samples = samples, .memory = own_memory()});
+  if (script.allocations == 0) throw std::runtime_error("the trace has no allocation");
+  if (script.lanes.size() > most_lanes) {
+    throw std::runtime_error("the trace has " + detail::with_thousands(script.lanes.size()) +
+                             " threads at a time, too many to be replayed side by side: add --one-thread");
+  }
+  if (samples != 0) return script;  // All was said by who asked for them.
+  if (script.cut) {
+    std::cerr << "cistern-trace: the trace was cut off; replayed is what there is of it ("
+              << script.cut->what() << ")\n";
+  }
+  if (trace.sample_bytes() != 0) {
+    std::cerr << "cistern-trace: the trace has one call of every "
+              << detail::with_thousands(trace.sample_bytes())
+              << " bytes allocated; the figures are of these calls alone\n";
+  }
+  say_how_it_ended(trace);
+  return script;
+}
+
+/// Without those that the trace is not for, unless they were asked for.
+void leave_out_unable(std::vector<replay_candidate>& candidates, const detail::replay_script& script,
+                      bool were_named) {
+  if (script.lanes.size() == 1) return;
+  const auto is_unable = [](const replay_candidate& each) { return !each.is_thread_safe; };
+  const auto found = std::find_if(candidates.begin(), candidates.end(), is_unable);
+  if (were_named && found != candidates.end()) {
+    throw std::runtime_error(found->name + " is for one thread, and the trace has " +
+                             detail::with_thousands(script.lanes.size()) +
+                             " at a time: add --one-thread, or leave it out");
+  }
+  std::erase_if(candidates, is_unable);
+}
+
+[[noreturn]] void refuse_memory(const std::string& what, std::uint64_t bytes, std::uint64_t most_bytes) {
+  throw std::runtime_error(what + " " + detail::in_binary_units(bytes) + ", and " +
+                           detail::in_binary_units(most_bytes) +
+                           " may be used: --max-memory says how much it may be");
+}
+
+/// Whether memory can be measured, for which all of every block is written to.
+[[nodiscard]] bool fits_into_memory(const std::vector<replay_candidate>& candidates,
+                                    const detail::replay_script& script, std::uint64_t most_bytes) {
+  if (script.peak_first_page_bytes > most_bytes) {
+    refuse_memory("the trace's blocks take at least", script.peak_first_page_bytes, most_bytes);
+  }
+  for (const replay_candidate& each : candidates) {
+    if (each.keeps_freed_blocks && script.requested_bytes > most_bytes) {
+      refuse_memory(each.name + " would hold", script.requested_bytes, most_bytes);
+    }
+  }
+  if (script.peak_bytes <= most_bytes) return true;
+  std::cerr << "cistern-trace: memory isn't measured: the trace's blocks take "
+            << detail::in_binary_units(script.peak_bytes) << ", and " << detail::in_binary_units(most_bytes)
+            << " may be used (--max-memory)\n";
+  return false;
+}
+
+[[nodiscard]] std::size_t calibrated(timing_process& process) {
+  for (std::size_t repetitions = 1;; repetitions *= 8) {
+    const auto played = process.play(detail::play_way::timed, repetitions, true);
+    const auto elapsed = std::max(played.elapsed, std::chrono::nanoseconds(1));
+    if (elapsed * 8 < run_time) continue;
+    return std::max<std::size_t>(1, repetitions * static_cast<std::size_t>(run_time.count()) /
+                                        static_cast<std::size_t>(elapsed.count()));
+  }
+}
+
+/// Who comes at a place of a round: turned by one each round, and backwards every other one, so that nobody
+/// always follows the same neighbour.
+[[nodiscard]] std::size_t at_place(std::size_t place, std::size_t round, std::size_t count) noexcept {
+  const std::size_t turned = (place + round) % count;
+  return round % 2 == 0 ? turned : count - 1 - turned;
+}
+
+/// Times one resource: the first time, if that is asked for, or when it has its memory.
+class stopwatch {
+ public:
+  stopwatch(const replay_candidate& candidate, const detail::replay_script& script, bool cold)
+      : candidate_(candidate), script_(script), process_(candidate, script), cold_(cold) {}
+
+  void calibrate() {
+    if (!cold_) repetitions_ = calibrated(process_);
+  }
+  void add_round(replayed_on& results) {
+    const detail::play_result played =
+        cold_ ? timing_process(candidate_, script_).play(detail::play_way::timed, 1, false)
+              : process_.play(detail::play_way::timed, repetitions_, true);
+    results.refused = played.refused / repetitions_;
+    results.rounds.push_back(static_cast<double>(played.elapsed.count()) /
+                             static_cast<double>(repetitions_ * script_.calls()));
+  }
+  /// Apart from the rounds, which reading the clock would disturb.
+  [[nodiscard]] std::chrono::nanoseconds longest_call() {
+    std::chrono::nanoseconds least = std::chrono::nanoseconds::max();
+    for (std::size_t i = 0; i < clocked_replays; ++i) {
+      least = std::min(least, process_.play(detail::play_way::clocked, 1, false).longest_call);
+    }
+    return least;
+  }
+
+ private:
+  const replay_candidate& candidate_;
+  const detail::replay_script& script_;
+  timing_process process_;
+  bool cold_;
+  std::size_t repetitions_ = 1;
+};
+
+void measure_times(replay_results& results, const std::vector<replay_candidate>& candidates,
+                   const replay_request& request, progress_line& progress) {
+  std::deque<stopwatch> watches;
+  for (const replay_candidate& each : candidates) watches.emplace_back(each, results.script, request.cold);
+  for (std::size_t i = 0; i < watches.size(); ++i) {
+    progress.step("calibrating " + candidates[i].name);
+    watches[i].calibrate();
+  }
+  for (std::size_t round = 0; round < request.rounds; ++round) {
+    for (std::size_t place = 0; place < watches.size(); ++place) {
+      const std::size_t who = at_place(place, round, watches.size());
+      progress.step("round " + std::to_string(round + 1) + " of " + std::to_string(request.rounds) + ", " +
+                    candidates[who].name);
+      watches[who].add_round(results.resources[who]);
+    }
+  }
+  for (std::size_t i = 0; i < watches.size(); ++i) {
+    progress.step("longest call of " + candidates[i].name);
+    results.resources[i].longest_call = watches[i].longest_call();
+  }
+}
+
+[[nodiscard]] replay_memory memory_of(const replay_candidate& candidate, const std::string& path,
+                                      bool one_thread) {
+  std::vector<std::string> arguments = {"replay", "--measure-memory", "--on", candidate.name};
+  if (one_thread) arguments.emplace_back("--one-thread");
+  arguments.insert(arguments.end(), {"--", path});
+  return memory_from(output_of_this_program(arguments));
+}
+
+[[nodiscard]] int say_who_refused(const replay_results& results) {
+  int status = 0;
+  for (const replayed_on& each : results.resources) {
+    if (each.refused == 0) continue;
+    std::cerr << "cistern-trace: " << each.name << " refused " << detail::with_thousands(each.refused)
+              << (each.refused == 1 ? " allocation\n" : " allocations\n");
+    status = replay_failed;
+  }
+  return status;
+}
+
+[[nodiscard]] int compare(const replay_request& request, std::vector<replay_candidate> candidates) {
+  export_file json(request.json);
+  export_file csv(request.csv);
+  const std::string path = rereadable(request.file);
+  replay_results results{
+      .trace = request.file, .script = script_of(path, request.one_thread, 0), .resources = {}};
+  const detail::replay_script& script = results.script;
+  leave_out_unable(candidates, script, request.on.has_value());
+  const std::uint64_t most_bytes =
+      request.max_memory_bytes != 0 ? request.max_memory_bytes : available_bytes() / 4 * 3;
+  const bool with_memory = fits_into_memory(candidates, script, most_bytes);
+  for (const replay_candidate& each : candidates) results.resources.push_back({.name = each.name});
+  {
+    progress_line progress(candidates.size() * (request.rounds + 3));
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      if (!with_memory || !candidates[i].gives_blocks) continue;
+      progress.step("memory of " + candidates[i].name);
+      results.resources[i].memory = memory_of(candidates[i], path, request.one_thread);
+    }
+    measure_times(results, candidates, request, progress);
+  }
+  std::cout << as_table(results);
+  if (json.is_wanted()) json.write(as_json(results));
+  if (csv.is_wanted()) csv.write(as_csv(results));
+  return say_who_refused(results);
+}
+
+/// Each with a pattern in every block.
+[[nodiscard]] int check(const replay_request& request, const std::vector<replay_candidate>& candidates) {
+  const std::string path = rereadable(request.file);
+  int status = 0;
+  const char* gap = "";
+  for (const replay_candidate& each : candidates) {
+    if (!each.gives_blocks) {
+      if (request.on) throw usage_error(each.name + " has no blocks to check");
+      continue;
+    }
+    trace_reader trace(trace_from_file(path));
+    const std::unique_ptr<replay_resource> resource = each.make();
+    const replay_report report = cistern::replay(trace, &resource->get(), {.up_to_the_cut = true});
+    std::cout << gap << each.name << '\n' << report;
+    if (*gap == '\0') {
+      if (report.cut_off)
+        std::cerr << "cistern-trace: the trace was cut off; checked is what there is of it\n";
+      say_how_it_ended(trace);
+    }
+    gap = "\n";
+    if (report.resource_passed()) continue;
+    std::cout.flush();
+    std::cerr << "cistern-trace: " << each.name << " refused, misaligned or damaged blocks\n";
+    status = replay_failed;
+  }
+  return status;
+}
+
+}  // namespace
+
+int replay(const std::vector<std::string>& arguments) {
+  const replay_request request = parse_replay(arguments);
+  if (request.help) {
+    std::cout << replay_usage;
+    return 0;
+  }
+  std::vector<std::string> again = {"replay"};
+  again.insert(again.end(), arguments.begin(), arguments.end());
+  start_with_room_for_libraries(again);
+  std::vector<replay_candidate> candidates =
+      request.on ? candidates_in(*request.on) : candidates_by_default();
+  if (request.check) return check(request, candidates);
+  if (!request.measure_memory) return compare(request, std::move(candidates));
+  std::cout << measure_memory(script_of(request.file, request.one_thread, most_samples), candidates.front());
+  return 0;
+}
+
+}  // namespace cistern::tool

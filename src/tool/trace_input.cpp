@@ -1,0 +1,42 @@
+#include "trace_input.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <iostream>
+#include <span>
+#include <system_error>
+
+#include <sys/mman.h>
+
+namespace cistern::tool {
+
+trace_source source_named(const std::string& name) {
+  return name == "-" ? trace_from_stream(std::cin) : trace_from_file(name);
+}
+
+std::string rereadable(const std::string& name) {
+  if (name != "-") return name;
+  const int memory = ::memfd_create("trace", 0);  // Children have it too.
+  if (memory < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
+  std::string path = "/proc/self/fd/" + std::to_string(memory);
+  const trace_source from = source_named(name);
+  const trace_sink to = trace_to_file(path);
+  std::array<std::byte, 65536> part{};
+  while (const std::size_t got = from(part)) to(std::span(part).first(got));
+  return path;
+}
+
+void say_how_it_ended(const trace_reader& trace) {
+  if (trace.ending() == trace_ending::closed) return;
+  std::cout.flush();
+  if (trace.ending() == trace_ending::size_limit) {
+    std::cerr << "cistern-trace: the trace had grown to the size that it was allowed; what came later isn't "
+                 "in it\n";
+  } else {
+    std::cerr << "cistern-trace: the trace could not be written any further: "
+              << std::generic_category().message(trace.ending_error()) << '\n';
+  }
+}
+
+}  // namespace cistern::tool

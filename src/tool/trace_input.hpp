@@ -1,0 +1,21 @@
+// trace_input: where a command's trace comes from, and what there is to say about it.
+#pragma once
+
+#include <cistern/adaptor/trace_reader.hpp>
+
+#include <string>
+
+namespace cistern::tool {
+
+/// The file, or standard input for "-".
+[[nodiscard]] trace_source source_named(const std::string& name);
+
+/// A path under which a trace can be read several times, also by processes that this one starts: `name`, or
+/// for "-" what standard input has, copied to memory.
+[[nodiscard]] std::string rereadable(const std::string& name);
+
+/// Says on standard error, behind what was printed, why a trace ended before the program did. Nothing if it
+/// didn't.
+void say_how_it_ended(const trace_reader& trace);
+
+}  // namespace cistern::tool
