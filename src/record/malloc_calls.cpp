@@ -35,6 +35,31 @@ void* move_from_before(const void* block, std::size_t bytes) noexcept {
   return moved;
 }
 
+/// `recorded` is the call of who wants that.
+void* reallocate(const call& recorded, void* block, std::size_t bytes) noexcept {
+  if (block == nullptr || is_from_before(block)) {
+    void* const made =
+        block == nullptr ? next_malloc().realloc(nullptr, bytes) : move_from_before(block, bytes);
+    recorded.allocated(made, bytes, natural_alignment(bytes));
+    return made;
+  }
+  if (bytes == 0) {  // Frees the block. Some give another one for it, of no bytes.
+    recorded.frees(block);
+    void* const made = next_malloc().realloc(block, 0);
+    if (made != nullptr) recorded.allocated(made, 0, 1);
+    return made;
+  }
+  recorded.reallocates(block);
+  void* const made = next_malloc().realloc(block, bytes);
+  recorded.reallocated(made, bytes);
+  return made;
+}
+
+void free_block(const call& recorded, void* block) noexcept {
+  recorded.frees(block);
+  next_malloc().free(block);
+}
+
 }  // namespace
 
 CISTERN_EXPORT_C void* malloc(std::size_t size) noexcept {
@@ -47,8 +72,7 @@ CISTERN_EXPORT_C void* malloc(std::size_t size) noexcept {
 CISTERN_EXPORT_C void free(void* ptr) noexcept {
   if (ptr == nullptr || is_from_before(ptr)) return;
   const call recorded;
-  recorded.frees(ptr);
-  next_malloc().free(ptr);
+  free_block(recorded, ptr);
 }
 
 CISTERN_EXPORT_C void* calloc(std::size_t nmemb, std::size_t size) noexcept {
@@ -61,25 +85,12 @@ CISTERN_EXPORT_C void* calloc(std::size_t nmemb, std::size_t size) noexcept {
 
 CISTERN_EXPORT_C void* realloc(void* ptr, std::size_t size) noexcept {
   const call recorded;
-  if (ptr == nullptr || is_from_before(ptr)) {
-    void* const block = ptr == nullptr ? next_malloc().realloc(nullptr, size) : move_from_before(ptr, size);
-    recorded.allocated(block, size, natural_alignment(size));
-    return block;
-  }
-  if (size == 0) {  // Frees the block. Some give another one for it, of no bytes.
-    recorded.frees(ptr);
-    void* const block = next_malloc().realloc(ptr, 0);
-    if (block != nullptr) recorded.allocated(block, 0, 1);
-    return block;
-  }
-  recorded.reallocates(ptr);
-  void* const block = next_malloc().realloc(ptr, size);
-  recorded.reallocated(block, size);
-  return block;
+  return reallocate(recorded, ptr, size);
 }
 
 CISTERN_EXPORT_C void* reallocarray(void* ptr, std::size_t nmemb, std::size_t size) noexcept {
-  return realloc(ptr, array_bytes(nmemb, size));
+  const call recorded;
+  return reallocate(recorded, ptr, array_bytes(nmemb, size));
 }
 
 CISTERN_EXPORT_C int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) noexcept {
@@ -139,5 +150,7 @@ CISTERN_EXPORT_C void free_aligned_sized(void* ptr, std::size_t alignment, std::
 
 // For programs from before 2018.
 CISTERN_EXPORT_C void cfree(void* ptr) noexcept {
-  free(ptr);
+  if (ptr == nullptr || is_from_before(ptr)) return;
+  const call recorded;
+  free_block(recorded, ptr);
 }

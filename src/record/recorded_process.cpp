@@ -4,6 +4,7 @@
 #include <cistern/detail/base/no_cancellation.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include "recorder.hpp"
 #include <fcntl.h>
@@ -24,6 +26,8 @@ namespace cistern::detail::recorded_process {
 namespace {
 
 constinit recorder process_recorder;
+constinit stack_walker process_walker;
+constinit std::size_t stack_depth = 0;  ///< Of the stacks that are recorded; 0: none are.
 
 /// Of each thread.
 struct recorded_thread {
@@ -71,13 +75,17 @@ void begin(bool is_first) noexcept {
   const char* const path = std::getenv("CISTERN_RECORD_TO");
   if (path == nullptr) return;
   const no_cancellation until_it_is_open;
+  stack_depth = std::min(environment_number("CISTERN_RECORD_STACKS"), call_sites::deepest_stack);
+  if (stack_depth != 0 && !(process_walker.begin() && process_recorder.sites().begin()))
+    return complain(path);
   int descriptor = is_first ? open_new(path) : -1;
   char name[PATH_MAX];
   if (!is_first || (descriptor < 0 && errno == EEXIST)) {
     if (!environment_switches_on("CISTERN_RECORD_CHILDREN")) return;
     descriptor = open_beside(path, name);
   }
-  const recorder_options options{.max_bytes = environment_number("CISTERN_RECORD_MAX_BYTES")};
+  const recorder_options options{.max_bytes = environment_number("CISTERN_RECORD_MAX_BYTES"),
+                                 .with_stacks = stack_depth != 0};
   if (descriptor < 0 || !process_recorder.begin(descriptor, options)) complain(path);
 }
 
@@ -135,6 +143,13 @@ void begin_once() noexcept {
   begin_once();
 }
 
+/// Of the stack that a call came by; 0 if that can't be told.
+[[nodiscard]] std::uint32_t stack_number(const walk_start& start) noexcept {
+  std::array<std::uintptr_t, call_sites::deepest_stack> places;  // As many as the walk fills.
+  const std::size_t depth = process_walker.walk(start, std::span(places).first(stack_depth));
+  return process_recorder.sites().number_of(std::span(places).first(depth));
+}
+
 [[nodiscard]] std::uintptr_t address_of(const void* block) noexcept {
   return reinterpret_cast<std::uintptr_t>(block);
 }
@@ -153,7 +168,15 @@ void may_end() noexcept {
   here.is_inside = false;
 }
 
-call::call() noexcept {
+void modules_were_unloaded() noexcept {
+  if (!process_recorder.is_recording() || here.is_inside) return;
+  here.is_inside = true;
+  process_walker.forget();
+  process_recorder.sites().doubt_modules();
+  here.is_inside = false;
+}
+
+call::call(const void* frame, const void* caller) noexcept : start_{.frame = frame, .caller = caller} {
   if (!was_begun.load(std::memory_order_relaxed) && !here.is_inside) begin_once();
   counts_ = process_recorder.is_recording() && !here.is_inside;
   if (counts_) here.is_inside = true;
@@ -171,6 +194,7 @@ void call::write(const trace_record& record) const noexcept {
   }
   trace_record complete = record;
   complete.thread = here.number;
+  if (stack_depth != 0 && has_stack(record.step)) complete.stack = stack_number(start_);
   process_recorder.write(here.stripe, complete);
 }
 

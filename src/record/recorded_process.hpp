@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "../trace/trace_format.hpp"
+#include "stack_walk.hpp"
 
 namespace cistern::detail::recorded_process {
 
@@ -13,7 +14,9 @@ namespace cistern::detail::recorded_process {
 /// functions behind ours, or by the recording) isn't recorded.
 class call {
  public:
-  call() noexcept;
+  /// In an exported function: its frame, and where it returns to.
+  explicit call(const void* frame = __builtin_frame_address(0),
+                const void* caller = __builtin_return_address(0)) noexcept;
   ~call();
   call(const call&) = delete;
   call& operator=(const call&) = delete;
@@ -31,11 +34,15 @@ class call {
  private:
   void write(const trace_record& record) const noexcept;
 
+  walk_start start_;
   bool counts_;
 };
 
 /// What a block of so many bytes may have to be aligned to: malloc's 16 for all would ask too much of pools.
 [[nodiscard]] std::size_t natural_alignment(std::size_t bytes) noexcept;
+
+/// To be called when modules may have been unloaded.
+void modules_were_unloaded() noexcept;
 
 /// To be called before the process ends, or becomes another program.
 void may_end() noexcept;

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <ctime>
 
-#include <sched.h>
 #include <unistd.h>
 
 namespace cistern::detail {
@@ -18,10 +17,6 @@ namespace {
 
 }  // namespace
 
-void yielding_lock::yield() noexcept {
-  ::sched_yield();
-}
-
 std::uint64_t recorder::now() const noexcept {
   return nanoseconds_of(CLOCK_MONOTONIC) - started_;
 }
@@ -29,6 +24,8 @@ std::uint64_t recorder::now() const noexcept {
 bool recorder::begin(int descriptor, const recorder_options& options) noexcept {
   process_ = ::getpid();
   started_ = nanoseconds_of(CLOCK_MONOTONIC);
+  with_stacks_ = options.with_stacks;
+  empty_stripes(0);
   const auto header = encode_header({.started_nanoseconds = nanoseconds_of(CLOCK_REALTIME),
                                      .process = static_cast<std::uint64_t>(process_)});
   if (!file_.begin(descriptor, header, options.max_bytes)) return false;
@@ -78,9 +75,11 @@ void recorder::mark_end() noexcept {
 void recorder::lock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   file_lock_.lock();
   for (stripe& each : stripes_) each.lock.lock();
+  sites_.lock();
 }
 
 void recorder::unlock_all() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  sites_.unlock();
   for (stripe& each : stripes_) each.lock.unlock();
   file_lock_.unlock();
 }
@@ -95,10 +94,22 @@ void recorder::forget() noexcept {
 /// say.
 void recorder::empty_stripes(std::uint64_t last_time) noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   for (stripe& each : stripes_) {
-    each.encoder = {};
+    each.encoder = trace_frame_encoder(with_stacks_);
     each.last_time = last_time;
     each.used_bytes = trace_frame_header_bytes;
     each.records = 0;
+  }
+}
+
+/// With all locks held. What the events are the first to refer to. False if it can't be written.
+bool recorder::write_tables() noexcept {
+  for (;;) {
+    const encoded_table made = sites_.encode_next(std::span(table_frame_).subspan(trace_frame_header_bytes));
+    if (made.entries == 0) return true;
+    const std::span frame = std::span(table_frame_).first(trace_frame_header_bytes + made.bytes);
+    seal_frame(frame, made.kind, made.entries);
+    const std::array<record_file::bytes, 1> round{frame};
+    if (!file_.append(round, 0)) return false;
   }
 }
 
@@ -111,17 +122,18 @@ void recorder::write_round() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     last_time = std::max(last_time, each.last_time);
     if (each.records != 0) filled[frames++] = &each;
   }
+  const std::uint32_t kind = with_stacks_ ? trace_events_with_stacks_kind : trace_events_kind;
   std::array<record_file::bytes, stripes> round{};
   std::uint64_t records = 0;
   for (std::size_t i = 0; i < frames; ++i) {
     const std::span frame(filled[i]->buffer.data(), filled[i]->used_bytes);
-    seal_frame(frame, trace_events_kind | (i + 1 < frames ? trace_joined_bit : 0), filled[i]->records);
+    seal_frame(frame, kind | (i + 1 < frames ? trace_joined_bit : 0), filled[i]->records);
     round[i] = frame;
     records += filled[i]->records;
   }
   // A process that came to be without `fork`'s telling has our memory, or a copy: the file isn't its own.
   const bool is_own = ::getpid() == process_;
-  if (frames != 0 && is_own && !file_.append(std::span(round).first(frames), records)) {
+  if (frames != 0 && is_own && !(write_tables() && file_.append(std::span(round).first(frames), records))) {
     recording_.store(false, std::memory_order_relaxed);
   }
   empty_stripes(last_time);

@@ -2,8 +2,6 @@
 // happened.
 #pragma once
 
-#include <cistern/detail/base/mutex.hpp>
-
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,30 +9,16 @@
 #include <span>
 
 #include "../trace/trace_format.hpp"
+#include "call_sites.hpp"
 #include "record_file.hpp"
+#include "yielding_lock.hpp"
 
 namespace cistern::detail {
-
-/// A lock for what takes some tens of nanoseconds. `mutex` sleeps by means of the C++ library, of which
-/// nothing may be needed here.
-class CISTERN_CAPABILITY("mutex") yielding_lock {
- public:
-  void lock() noexcept CISTERN_ACQUIRE() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    while (held_.exchange(true, std::memory_order_acquire)) yield();
-  }
-  void unlock() noexcept CISTERN_RELEASE() CISTERN_NO_THREAD_SAFETY_ANALYSIS {
-    held_.store(false, std::memory_order_release);
-  }
-
- private:
-  static void yield() noexcept;
-
-  std::atomic<bool> held_{false};
-};
 
 /// How a process is recorded.
 struct recorder_options {
   std::uint64_t max_bytes = 0;  ///< Of the trace; 0: no limit.
+  bool with_stacks = false;     ///< Calls say from where they came. `sites` has begun.
 };
 
 /// Threads write into *stripes*: buffers with a lock each, of which a thread uses one for all its life.
@@ -57,7 +41,10 @@ class recorder {
   /// Whether calls are to be recorded.
   [[nodiscard]] bool is_recording() const noexcept { return recording_.load(std::memory_order_acquire); }
 
-  /// The time of the record is set here.
+  /// The process's stacks.
+  [[nodiscard]] call_sites& sites() noexcept { return sites_; }
+
+  /// The time of the record is set here. Its stack is a number of `sites`.
   void write(unsigned stripe, trace_record record) noexcept;
 
   /// Writes out what is held, and marks the end: to be called before the process may go. If it goes on, so
@@ -85,6 +72,7 @@ class recorder {
   };
 
   void make_room(stripe& full) noexcept;
+  [[nodiscard]] bool write_tables() noexcept;
   void write_round() noexcept;
   void empty_stripes(std::uint64_t last_time) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept;
@@ -92,8 +80,11 @@ class recorder {
   std::atomic<bool> recording_{false};
   std::int64_t process_ = 0;
   std::uint64_t started_ = 0;  // By the steady clock, in nanoseconds.
-  yielding_lock file_lock_;    // Before those of the stripes.
-  record_file file_;           // With all locks held.
+  bool with_stacks_ = false;
+  yielding_lock file_lock_;  // Before those of the stripes, and these before that of the sites.
+  record_file file_;         // With all locks held.
+  call_sites sites_;
+  std::array<std::byte, buffer_bytes> table_frame_{};  // With all locks held.
   std::array<stripe, stripes> stripes_{};
 };
 

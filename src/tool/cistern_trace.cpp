@@ -2,15 +2,14 @@
 #include <cistern/adaptor/trace_advice.hpp>
 #include <cistern/adaptor/trace_reader.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <exception>
 #include <iostream>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "print_stacks.hpp"
 #include "record_command.hpp"
 #include "replay_command.hpp"
 #include "trace_input.hpp"
@@ -29,7 +28,7 @@ constexpr const char* usage =
 
 Commands:
   record PROGRAM   runs a program and writes its calls of malloc to a trace (record --help says how)
-  print FILE       every call of the trace, one line each
+  print FILE       every call of the trace, one line each, and the stacks that it was made from
   advise FILE      which pool, with which options, suits the trace
   replay FILE      performs the trace on several resources, and compares them (replay --help says how)
 
@@ -39,25 +38,24 @@ Exit status of all but record: 0 if all went well; 1 if the trace can't be read 
 misaligned or damaged a block; 2 if the arguments make no sense.
 )";
 
+using cistern::tool::in_hexadecimal;
 using cistern::tool::usage_error;
-
-[[nodiscard]] std::string in_hexadecimal(std::uint64_t number) {
-  char digits[16];
-  return {digits, std::to_chars(std::begin(digits), std::end(digits), number, 16).ptr};
-}
 
 int print(cistern::trace_reader& trace) {
   std::cout << "nanoseconds thread call bytes alignment address block\n";
+  cistern::tool::stack_printer stacks(trace, std::cout);
   for (cistern::trace_event event; trace.next(event);) {
+    stacks.print_if_new(event.stack);
     std::cout << event.time.count() << ' ' << event.thread << ' ' << to_string(event.call) << ' '
               << event.bytes << ' ' << event.alignment << ' ';
     if (event.call == cistern::trace_call::failed_allocate) {
-      std::cout << "- -\n";
+      std::cout << "- -";
     } else {
       std::cout << "0x" << in_hexadecimal(event.address) << ' ' << event.block;
       if (event.call == cistern::trace_call::reallocate) std::cout << " from " << event.old_block;
-      std::cout << '\n';
     }
+    if (trace.has_stacks()) std::cout << " at " << event.stack;
+    std::cout << '\n';
   }
   return 0;
 }

@@ -35,6 +35,7 @@ Options:
                       file of its own beside FILE: FILE.PROCESS, FILE.PROCESS.2, ...
   --max-size SIZE     end a trace when it has grown to so many bytes (K, M and G stand for powers of 1024); the
                       program goes on
+  --stacks[=DEPTH]    record from where each call was made: up to DEPTH places (1 to 64; 16 if none is given)
   -q, --quiet         no summary
 
 Exit status: that of PROGRAM; 128 and the signal's number if a signal ended it; 127 if there is no such program, 126 if
@@ -52,6 +53,7 @@ struct record_options {
   std::filesystem::path output;
   std::vector<std::string> program;  // With its arguments.
   std::uint64_t max_bytes = 0;
+  unsigned stack_depth = 0;  // 0: no stacks.
   bool children = false;
   bool quiet = false;
   bool help = false;
@@ -63,6 +65,19 @@ struct record_options {
   return *size;
 }
 
+constexpr unsigned usual_stack_depth = 16;
+constexpr unsigned most_stack_depth = 64;
+
+[[nodiscard]] unsigned depth_of(const std::string& option, const std::string& text) {
+  unsigned depth = 0;
+  const char* const end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, depth);
+  if (error != std::errc() || last != end || depth == 0 || depth > most_stack_depth) {
+    throw usage_error(option + " takes a depth from 1 to 64: " + text);
+  }
+  return depth;
+}
+
 [[nodiscard]] bool takes_value(const std::string& option) {
   return option == "-o" || option == "--output" || option == "--max-size";
 }
@@ -71,6 +86,8 @@ void set_value(record_options& options, const std::string& option, const std::st
   if (value.empty()) throw usage_error(option + " takes a value");
   if (option == "--max-size") {
     options.max_bytes = size_of(option, value);
+  } else if (option == "--stacks") {
+    options.stack_depth = depth_of(option, value);
   } else {
     options.output = value;
   }
@@ -79,6 +96,8 @@ void set_value(record_options& options, const std::string& option, const std::st
 void set_flag(record_options& options, const std::string& option) {
   if (option == "--children") {
     options.children = true;
+  } else if (option == "--stacks") {
+    options.stack_depth = usual_stack_depth;
   } else if (option == "-q" || option == "--quiet") {
     options.quiet = true;
   } else if (option == "-h" || option == "--help") {
@@ -96,10 +115,10 @@ void set_flag(record_options& options, const std::string& option) {
     if (given == "--") break;
     const std::size_t equals = given.starts_with("--") ? given.find('=') : std::string::npos;
     const std::string option = given.substr(0, equals);
-    if (!takes_value(option)) {
-      set_flag(options, given);
-    } else if (equals != std::string::npos) {
+    if (equals != std::string::npos && (takes_value(option) || option == "--stacks")) {
       set_value(options, option, given.substr(equals + 1));
+    } else if (!takes_value(option)) {
+      set_flag(options, given);
     } else {
       set_value(options, option, next != arguments.end() ? *next++ : std::string());
     }
@@ -138,6 +157,7 @@ void set_environment(const record_options& options, const std::filesystem::path&
   ::setenv("LD_PRELOAD", preload.c_str(), 1);
   ::setenv("CISTERN_RECORD_TO", output.c_str(), 1);
   ::setenv("CISTERN_RECORD_MAX_BYTES", std::to_string(options.max_bytes).c_str(), 1);
+  ::setenv("CISTERN_RECORD_STACKS", std::to_string(options.stack_depth).c_str(), 1);
   ::setenv("CISTERN_RECORD_CHILDREN", options.children ? "1" : "0", 1);
 }
 // NOLINTEND(concurrency-mt-unsafe)
@@ -194,6 +214,8 @@ struct trace_summary {
   std::uint64_t failures = 0;
   std::size_t threads = 0;
   std::size_t live_blocks = 0;
+  std::uint64_t unknown_stacks = 0;   // Calls without one.
+  std::optional<std::size_t> stacks;  // If they were recorded.
   std::string how_it_ended;
   bool is_sound = true;
 };
@@ -210,6 +232,7 @@ struct trace_summary {
       summary.deallocations += event.call == trace_call::deallocate ? 1U : 0U;
       summary.reallocations += event.call == trace_call::reallocate ? 1U : 0U;
       summary.failures += event.call == trace_call::failed_allocate ? 1U : 0U;
+      summary.unknown_stacks += event.stack == 0 ? 1U : 0U;
     }
     if (trace->ending() == trace_ending::size_limit)
       summary.how_it_ended = "ended at the size that --max-size allows";
@@ -222,6 +245,7 @@ struct trace_summary {
   }
   summary.threads = threads.size();
   if (trace) summary.live_blocks = trace->live_blocks();
+  if (trace && trace->has_stacks()) summary.stacks = trace->stacks().stacks();
   return summary;
 }
 
@@ -235,7 +259,13 @@ struct trace_summary {
               << with_thousands(summary.deallocations) << " frees, " << with_thousands(summary.failures)
               << " failures by " << with_thousands(summary.threads)
               << (summary.threads == 1 ? " thread; " : " threads; ") << with_thousands(summary.live_blocks)
-              << " blocks live at the end; " << detail::in_binary_units(std::filesystem::file_size(path));
+              << " blocks live at the end; ";
+    if (summary.stacks) {
+      std::cerr << with_thousands(*summary.stacks) << " stacks; ";
+      if (summary.unknown_stacks != 0)
+        std::cerr << with_thousands(summary.unknown_stacks) << " calls of unknown stacks; ";
+    }
+    std::cerr << detail::in_binary_units(std::filesystem::file_size(path));
     if (!summary.how_it_ended.empty()) std::cerr << "; " << summary.how_it_ended;
     std::cerr << '\n';
   } else if (!summary.is_sound) {

@@ -28,10 +28,22 @@ inline constexpr std::size_t trace_most_round_frames = 64;
 // What a frame holds.
 inline constexpr std::uint32_t trace_end_mark_kind = 0;
 inline constexpr std::uint32_t trace_events_kind = 1;
+inline constexpr std::uint32_t trace_modules_kind = 2;
+inline constexpr std::uint32_t trace_stacks_kind = 3;
+inline constexpr std::uint32_t trace_events_with_stacks_kind = 4;
 /// Set in the kind of a frame that has the next one joined to it.
 inline constexpr std::uint32_t trace_joined_bit = 0x100;
 inline constexpr std::size_t trace_end_mark_bytes = 16;
 inline constexpr std::size_t trace_end_mark_1_bytes = 8;
+
+// What a trace may say of where it was called from: so a reader knows how much memory that takes at most.
+inline constexpr std::size_t trace_most_modules = std::size_t{1} << 16;
+inline constexpr std::size_t trace_longest_path_bytes = 4096;
+inline constexpr std::size_t trace_longest_build_id_bytes = 64;
+inline constexpr std::size_t trace_most_module_text_bytes = std::size_t{4} << 20;
+inline constexpr std::size_t trace_most_stacks = std::size_t{1} << 17;
+inline constexpr std::size_t trace_deepest_stack = 256;
+inline constexpr std::size_t trace_most_places = std::size_t{1} << 21;  // In all stacks.
 
 /// What an event says of the program. The first three are those of version 1.
 enum class trace_step : std::uint8_t {
@@ -51,6 +63,10 @@ inline constexpr unsigned trace_steps = 7;
 [[nodiscard]] constexpr bool has_address(trace_step step) noexcept {
   return step != trace_step::failed_allocate && step != trace_step::fail_reallocate;
 }
+/// In frames of events with stacks. A `realloc` has one, at its end.
+[[nodiscard]] constexpr bool has_stack(trace_step step) noexcept {
+  return step != trace_step::begin_reallocate;
+}
 
 /// Which bits of an event's first byte are what: the step, the thread, the alignment's power of two.
 struct trace_first_byte {
@@ -63,8 +79,8 @@ inline constexpr trace_first_byte trace_first_byte_1{3, 4, 3, 31};
 inline constexpr trace_first_byte trace_first_byte_2{7, 8, 4, 15};
 
 inline constexpr std::size_t longest_varint_bytes = 10;
-/// First byte, time, thread, alignment, size, address.
-inline constexpr std::size_t longest_event_bytes = 1 + 5 * longest_varint_bytes;
+/// First byte, time, thread, alignment, size, address, stack.
+inline constexpr std::size_t longest_event_bytes = 1 + 6 * longest_varint_bytes;
 
 template <class Number>
 void put_little_endian(std::byte* to, Number number) noexcept {
@@ -106,11 +122,16 @@ struct trace_record {
   std::uint64_t bytes = 0;
   std::uint64_t alignment = 1;
   std::uint64_t address = 0;
+  std::uint64_t stack = 0;  ///< Its number, from 1; 0: not known.
 };
 
 /// Encodes the events of one frame, each relative to the one before it.
 class trace_frame_encoder {
  public:
+  /// `with_stacks`: the frame is of that kind.
+  explicit constexpr trace_frame_encoder(bool with_stacks) noexcept : with_stacks_(with_stacks) {}
+  constexpr trace_frame_encoder() noexcept = default;
+
   /// Writes at most `longest_event_bytes` and returns the end. Precondition: no earlier than the last record.
   [[nodiscard]] std::byte* put(std::byte* to, const trace_record& record) noexcept {
     constexpr trace_first_byte bits = trace_first_byte_2;
@@ -128,6 +149,7 @@ class trace_frame_encoder {
       to = put_varint(to, zigzag(record.address - address_));
       address_ = record.address;
     }
+    if (with_stacks_ && has_stack(record.step)) to = put_varint(to, record.stack);
     time_ = record.time;
     thread_ = record.thread;
     first_ = false;
@@ -139,6 +161,7 @@ class trace_frame_encoder {
   std::uint64_t thread_ = 0;
   std::uint64_t address_ = 0;
   bool first_ = true;
+  bool with_stacks_ = false;
 };
 
 /// What a trace's header says.

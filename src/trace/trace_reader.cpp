@@ -14,20 +14,26 @@ using namespace detail;  // NOLINT(google-build-using-namespace): the format's n
 
 /// Where decoding stands in a frame, and what its next event is relative to.
 struct trace_reader::frame {
+  std::uint32_t kind;
   std::size_t at_bytes;  // In the round's payloads.
   std::size_t end_bytes;
   std::uint64_t offset_bytes;  // Of the same place in the trace.
-  std::uint32_t records_left;
+  std::uint32_t entries_left;  // Events, modules or stacks.
   std::uint64_t next_offset_bytes = 0;  // Of `next`.
   trace_record next{};
   bool decoded = false;  // `next` is the frame's next event; else the one before it.
   bool first = true;
+
+  [[nodiscard]] bool is_table() const noexcept {
+    return kind == trace_modules_kind || kind == trace_stacks_kind;
+  }
 };
 
 trace_reader::trace_reader(trace_source source, std::pmr::memory_resource* memory)
     : source_(std::move(source)),
       payloads_(resource_or_new_delete(memory)),
       frames_(resource_or_new_delete(memory)),
+      stacks_(resource_or_new_delete(memory)),
       live_(resource_or_new_delete(memory)),
       begun_(resource_or_new_delete(memory)) {
   CISTERN_EXPECTS(source_ != nullptr, "trace_reader needs a source", 0);
@@ -119,7 +125,7 @@ void trace_reader::read_frame_head() {
 void trace_reader::read_frame() {
   if (!head_is_read_) read_frame_head();
   const auto bytes = get_little_endian<std::uint32_t>(&head_[0]);
-  const auto events = get_little_endian<std::uint32_t>(&head_[4]);
+  const auto entries = get_little_endian<std::uint32_t>(&head_[4]);
   payloads_.resize(std::max<std::size_t>(payloads_.size(), round_bytes_ + bytes));
   head_is_read_ = false;
   const std::uint64_t payload_start_bytes = offset_bytes_;
@@ -133,25 +139,39 @@ void trace_reader::read_frame() {
       crc32(payload, crc32(frame_head().first(summed_bytes)))) {
     fail(trace_fault::corrupt, "wrong checksum of a frame", start_bytes);
   }
-  const std::uint32_t kind = events == 0 ? trace_end_mark_kind : trace_events_kind;
-  const std::uint32_t stated_kind = version_ == 1 ? kind : get_little_endian<std::uint32_t>(&head_[8]);
-  round_is_open_ = stated_kind == (trace_events_kind | trace_joined_bit);
-  if (kind != (stated_kind & ~(round_is_open_ ? trace_joined_bit : 0))) {
+  const std::uint32_t kind_1 = entries == 0 ? trace_end_mark_kind : trace_events_kind;
+  const std::uint32_t kind = version_ == 1 ? kind_1 : get_little_endian<std::uint32_t>(&head_[8]);
+  if ((kind == trace_end_mark_kind) != (entries == 0)) {
     fail(trace_fault::corrupt, "a frame of an unknown kind", start_bytes + 8);
   }
-  if (kind == trace_end_mark_kind) {
-    if (!frames_.empty()) fail(trace_fault::corrupt, "an end mark joined to what it ends", start_bytes);
-    read_end_mark(payload, payload_start_bytes);
-    return;
+  if (kind != trace_end_mark_kind) return open_frame(kind, entries, bytes, start_bytes);
+  if (!frames_.empty()) fail(trace_fault::corrupt, "an end mark joined to what it ends", start_bytes);
+  read_end_mark(payload, payload_start_bytes);
+}
+
+/// Makes a frame whose payload is there one of those that are decoded.
+void trace_reader::open_frame(std::uint32_t kind, std::uint32_t entries, std::size_t bytes,
+                              std::uint64_t start_bytes) {
+  const bool joined = (kind & trace_joined_bit) != 0;
+  frame opened{.kind = kind & ~trace_joined_bit,
+               .at_bytes = round_bytes_,
+               .end_bytes = round_bytes_ + bytes,
+               .offset_bytes = start_bytes + frame_head().size(),
+               .entries_left = entries};
+  if (opened.kind > trace_events_with_stacks_kind || opened.kind == trace_end_mark_kind ||
+      (joined && opened.is_table())) {
+    fail(trace_fault::corrupt, "a frame of an unknown kind", start_bytes + 8);
+  }
+  if (opened.is_table() && !frames_.empty()) {
+    fail(trace_fault::corrupt, "a table joined to events", start_bytes);
   }
   if (frames_.size() == trace_most_round_frames) {
     fail(trace_fault::corrupt, "a round of too many frames", start_bytes);
   }
-  frames_.push_back({.at_bytes = round_bytes_,
-                     .end_bytes = round_bytes_ + bytes,
-                     .offset_bytes = payload_start_bytes,
-                     .records_left = events});
+  frames_.push_back(opened);
   round_bytes_ += bytes;
+  round_is_open_ = joined;
+  has_stacks_ = has_stacks_ || opened.kind == trace_events_with_stacks_kind;
 }
 
 void trace_reader::read_end_mark(std::span<const std::byte> payload, std::uint64_t start_bytes) {
@@ -174,7 +194,8 @@ void trace_reader::read_end_mark(std::span<const std::byte> payload, std::uint64
 
 std::byte trace_reader::decode_byte(frame& from) {
   if (from.at_bytes == from.end_bytes) {
-    fail(trace_fault::corrupt, "an event cut short", from.offset_bytes);
+    fail(trace_fault::corrupt, from.is_table() ? "an entry cut short" : "an event cut short",
+         from.offset_bytes);
   }
   ++from.offset_bytes;
   return payloads_[from.at_bytes++];
@@ -190,6 +211,67 @@ std::uint64_t trace_reader::decode_varint(frame& from) {
     if (byte < 0x80) return number;
   }
   fail(trace_fault::corrupt, "a number too large", from.offset_bytes - 1);
+}
+
+void trace_reader::read_module(frame& from) {
+  const std::uint64_t start_bytes = from.offset_bytes;
+  const std::uint64_t load_address = decode_varint(from);
+  const std::uint64_t path_bytes = decode_varint(from);
+  const std::uint64_t build_id_bytes = decode_varint(from);
+  if (path_bytes > trace_longest_path_bytes || build_id_bytes > trace_longest_build_id_bytes) {
+    fail(trace_fault::corrupt, "a module with too long a name", start_bytes);
+  }
+  const std::size_t text_bytes = path_bytes + build_id_bytes;
+  if (stacks_.modules() == trace_most_modules ||
+      text_bytes > trace_most_module_text_bytes - stacks_.text_bytes()) {
+    fail(trace_fault::corrupt, "too many modules", start_bytes);
+  }
+  if (text_bytes > from.end_bytes - from.at_bytes) {
+    fail(trace_fault::corrupt, "an entry cut short", from.offset_bytes);
+  }
+  stacks_.add_module(std::span(payloads_).subspan(from.at_bytes, text_bytes), path_bytes, load_address);
+  from.at_bytes += text_bytes;
+  from.offset_bytes += text_bytes;
+}
+
+void trace_reader::read_stack(frame& from) {
+  const std::uint64_t start_bytes = from.offset_bytes;
+  const std::uint64_t depth = decode_varint(from);
+  if (depth == 0 || depth > trace_deepest_stack) {
+    fail(trace_fault::corrupt, "a stack of an impossible depth", start_bytes);
+  }
+  if (stacks_.stacks() == trace_most_stacks || depth > trace_most_places - stacks_.places()) {
+    fail(trace_fault::corrupt, "too many stacks", start_bytes);
+  }
+  std::array<trace_place, trace_deepest_stack> places{};
+  for (std::size_t i = 0; i < depth; ++i) {
+    places[i].module = decode_varint(from);
+    places[i].address = decode_varint(from);
+    if (places[i].module > stacks_.modules()) {
+      fail(trace_fault::corrupt, "a module that isn't there", start_bytes);
+    }
+  }
+  stacks_.add_stack(std::span(places).first(depth));
+}
+
+/// Adds what a frame has of modules or stacks. Where there is no memory for one of them, the next call goes
+/// on with it.
+void trace_reader::read_table() {
+  frame& table = frames_.front();
+  while (table.entries_left != 0) {
+    frame after = table;
+    if (table.kind == trace_modules_kind) {
+      read_module(after);
+    } else {
+      read_stack(after);
+    }
+    --after.entries_left;
+    table = after;
+  }
+  if (table.at_bytes != table.end_bytes) {
+    fail(trace_fault::corrupt, "more in a frame than its entries", table.offset_bytes);
+  }
+  frames_.clear();
 }
 
 /// Makes `next` of the frame its next event.
@@ -218,9 +300,12 @@ void trace_reader::decode(frame& from) {
   next.alignment = power == bits.other_alignment ? decode_varint(from) : std::uint64_t{1} << power;
   next.bytes = states_bytes(next.step) ? decode_varint(from) : 0;
   if (has_address(next.step)) next.address += unzigzag(decode_varint(from));
+  const bool says_stack = from.kind == trace_events_with_stacks_kind && has_stack(next.step);
+  next.stack = says_stack ? decode_varint(from) : 0;
+  if (next.stack > stacks_.stacks()) fail(trace_fault::corrupt, "a stack that isn't there", start_bytes);
   from.first = false;
   from.decoded = true;
-  --from.records_left;
+  --from.entries_left;
 }
 
 /// Decodes the next event of each frame that has one left, and drops the others.
@@ -228,7 +313,7 @@ void trace_reader::settle() {
   for (std::size_t i = frames_.size(); i-- > 0;) {
     frame& one = frames_[i];
     if (one.decoded) continue;
-    if (one.records_left != 0) {
+    if (one.entries_left != 0) {
       decode(one);
       continue;
     }
@@ -290,6 +375,7 @@ bool trace_reader::deliver(const frame& from, trace_event& event) {
   event.thread = record.thread;
   event.bytes = record.bytes;
   event.alignment = record.alignment;
+  event.stack = record.stack;
   if (has_address(record.step)) event.address = record.address;
   switch (record.step) {
     case trace_step::allocate:
@@ -325,6 +411,7 @@ bool trace_reader::deliver(const frame& from, trace_event& event) {
 bool trace_reader::next(trace_event& event) {
   if (failed_) throw trace_error(fault_, found_, fault_offset_bytes_);
   while (!ended_) {
+    if (!frames_.empty() && frames_.front().is_table()) read_table();
     if (!round_is_open_) settle();
     if (round_is_open_ || frames_.empty()) {
       if (frames_.empty()) round_bytes_ = 0;

@@ -66,6 +66,7 @@ void check_round_trip(std::span<const std::byte> bytes) {
   check_script(bytes);
   std::vector<trace_event> events;
   (void)read_all(bytes, events);
+  for (trace_event& event : events) event.stack = 0;  // Isn't written.
   auto numbered = events;
   number_blocks(numbered);
   const bool reallocates = std::any_of(events.begin(), events.end(), [](const trace_event& event) {
@@ -121,6 +122,36 @@ void check_events(program_bytes& input) {
   require(is_prefix(read), "a damaged trace has other events");
 }
 
+// Modules, stacks, and events that refer to them, a third of the bytes each: what is read of them fits
+// together.
+void check_stacks(std::span<const std::byte> bytes) {
+  if (bytes.size() < 3) return;
+  const auto count = [&](std::size_t i) { return static_cast<std::uint32_t>(bytes[i]); };
+  const auto third = (bytes.size() - 3) / 3;
+  const auto part = [&](std::size_t i) { return bytes.subspan(3 + i * third, third); };
+  trace_bytes trace = trace_header();
+  if (count(0) != 0) append_frame(trace, count(0), modules_kind, part(0));
+  if (count(1) != 0) append_frame(trace, count(1), stacks_kind, part(1));
+  if (count(2) != 0) append_frame(trace, count(2), events_with_stacks_kind, part(2));
+  append_end_mark(trace, count(2));
+  cistern::trace_reader reader(cistern::trace_from_memory(trace));
+  try {
+    for (trace_event event; reader.next(event);) {
+      require(event.stack <= reader.stacks().stacks(), "an event refers to no stack");
+    }
+    require(reader.stacks().stacks() == count(1), "there are other stacks than were written");
+  } catch (const cistern::trace_error&) {
+  }
+  for (std::size_t i = 1; i <= reader.stacks().stacks(); ++i) {
+    require(!reader.stacks().stack(i).empty(), "a stack of no places");
+    for (const cistern::trace_place& place : reader.stacks().stack(i)) {
+      require(place.module <= reader.stacks().modules(), "a place in no module");
+      if (place.module != 0) (void)reader.stacks().module(place.module).path.size();
+    }
+  }
+  check_round_trip(trace);
+}
+
 // Events of sizes that any machine has, on a resource that sees every mistake of the replay.
 void check_replay(program_bytes& input) {
   auto events = made_of(input);
@@ -150,7 +181,7 @@ void check_replay(program_bytes& input) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size_bytes) {
   program_bytes input(std::span(data, size_bytes));
   if (input.empty()) return 0;
-  const unsigned mode = input.byte() % 4U;
+  const unsigned mode = input.byte() % 5U;
   const auto rest = std::as_bytes(std::span(data, size_bytes)).subspan(1);
   if (mode == 0) check_round_trip(rest);
   if (mode == 1) {  // Behind right checksums, or hardly any input would get to the decoding.
@@ -166,5 +197,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (mode == 2) check_events(input);
   if (mode == 3) check_replay(input);
+  if (mode == 4) check_stacks(rest);
   return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records programs with cistern-trace record: what they did is what the trace has. record_test.py TOOL PROGRAM"""
+"""Records programs with cistern-trace record: what they did is what the trace has. record_test.py TOOL PROGRAM LIBRARY"""
 import collections
 import os
 import pathlib
@@ -10,12 +10,13 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM = sys.argv.pop(2)
+LIBRARY = sys.argv.pop(3)
+PROGRAM = os.path.realpath(sys.argv.pop(2))
 TOOL = sys.argv.pop(1)
 LIMIT_SECONDS = 300
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("CISTERN_", "LD_PRELOAD"))}
 
-Call = collections.namedtuple("Call", "time thread call bytes alignment address block old")
+Call = collections.namedtuple("Call", "time thread call bytes alignment address block old stack")
 
 
 class Recorded:
@@ -31,17 +32,36 @@ class Recorded:
         self.traces = sorted(folder.glob("a trace*"))
 
 
-def calls_of(path, status=0):
-    """The calls of a trace, which is read to its end unless another status is expected."""
+def printed(path, status=0):
+    """The lines of a trace, which is read to its end unless another status is expected."""
     done = subprocess.run([TOOL, "print", str(path)], capture_output=True, timeout=LIMIT_SECONDS, check=False, text=True)
     if done.returncode != status:
         raise AssertionError(f"{path}: {done.returncode}: {done.stderr}")
+    return done.stdout.splitlines()[1:]
+
+
+def calls_of(path, status=0):
     calls = []
-    for line in done.stdout.splitlines()[1:]:
+    for line in printed(path, status):
+        if line.startswith("#"):
+            continue
         part = line.split()
+        more = dict(zip(part[7::2], part[8::2]))
         calls.append(Call(int(part[0]), int(part[1]), part[2], int(part[3]), int(part[4]), part[5], part[6],
-                          part[8] if len(part) > 7 else "0"))
+                          more.get("from", "0"), more.get("at")))
     return calls
+
+
+def stacks_of(path):
+    """The stacks of a trace by number: each a list of (address, module)."""
+    stacks = {}
+    for line in printed(path):
+        if line.startswith("# stack "):
+            places = stacks.setdefault(line.split()[2], [])
+        elif line.startswith("#   0x"):
+            address, _, module = line[4:].partition(" in ")
+            places.append((address, module))
+    return stacks
 
 
 def check_consistency(calls):
@@ -203,6 +223,79 @@ class Record(unittest.TestCase):
         for trace in recorded.traces[1:]:
             self.assertEqual(len(of_size(calls_of(trace), 30_001)), 100)
 
+    def test_stacks(self):
+        recorded = self.record("nested", 3, options=["--stacks"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertRegex(recorded.err, r" live at the end; \d+ stacks; [\d.]+ KiB\n$")
+        expected = [(address, PROGRAM) for address in reversed(recorded.out.split())]  # innermost first
+        self.assertEqual(len(expected), 3)
+        calls, stacks = calls_of(recorded.trace), stacks_of(recorded.trace)
+        check_consistency(calls)
+        self.assertEqual({call.stack for call in calls} - {"0"}, set(stacks))
+        innermost = set()
+        for size, call in ((40_001, "allocate"), (40_002, "reallocate"), (40_002, "deallocate")):
+            made = of_size(calls, size, call)
+            self.assertEqual(len(made), 3)
+            (number,) = {each.stack for each in made}
+            self.assertEqual(stacks[number][1:4], expected)
+            self.assertLessEqual(len(stacks[number]), 16)
+            self.assertEqual(stacks[number][0][1], PROGRAM)
+            innermost.add(stacks[number][0])
+        self.assertEqual(len(innermost), 3)
+        self.assertEqual(self.record("nested", 3).err.count("stacks"), 0)
+
+    def test_the_depth_of_stacks(self):
+        for depth in (1, 2, 40, 64):
+            recorded = self.record("deep", 100, options=[f"--stacks={depth}"])
+            self.assertEqual(recorded.status, 0, recorded.err)
+            (call,) = of_size(calls_of(recorded.trace), 40_003)
+            places = stacks_of(recorded.trace)[call.stack]
+            self.assertEqual(len(places), depth)
+            self.assertLessEqual(len(set(places)), 2 + (depth > 2))
+
+    def test_stacks_of_threads_and_children(self):
+        recorded = self.record("threads", 20, 100, options=["--stacks"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        calls, stacks = calls_of(recorded.trace), stacks_of(recorded.trace)
+        check_consistency(calls)
+        sites = {stacks[call.stack][0] for call in calls if 20_000 < call.bytes < 20_100}
+        self.assertEqual({module for _, module in sites}, {PROGRAM})
+        self.assertLess(len(sites), 10)
+        recorded = self.record("forks_while_threads_allocate", options=["--children", "--stacks"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertEqual(len(recorded.traces), 9)
+        for trace in recorded.traces:
+            made = of_size(calls_of(trace), 30_001)
+            self.assertGreaterEqual(len(made), 100)
+            stacks = stacks_of(trace)
+            self.assertEqual({stacks[call.stack][0][1] for call in made}, {PROGRAM})
+        recorded = self.record("forks_in_a_handler", options=["--stacks", "--children"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        check_consistency(calls_of(recorded.trace))
+
+    def test_stacks_whichever_way_it_ends(self):
+        for way, status in (("kill", 128 + signal.SIGKILL), ("bounded_files", 0), ("bounded_end", 4)):
+            recorded = self.record(way, 20_000, options=["--stacks"])
+            self.assertEqual(recorded.status, status, recorded.err)
+            calls = calls_of(recorded.trace, status=1 if way == "kill" else 0)
+            check_consistency(calls)
+            self.assertGreater(len(of_size(calls, 30_001)), 4)
+            self.assertNotIn("0", {call.stack for call in of_size(calls, 30_001)})
+        recorded = self.record("many", 30_000, options=["--max-size", "100K", "--stacks"])
+        self.assertRegex(recorded.err, r"ended at the size that --max-size allows\n$")
+        self.assertLessEqual(recorded.trace.stat().st_size, 100 << 10)
+        calls_of(recorded.trace)
+
+    def test_stacks_through_libraries_that_come_and_go(self):
+        recorded = self.record("loads_and_unloads", LIBRARY, options=["--stacks"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        calls, stacks = calls_of(recorded.trace), stacks_of(recorded.trace)
+        made = of_size(calls, 40_004)
+        self.assertEqual(len(made), 20)
+        self.assertEqual({os.path.realpath(stacks[call.stack][0][1]) for call in made}, {os.path.realpath(LIBRARY)})
+        self.assertEqual(len({stacks[call.stack][0][0] for call in made}), 1)
+        self.assertEqual({stacks[call.stack][1][1] for call in made}, {PROGRAM})
+
     def test_a_bound_on_the_file(self):
         recorded = self.record("many", 30_000, options=["--max-size", "100K"])
         self.assertEqual(recorded.status, 0)
@@ -265,12 +358,19 @@ class Record(unittest.TestCase):
             if shutil.which(command[0]) is None:
                 continue
             with self.subTest(name):
-                plain = subprocess.run(command, cwd=self.folder, capture_output=True, check=True, text=True, env=ENVIRONMENT)
-                recorded = Recorded(self.folder, *command)
-                self.assertEqual((recorded.status, recorded.out), (0, plain.stdout), recorded.err)
-                calls = calls_of(recorded.trace)
-                self.assertGreater(len(calls), 10)
-                check_consistency(calls)
+                self.check_program(command)
+
+    def check_program(self, command):
+        plain = subprocess.run(command, cwd=self.folder, capture_output=True, check=True, text=True, env=ENVIRONMENT)
+        for options in ([], ["--stacks"]):
+            recorded = Recorded(self.folder, *command, options=options)
+            self.assertEqual((recorded.status, recorded.out), (0, plain.stdout), recorded.err)
+            calls = calls_of(recorded.trace)
+            self.assertGreater(len(calls), 10)
+            check_consistency(calls)
+            if options:
+                unknown = sum(call.stack == "0" for call in calls)
+                self.assertLess(unknown, len(calls) / 100)
 
     def test_programs_that_cannot_be_recorded(self):
         recorded = Recorded(self.folder, "/no/such/program")
@@ -312,6 +412,10 @@ class Record(unittest.TestCase):
                                  (("-o",), "-o takes a value"), (("--output=", "true"), "--output takes a value"),
                                  (("--max-size", "much", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: much"),
                                  (("--max-size=0", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: 0"),
+                                 (("--stacks=0", "x"), "--stacks takes a depth from 1 to 64: 0"),
+                                 (("--stacks=65", "x"), "--stacks takes a depth from 1 to 64: 65"),
+                                 (("--stacks=2x", "x"), "--stacks takes a depth from 1 to 64: 2x"),
+                                 (("--stacks=", "x"), "--stacks takes a value"),
                                  (("--max-size=99999999999G", "x"),
                                   "--max-size takes a size, as 4096, 64K, 100M or 2G: 99999999999G")):
             self.assertEqual(run(*arguments), (2, "", f"cistern-trace: {words}\nTry 'cistern-trace --help'.\n"))

@@ -16,7 +16,9 @@
 #include <thread>
 #include <vector>
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -125,6 +127,60 @@ void failing_exec() {
 void wait_for_child(pid_t child) {
   int status = 0;
   require(::waitpid(child, &status, 0) == child && status == 0, "the child failed");
+}
+
+/// Prints where each function of a stack called the one inside of it, as addresses in the program's file, and
+/// allocates innermost.
+[[gnu::noinline]] void say_place(const void* return_address) {
+  std::uintptr_t load_address = 0;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* program, std::size_t, void* to) {
+        *static_cast<std::uintptr_t*>(to) = program->dlpi_addr;
+        return 1;
+      },
+      &load_address);
+  std::printf("0x%jx\n", static_cast<std::uintmax_t>(reinterpret_cast<std::uintptr_t>(return_address) - 1 -
+                                                     load_address));
+}
+
+[[gnu::noinline]] void innermost(int rounds) {
+  say_place(__builtin_return_address(0));
+  for (int i = 0; i < rounds; ++i) std::free(kept(std::realloc(kept(std::malloc(40'001)), 40'002)));
+}
+
+[[gnu::noinline]] void within(int rounds) {
+  say_place(__builtin_return_address(0));
+  char* const room = static_cast<char*>(__builtin_alloca(static_cast<std::size_t>(rounds) * 100));
+  kept(room);
+  innermost(rounds);
+  kept(room);
+}
+
+[[gnu::noinline]] void nested(int rounds) {
+  say_place(__builtin_return_address(0));
+  within(rounds);
+  kept(nullptr);
+}
+
+[[gnu::noinline]] void deep(int depth) {
+  if (depth == 0) {
+    std::free(kept(std::malloc(40'003)));
+  } else {
+    deep(depth - 1);
+  }
+  kept(nullptr);
+}
+
+/// A library that allocates comes and goes.
+void loads_and_unloads(const char* library) {
+  for (int i = 0; i < 20; ++i) {
+    void* const loaded = ::dlopen(library, RTLD_NOW);
+    require(loaded != nullptr, "dlopen");
+    const auto allocates = reinterpret_cast<void* (*)(std::size_t)>(::dlsym(loaded, "allocates"));
+    require(allocates != nullptr, "dlsym");
+    std::free(kept(allocates(40'004)));
+    require(::dlclose(loaded) == 0, "dlclose");
+  }
 }
 
 void forks() {
@@ -299,6 +355,9 @@ int main(int count, char** arguments) {
       {"kill", [&] { many(number(2)), ::raise(SIGKILL); }},
       {"exec", [&] { many(12), become(argument(2)); }},
       {"failing_exec", failing_exec},
+      {"nested", [&] { nested(number(2)); }},
+      {"deep", [&] { deep(number(2)); }},
+      {"loads_and_unloads", [&] { loads_and_unloads(argument(2)); }},
       {"forks", forks},
       {"forks_while_threads_allocate", forks_while_threads_allocate},
       {"runs_others", runs_others},

@@ -172,6 +172,10 @@ inline void append_frame(trace_bytes& to, std::uint32_t events, std::uint32_t ki
 
 inline constexpr std::uint32_t events_kind = 1;
 inline constexpr std::uint32_t joined_events_kind = 0x101;
+inline constexpr std::uint32_t modules_kind = 2;
+inline constexpr std::uint32_t stacks_kind = 3;
+inline constexpr std::uint32_t events_with_stacks_kind = 4;
+inline constexpr std::uint32_t joined_events_with_stacks_kind = 0x104;
 
 inline void append_end_mark(trace_bytes& to, std::uint64_t events, std::uint32_t ending = 0,
                             std::uint32_t error = 0) {

@@ -117,6 +117,29 @@ class Tool(unittest.TestCase):
 """
         self.assertEqual(run("print", "-", stdin=trace(calls)), (0, lines, ""))
 
+    def test_print_of_stacks(self):
+        modules = varint(4096) + varint(4) + varint(0) + b"/a b" + varint(0) + varint(5) + varint(1) + b"/c\x1b[m" + b"\x77"
+        stacks = varint(2) + varint(1) + varint(0x1234) + varint(2) + varint(255) + varint(1) + varint(0) + varint(1 << 40)
+        events = [encoded([call], 2) for call in ((ALLOCATE, 1, 7, 9, 8, 0x10), (FAILED, 2, 7, 9, 8, 0), (FREE, 3, 7, 0, 1, 0x10),
+                                                  (FREE, 4, 7, 0, 1, 0x20))]
+        out = header() + frame(2, modules, 2) + frame(2, stacks, 3)
+        for event, stack in zip(events, (1, 2, 1, 0)):
+            out += frame(1, event + varint(stack), 4)
+        lines = PRINTED.splitlines()[0] + """
+# stack 1
+#   0x1234 in /a b
+#   0xff in /c?[m
+1 7 allocate 9 8 0x10 1 at 1
+# stack 2
+#   0x10000000000
+2 7 failed_allocate 9 8 - - at 2
+3 7 deallocate 9 8 0x10 1 at 1
+4 7 deallocate 0 1 0x20 0 at 0
+"""
+        self.assertEqual(run("print", "-", stdin=out + end_mark(4)), (0, lines, ""))
+        for command in ("advise", "replay"):
+            self.assertEqual(run(command, "-", stdin=out + end_mark(4))[0], 0)
+
     def test_why_a_trace_ended_is_said(self):
         for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
                            (end_mark(7, 2, 28), "the trace could not be written any further: No space left on device")):

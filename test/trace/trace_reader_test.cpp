@@ -155,14 +155,16 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_behind_right_checksums_is_named) {
   bytes = trace_header();
   append_end_mark(bytes, 0, 3);
   found(bytes, "an unknown ending");
-  for (const std::uint32_t kind : {0U, 2U, 0x100U, 0x201U}) {
+  for (const std::uint32_t kind : {0U, 5U, 0x100U, 0x102U, 0x103U, 0x201U}) {
     bytes = trace_header();
     append_frame(bytes, 1, kind, bytes_of({0x00, 0, 0, 0, 0}));
     found(bytes, "a frame of an unknown kind");
   }
-  bytes = trace_header();
-  append_frame(bytes, 0, events_kind, {});
-  found(bytes, "a frame of an unknown kind");
+  for (const std::uint32_t kind : {events_kind, modules_kind, stacks_kind, events_with_stacks_kind}) {
+    bytes = trace_header();
+    append_frame(bytes, 0, kind, {});
+    found(bytes, "a frame of an unknown kind");
+  }
   bytes = trace_header();
   append_frame(bytes, 1, joined_events_kind, bytes_of({0x00, 0, 0, 0, 0}));
   append_end_mark(bytes, 1);
@@ -206,6 +208,144 @@ BOOST_AUTO_TEST_CASE(version_1_is_read) {
   for (std::size_t left = 0; left < bytes.size(); ++left) {
     BOOST_TEST(error_of(std::span(bytes).first(left)).offset_bytes() <= left);
   }
+}
+
+namespace {
+
+// Three modules and three stacks, in two rounds of calls.
+trace_bytes trace_with_stacks() {
+  trace_bytes bytes = trace_header();
+  append_frame(bytes, 2, modules_kind,
+               bytes_of({0x80, 0x20, 2, 1, '/', 'a', 0xAB,  // at 4096
+                         0, 0, 0}));                        // nothing is known of it
+  append_frame(bytes, 2, stacks_kind,
+               bytes_of({2, 1, 0x10, 2, 0xFF, 0x01,  // 16 in the first, 255 in the second
+                         1, 0, 5}));                 // 5 in none
+  append_frame(bytes, 2, joined_events_with_stacks_kind,
+               bytes_of({0x30, 1, 1, 8, 0x20, 1,  // 8 bytes at 16, by stack 1
+                         0x3A, 9, 8, 2}));        // none, by stack 2
+  append_frame(bytes, 2, events_with_stacks_kind,
+               bytes_of({0x04, 2, 2, 0x20,           // a reallocation begins,
+                         0x35, 1, 2, 9, 0x40, 1}));  // and ends: thread 2, 9 bytes at 48, by stack 1
+  append_frame(bytes, 1, modules_kind, bytes_of({0, 1, 0, 'b'}));
+  append_frame(bytes, 1, stacks_kind, bytes_of({1, 3, 7}));
+  append_frame(bytes, 2, events_with_stacks_kind,
+               bytes_of({0x03, 20, 1, 0x60, 3,  // free at 48, by stack 3
+                         0x32, 1, 1, 8, 0}));   // none, by a stack that isn't known
+  append_frame(bytes, 1, events_kind, bytes_of({0x02, 21, 1, 8}));
+  append_end_mark(bytes, 7);
+  return bytes;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(calls_say_from_where_they_came) {
+  const trace_bytes bytes = trace_with_stacks();
+  trace_reader reader(cistern::trace_from_memory(bytes));
+  BOOST_TEST(!reader.has_stacks());
+  trace_event event;
+  BOOST_REQUIRE(reader.next(event));
+  BOOST_TEST(reader.has_stacks());
+  BOOST_TEST(reader.stacks().stacks() == 2U);
+  std::vector<std::uint64_t> stacks{event.stack};
+  while (reader.next(event)) stacks.push_back(event.stack);
+  BOOST_TEST(stacks == (std::vector<std::uint64_t>{1, 1, 2, 3, 0, 0}), boost::test_tools::per_element());
+
+  const cistern::trace_stacks& all = reader.stacks();
+  const auto places = [&](std::uint64_t number) {
+    return std::vector(all.stack(number).begin(), all.stack(number).end());
+  };
+  using cistern::trace_place;
+  BOOST_TEST((places(0).empty()));
+  BOOST_TEST((places(1) == std::vector<trace_place>{{1, 16}, {2, 255}}));
+  BOOST_TEST((places(2) == std::vector<trace_place>{{0, 5}}));
+  BOOST_TEST((places(3) == std::vector<trace_place>{{3, 7}}));
+  BOOST_REQUIRE(all.modules() == 3U);
+  BOOST_TEST(all.module(1).path == "/a");
+  BOOST_TEST(all.module(1).load_address == 4096U);
+  BOOST_REQUIRE(all.module(1).build_id.size() == 1U);
+  BOOST_TEST((all.module(1).build_id[0] == std::byte{0xAB}));
+  BOOST_TEST(all.module(2).path.empty());
+  BOOST_TEST(all.module(2).build_id.empty());
+  BOOST_TEST(all.module(3).path == "b");
+  if constexpr (cistern::detail::checked_build) {
+    BOOST_TEST(dies_saying("no such stack", [&] { (void)all.stack(4); }));
+    BOOST_TEST(dies_saying("no such module", [&] { (void)all.module(0); }));
+    BOOST_TEST(dies_saying("no such module", [&] { (void)all.module(4); }));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_truncation_and_every_changed_bit_of_a_trace_with_stacks_is_found) {
+  trace_bytes bytes = trace_with_stacks();
+  const auto events = events_of(bytes);
+  std::vector<trace_event> before;
+  const auto check = [&](std::span<const std::byte> damaged) {
+    (void)error_of(damaged, &before);
+    BOOST_REQUIRE(before.size() <= events.size());
+    BOOST_TEST(std::equal(before.begin(), before.end(), events.begin()));
+  };
+  for (std::size_t left = 0; left < bytes.size(); ++left) check(std::span(bytes).first(left));
+  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    bytes[bit / 8] ^= std::byte{1} << bit % 8;
+    check(bytes);
+    bytes[bit / 8] ^= std::byte{1} << bit % 8;
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_stacks_is_named) {
+  const auto found = [](const trace_bytes& bytes, const std::string& what, std::size_t at_bytes) {
+    const trace_error error = error_of(bytes);
+    BOOST_TEST(error.what() == "cistern trace: corrupt: " + what + " at byte " + std::to_string(at_bytes));
+  };
+  const auto one = [](std::uint32_t kind, std::uint32_t entries, const trace_bytes& payload) {
+    trace_bytes bytes = trace_header();
+    append_frame(bytes, entries, kind, payload);
+    append_end_mark(bytes, 0);
+    return bytes;
+  };
+  found(one(modules_kind, 1, bytes_of({0, 1, 0})), "an entry cut short", 59);
+  found(one(modules_kind, 1, bytes_of({0, 1})), "an entry cut short", 58);
+  found(one(modules_kind, 1, bytes_of({0, 0, 0, 0})), "more in a frame than its entries", 59);
+  found(one(modules_kind, 1, bytes_of({0, 0x81, 0x20, 0})), "a module with too long a name", 56);
+  found(one(modules_kind, 1, bytes_of({0, 0, 65})), "a module with too long a name", 56);
+  found(one(stacks_kind, 1, bytes_of({0})), "a stack of an impossible depth", 56);
+  found(one(stacks_kind, 1, bytes_of({0x81, 2})), "a stack of an impossible depth", 56);
+  found(one(stacks_kind, 1, bytes_of({1, 1, 0})), "a module that isn't there", 56);
+  found(one(stacks_kind, 2, bytes_of({1, 0, 0, 1, 0})), "an entry cut short", 61);
+  found(one(events_with_stacks_kind, 1, bytes_of({0x30, 1, 1, 8, 0x20, 1})), "a stack that isn't there", 56);
+  found(one(events_with_stacks_kind, 1, bytes_of({0x30, 1, 1, 8, 0x20})), "an event cut short", 61);
+  found(one(events_kind, 1, bytes_of({0x30, 1, 1, 8, 0x20, 1})), "more in a frame than its events", 61);
+
+  trace_bytes bytes = trace_header();
+  append_frame(bytes, 1, joined_events_kind, bytes_of({0x30, 1, 1, 8, 0x20}));
+  append_frame(bytes, 1, stacks_kind, bytes_of({1, 0, 0}));
+  found(bytes, "a table joined to events", 61);
+
+  // What a reader would have to hold is bounded.
+  bytes = trace_header();
+  const trace_bytes shallow = bytes_of({1, 0, 0});
+  trace_bytes many;
+  for (int i = 0; i < 65'536; ++i) many.insert(many.end(), shallow.begin(), shallow.end());
+  append_frame(bytes, 65'536, stacks_kind, many);
+  append_frame(bytes, 65'536, stacks_kind, many);
+  const std::size_t end_bytes = bytes.size();
+  append_frame(bytes, 1, stacks_kind, shallow);
+  found(bytes, "too many stacks", end_bytes + 16);
+  bytes = trace_header();
+  trace_bytes deep = bytes_of({0x80, 2});
+  deep.resize(deep.size() + 512);
+  many.clear();
+  for (int i = 0; i < 256; ++i) many.insert(many.end(), deep.begin(), deep.end());
+  for (int i = 0; i < 32; ++i) append_frame(bytes, 256, stacks_kind, many);
+  const std::size_t full_bytes = bytes.size();
+  append_frame(bytes, 1, stacks_kind, shallow);
+  found(bytes, "too many stacks", full_bytes + 16);
+  bytes = trace_header();
+  many.assign(3 * 65'536, std::byte{0});
+  append_frame(bytes, 65'536, modules_kind, many);
+  const std::size_t modules_end_bytes = bytes.size();
+  append_frame(bytes, 1, modules_kind, bytes_of({0, 0, 0}));
+  found(bytes, "too many modules", modules_end_bytes + 16);
 }
 
 // Threads of a process write frames of their own; joined, they are what happened up to some time.
@@ -346,6 +486,34 @@ BOOST_AUTO_TEST_CASE(whichever_allocation_of_a_reader_fails_it_goes_on_where_it_
     if (failed) throw std::bad_alloc();
   });
   BOOST_TEST(result.failed_runs > 50u);
+}
+
+BOOST_AUTO_TEST_CASE(whichever_allocation_fails_stacks_are_there_once) {
+  const trace_bytes bytes = trace_with_stacks();
+  const auto events = events_of(bytes);
+  cistern::testing::checking_resource checked;
+  cistern::testing::failing_resource memory(&checked);
+  const auto result = cistern::testing::fail_every_allocation(memory, [&] {
+    trace_reader reader(cistern::trace_from_memory(bytes), &memory);
+    std::vector<trace_event> read;
+    bool failed = false;
+    for (bool more = true; more;) {
+      trace_event event;
+      try {
+        more = reader.next(event);
+        if (more) read.push_back(event);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+    }
+    BOOST_TEST((read == events));
+    BOOST_TEST(reader.stacks().stacks() == 3U);
+    BOOST_TEST(reader.stacks().modules() == 3U);
+    BOOST_TEST(reader.stacks().stack(1).size() == 2U);
+    BOOST_TEST(reader.stacks().module(3).path == "b");
+    if (failed) throw std::bad_alloc();
+  });
+  BOOST_TEST(result.failed_runs > 5u);
 }
 
 BOOST_AUTO_TEST_CASE(misuse_is_refused) {

@@ -41,6 +41,9 @@ struct trace_event {
   std::uint64_t block = 0;
   std::uint64_t old_address = 0;  ///< Of the block that was reallocated; 0 for all other calls.
   std::uint64_t old_block = 0;    ///< Its number, or 0, as in `block`. Not written either.
+  /// From where it was called: a number of `trace_reader::stacks`, or 0 where that isn't known. Written by
+  /// `cistern-trace record` only.
+  std::uint64_t stack = 0;
 
   friend bool operator==(const trace_event&, const trace_event&) = default;
 };

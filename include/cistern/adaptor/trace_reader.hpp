@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/adaptor/trace.hpp>
+#include <cistern/adaptor/trace_stacks.hpp>
 #include <cistern/detail/base/abi.hpp>
 
 #include <array>
@@ -18,9 +19,10 @@ namespace cistern {
 /// Reads a trace from its beginning, in order. Whatever the bytes are, it either returns events or throws
 /// `trace_error`: every frame has a checksum, every value is checked, and the end mark must be there.
 ///
-/// Holds what was recorded at a time (at most 1 MiB) and a few words for each live block of the trace, in
-/// memory from the resource it is given. Not thread-safe. After `std::bad_alloc` the reader is as it was, and
-/// `next` may be called again; after any other exception it throws the same, or a `trace_error`, again.
+/// Holds what was recorded at a time (at most 1 MiB), a few words for each live block of the trace, and its
+/// stacks (at most 100 MiB), in memory from the resource it is given. Not thread-safe. After `std::bad_alloc`
+/// the reader is as it was, and `next` may be called again; after any other exception it throws the same, or
+/// a `trace_error`, again.
 class trace_reader {
  public:
   /// Reads the header. `memory` null means new/delete. Throws `trace_error`, what `source` throws, and
@@ -43,6 +45,10 @@ class trace_reader {
   [[nodiscard]] std::uint64_t sample_bytes() const noexcept { return sample_bytes_; }
   /// The system's number of the process that was recorded; 0 where the trace doesn't say.
   [[nodiscard]] std::uint64_t process() const noexcept { return process_; }
+  /// Whether what was read so far says from where calls were made.
+  [[nodiscard]] bool has_stacks() const noexcept { return has_stacks_; }
+  /// The stacks that events returned so far refer to.
+  [[nodiscard]] const trace_stacks& stacks() const noexcept CISTERN_LIFETIMEBOUND { return stacks_; }
   /// Why the trace ended, once `next` has returned false.
   [[nodiscard]] trace_ending ending() const noexcept { return ending_; }
   /// The system's number of the error for which it ended; 0 if none.
@@ -75,7 +81,11 @@ class trace_reader {
   [[nodiscard]] std::span<const std::byte> frame_head() const noexcept;
   void read_frame_head();
   void read_frame();
+  void open_frame(std::uint32_t kind, std::uint32_t entries, std::size_t bytes, std::uint64_t start_bytes);
   void read_end_mark(std::span<const std::byte> payload, std::uint64_t start_bytes);
+  void read_table();
+  void read_module(frame& from);
+  void read_stack(frame& from);
   [[nodiscard]] std::byte decode_byte(frame& from);
   [[nodiscard]] std::uint64_t decode_varint(frame& from);
   void decode(frame& from);
@@ -96,9 +106,11 @@ class trace_reader {
   std::array<std::byte, 16> head_{};  // Of a frame, up to its payload.
   bool head_is_read_ = false;         // And the payload isn't.
   bool round_is_open_ = false;        // The next frame is joined to what was read last.
+  bool has_stacks_ = false;
   std::size_t round_bytes_ = 0;
   std::pmr::vector<std::byte> payloads_;  // Of a round, one behind the other.
-  std::pmr::vector<frame> frames_;        // Those of a round that have events left; room for the most.
+  std::pmr::vector<frame> frames_;        // Those of a round that have entries left; room for the most.
+  trace_stacks stacks_;
   std::uint64_t last_time_ = 0;
   std::uint64_t offset_bytes_ = 0;
   std::uint64_t event_offset_bytes_ = 0;
