@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -17,6 +18,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/sanitizers.hpp"
 #include "../support/trace_support.hpp"
 
 using namespace cistern::detail;        // NOLINT(google-build-using-namespace)
@@ -119,7 +121,7 @@ BOOST_AUTO_TEST_CASE(modules_have_names_and_build_ids) {
   const cistern::trace_stacks& stacks = read.reader.stacks();
   BOOST_REQUIRE(stacks.modules() == 1U);
   const cistern::trace_module module = stacks.module(1);
-  BOOST_TEST(module.path.ends_with("call_sites_test"), module.path);
+  BOOST_TEST(module.path == std::filesystem::read_symlink("/proc/self/exe").string());
   BOOST_TEST(module.load_address == own.load_address);
   BOOST_TEST(
       (std::equal(module.build_id.begin(), module.build_id.end(), own.build_id.begin(), own.build_id.end())));
@@ -157,6 +159,7 @@ BOOST_AUTO_TEST_CASE(threads_agree_on_numbers) {
 }
 
 BOOST_AUTO_TEST_CASE(what_does_not_fit_is_unknown_and_the_rest_stays_known) {
+  if (thread_sanitizer) return;  // There is but one thread.
   call_sites& sites = new_sites();
   for (std::uintptr_t i = 0; i < call_sites::most_stacks; ++i) {
     BOOST_REQUIRE(sites.number_of(stack{here() + i}) == i + 1);
@@ -170,6 +173,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_unknown_and_the_rest_stays_known) {
 }
 
 BOOST_AUTO_TEST_CASE(places_may_run_out_as_well) {
+  if (thread_sanitizer) return;
   call_sites& sites = new_sites();
   stack deep(64, here());
   for (std::uintptr_t i = 0; i < call_sites::most_places / 64; ++i) {

@@ -2,6 +2,7 @@
 // program.
 #include "../../src/record/caller_rule.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -30,17 +31,15 @@ bytes of(std::initializer_list<int> values) {
   return made;
 }
 
-// With its length in front.
-bytes entry_of(const bytes& contents) {
-  bytes entry;
-  for (unsigned i = 0; i < 4; ++i) entry.push_back(static_cast<std::byte>(contents.size() >> (8 * i)));
-  entry.insert(entry.end(), contents.begin(), contents.end());
-  return entry;
+bytes together(const bytes& first, const bytes& second) {
+  bytes both(first.size() + second.size());
+  std::copy(second.begin(), second.end(), std::copy(first.begin(), first.end(), both.begin()));
+  return both;
 }
 
-bytes together(bytes first, const bytes& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
+// With its length in front.
+bytes entry_of(const bytes& contents) {
+  return together(of({static_cast<int>(contents.size()), 0, 0, 0}), contents);
 }
 
 // As compilers write it: at the first instruction the top is the stack pointer and 8, the return address
