@@ -16,6 +16,7 @@ using cistern::detail::is_from_before;
 using cistern::detail::next_malloc;
 using cistern::detail::recorded_process::call;
 using cistern::detail::recorded_process::natural_alignment;
+using cistern::detail::recorded_process::passes_by;
 
 /// The size of an array; a size that nobody can have where there is none.
 std::size_t array_bytes(std::size_t count, std::size_t bytes) noexcept {
@@ -35,11 +36,21 @@ void* move_from_before(const void* block, std::size_t bytes) noexcept {
   return moved;
 }
 
+/// Without a record of it.
+void* reallocate_unseen(void* block, std::size_t bytes) noexcept {
+  return block != nullptr && is_from_before(block) ? move_from_before(block, bytes)
+                                                   : next_malloc().realloc(block, bytes);
+}
+
+/// Whether neither the block nor what it becomes is to be recorded.
+bool reallocation_passes_by(const void* block, std::size_t bytes) noexcept {
+  return (block == nullptr || passes_by(block)) && passes_by(bytes);
+}
+
 /// `recorded` is the call of who wants that.
 void* reallocate(const call& recorded, void* block, std::size_t bytes) noexcept {
-  if (block == nullptr || is_from_before(block)) {
-    void* const made =
-        block == nullptr ? next_malloc().realloc(nullptr, bytes) : move_from_before(block, bytes);
+  if (block == nullptr || is_from_before(block) || passes_by(block)) {  // Nothing is known of it.
+    void* const made = reallocate_unseen(block, bytes);
     recorded.allocated(made, bytes, natural_alignment(bytes));
     return made;
   }
@@ -51,11 +62,21 @@ void* reallocate(const call& recorded, void* block, std::size_t bytes) noexcept 
   }
   recorded.reallocates(block);
   void* const made = next_malloc().realloc(block, bytes);
-  recorded.reallocated(made, bytes);
+  recorded.reallocated(block, made, bytes);
   return made;
 }
 
-void free_block(const call& recorded, void* block) noexcept {
+// The two that are called most: apart, so that who passes by saves no registers for them.
+
+[[gnu::noinline]] void* allocate_recorded(std::size_t bytes, const void* frame, const void* caller) noexcept {
+  const call recorded(frame, caller);
+  void* const block = next_malloc().malloc(bytes);
+  recorded.allocated(block, bytes, natural_alignment(bytes));
+  return block;
+}
+
+[[gnu::noinline]] void free_recorded(void* block, const void* frame, const void* caller) noexcept {
+  const call recorded(frame, caller);
   recorded.frees(block);
   next_malloc().free(block);
 }
@@ -63,37 +84,40 @@ void free_block(const call& recorded, void* block) noexcept {
 }  // namespace
 
 CISTERN_EXPORT_C void* malloc(std::size_t size) noexcept {
-  const call recorded;
-  void* const block = next_malloc().malloc(size);
-  recorded.allocated(block, size, natural_alignment(size));
-  return block;
+  if (passes_by(size)) return next_malloc().malloc(size);
+  return allocate_recorded(size, __builtin_frame_address(0), __builtin_return_address(0));
 }
 
 CISTERN_EXPORT_C void free(void* ptr) noexcept {
   if (ptr == nullptr || is_from_before(ptr)) return;
-  const call recorded;
-  free_block(recorded, ptr);
+  if (passes_by(ptr)) return next_malloc().free(ptr);
+  free_recorded(ptr, __builtin_frame_address(0), __builtin_return_address(0));
 }
 
 CISTERN_EXPORT_C void* calloc(std::size_t nmemb, std::size_t size) noexcept {
+  const std::size_t bytes = array_bytes(nmemb, size);
+  if (passes_by(bytes)) return next_malloc().calloc(nmemb, size);
   const call recorded;
   void* const block = next_malloc().calloc(nmemb, size);
-  const std::size_t bytes = array_bytes(nmemb, size);
   recorded.allocated(block, bytes, natural_alignment(bytes));
   return block;
 }
 
 CISTERN_EXPORT_C void* realloc(void* ptr, std::size_t size) noexcept {
+  if (reallocation_passes_by(ptr, size)) return reallocate_unseen(ptr, size);
   const call recorded;
   return reallocate(recorded, ptr, size);
 }
 
 CISTERN_EXPORT_C void* reallocarray(void* ptr, std::size_t nmemb, std::size_t size) noexcept {
+  const std::size_t bytes = array_bytes(nmemb, size);
+  if (reallocation_passes_by(ptr, bytes)) return reallocate_unseen(ptr, bytes);
   const call recorded;
-  return reallocate(recorded, ptr, array_bytes(nmemb, size));
+  return reallocate(recorded, ptr, bytes);
 }
 
 CISTERN_EXPORT_C int posix_memalign(void** memptr, std::size_t alignment, std::size_t size) noexcept {
+  if (passes_by(size)) return next_malloc().posix_memalign(memptr, alignment, size);
   const call recorded;
   const int error = next_malloc().posix_memalign(memptr, alignment, size);
   recorded.allocated(error == 0 ? *memptr : nullptr, size, alignment);
@@ -101,6 +125,7 @@ CISTERN_EXPORT_C int posix_memalign(void** memptr, std::size_t alignment, std::s
 }
 
 CISTERN_EXPORT_C void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  if (passes_by(size)) return next_malloc().aligned_alloc(alignment, size);
   const call recorded;
   void* const block = next_malloc().aligned_alloc(alignment, size);
   recorded.allocated(block, size, alignment);
@@ -108,6 +133,7 @@ CISTERN_EXPORT_C void* aligned_alloc(std::size_t alignment, std::size_t size) no
 }
 
 CISTERN_EXPORT_C void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  if (passes_by(size)) return next_malloc().memalign(alignment, size);
   const call recorded;
   void* const block = next_malloc().memalign(alignment, size);
   recorded.allocated(block, size, alignment);
@@ -115,6 +141,7 @@ CISTERN_EXPORT_C void* memalign(std::size_t alignment, std::size_t size) noexcep
 }
 
 CISTERN_EXPORT_C void* valloc(std::size_t size) noexcept {
+  if (passes_by(size)) return next_malloc().valloc(size);
   const call recorded;
   void* const block = next_malloc().valloc(size);
   recorded.allocated(block, size, page_bytes());
@@ -122,6 +149,7 @@ CISTERN_EXPORT_C void* valloc(std::size_t size) noexcept {
 }
 
 CISTERN_EXPORT_C void* pvalloc(std::size_t size) noexcept {
+  if (passes_by(size)) return next_malloc().pvalloc(size);
   const call recorded;
   void* const block = next_malloc().pvalloc(size);
   recorded.allocated(block, size, page_bytes());
@@ -136,6 +164,7 @@ CISTERN_EXPORT_C std::size_t malloc_usable_size(void* ptr) noexcept {
 // C libraries from before 2025 have no such functions.
 CISTERN_EXPORT_C void free_sized(void* ptr, std::size_t size) noexcept {
   if (ptr == nullptr) return;
+  if (passes_by(ptr)) return next_malloc().free(ptr);
   const call recorded;
   recorded.frees(ptr, size, natural_alignment(size));
   next_malloc().free(ptr);
@@ -143,6 +172,7 @@ CISTERN_EXPORT_C void free_sized(void* ptr, std::size_t size) noexcept {
 
 CISTERN_EXPORT_C void free_aligned_sized(void* ptr, std::size_t alignment, std::size_t size) noexcept {
   if (ptr == nullptr) return;
+  if (passes_by(ptr)) return next_malloc().free(ptr);
   const call recorded;
   recorded.frees(ptr, size, alignment);
   next_malloc().free(ptr);
@@ -151,6 +181,6 @@ CISTERN_EXPORT_C void free_aligned_sized(void* ptr, std::size_t alignment, std::
 // For programs from before 2018.
 CISTERN_EXPORT_C void cfree(void* ptr) noexcept {
   if (ptr == nullptr || is_from_before(ptr)) return;
-  const call recorded;
-  free_block(recorded, ptr);
+  if (passes_by(ptr)) return next_malloc().free(ptr);
+  free_recorded(ptr, __builtin_frame_address(0), __builtin_return_address(0));
 }

@@ -23,6 +23,11 @@
 extern "C" int __cxa_atexit(void (*function)(void*), void* argument, void* library) noexcept;
 
 namespace cistern::detail::recorded_process {
+
+constinit byte_sampler process_sampler;
+constinit sampled_blocks process_samples;
+constinit thread_local sampling_thread sampled_here;
+
 namespace {
 
 constinit recorder process_recorder;
@@ -76,8 +81,12 @@ void begin(bool is_first) noexcept {
   if (path == nullptr) return;
   const no_cancellation until_it_is_open;
   stack_depth = std::min(environment_number("CISTERN_RECORD_STACKS"), call_sites::deepest_stack);
-  if (stack_depth != 0 && !(process_walker.begin() && process_recorder.sites().begin()))
+  const std::uint64_t sample_bytes = environment_number("CISTERN_RECORD_SAMPLE_BYTES");
+  if ((stack_depth != 0 && !(process_walker.begin() && process_recorder.sites().begin())) ||
+      (sample_bytes != 0 && !process_samples.begin())) {
     return complain(path);
+  }
+  process_sampler.begin(sample_bytes);
   int descriptor = is_first ? open_new(path) : -1;
   char name[PATH_MAX];
   if (!is_first || (descriptor < 0 && errno == EEXIST)) {
@@ -85,6 +94,7 @@ void begin(bool is_first) noexcept {
     descriptor = open_beside(path, name);
   }
   const recorder_options options{.max_bytes = environment_number("CISTERN_RECORD_MAX_BYTES"),
+                                 .sample_bytes = sample_bytes,
                                  .with_stacks = stack_depth != 0};
   if (descriptor < 0 || !process_recorder.begin(descriptor, options)) complain(path);
 }
@@ -154,6 +164,17 @@ void begin_once() noexcept {
   return reinterpret_cast<std::uintptr_t>(block);
 }
 
+/// Whether what becomes of a block can be recorded. Among samples there may be no room for it: then it isn't
+/// one.
+[[nodiscard]] bool is_kept(const void* block) noexcept {
+  return !process_sampler.is_on() || process_samples.insert(address_of(block));
+}
+
+/// Before somebody else may have the block.
+void forget(const void* block) noexcept {
+  if (process_sampler.is_on()) process_samples.erase(address_of(block));
+}
+
 }  // namespace
 
 std::size_t natural_alignment(std::size_t bytes) noexcept {
@@ -199,6 +220,7 @@ void call::write(const trace_record& record) const noexcept {
 }
 
 void call::allocated(const void* block, std::size_t bytes, std::size_t alignment) const noexcept {
+  if (!counts_ || (block != nullptr && !is_kept(block))) return;
   write({.step = block != nullptr ? trace_step::allocate : trace_step::failed_allocate,
          .bytes = bytes,
          .alignment = alignment,
@@ -206,23 +228,28 @@ void call::allocated(const void* block, std::size_t bytes, std::size_t alignment
 }
 
 void call::frees(const void* block) const noexcept {
+  forget(block);
   write({.step = trace_step::free, .address = address_of(block)});
 }
 
 void call::frees(const void* block, std::size_t bytes, std::size_t alignment) const noexcept {
+  forget(block);
   write(
       {.step = trace_step::deallocate, .bytes = bytes, .alignment = alignment, .address = address_of(block)});
 }
 
 void call::reallocates(const void* block) const noexcept {
+  forget(block);
   write({.step = trace_step::begin_reallocate, .address = address_of(block)});
 }
 
-void call::reallocated(const void* block, std::size_t bytes) const noexcept {
+void call::reallocated(const void* old, const void* block, std::size_t bytes) const noexcept {
   write({.step = block != nullptr ? trace_step::end_reallocate : trace_step::fail_reallocate,
          .bytes = bytes,
          .alignment = natural_alignment(bytes),
          .address = address_of(block)});
+  const void* const live = block != nullptr ? block : old;
+  if (counts_ && !is_kept(live)) write({.step = trace_step::free, .address = address_of(live)});
 }
 
 }  // namespace cistern::detail::recorded_process

@@ -6,9 +6,25 @@
 #include <cstdint>
 
 #include "../trace/trace_format.hpp"
+#include "byte_sampler.hpp"
+#include "sampled_blocks.hpp"
 #include "stack_walk.hpp"
 
 namespace cistern::detail::recorded_process {
+
+extern constinit byte_sampler process_sampler;
+extern constinit sampled_blocks process_samples;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local sampling_thread sampled_here;
+
+/// Whether an allocation that this thread is about to make isn't recorded, because it is none of those
+/// sampled.
+[[nodiscard]] inline bool passes_by(std::size_t bytes) noexcept {
+  return process_sampler.passes_by(sampled_here, bytes);
+}
+/// Likewise of what happens to a block.
+[[nodiscard]] inline bool passes_by(const void* block) noexcept {
+  return process_sampler.is_on() && !process_samples.contains(reinterpret_cast<std::uintptr_t>(block));
+}
 
 /// One call of an allocation function, from its begin to its end. What is called inside of it (by the
 /// functions behind ours, or by the recording) isn't recorded.
@@ -28,8 +44,8 @@ class call {
   void frees(const void* block, std::size_t bytes, std::size_t alignment) const noexcept;
   /// Before the block is reallocated.
   void reallocates(const void* block) const noexcept;
-  /// After it was. `block` null: it failed.
-  void reallocated(const void* block, std::size_t bytes) const noexcept;
+  /// After it was. `block` null: it failed, and `old` is as it was.
+  void reallocated(const void* old, const void* block, std::size_t bytes) const noexcept;
 
  private:
   void write(const trace_record& record) const noexcept;

@@ -27,6 +27,7 @@ bool recorder::begin(int descriptor, const recorder_options& options) noexcept {
   with_stacks_ = options.with_stacks;
   empty_stripes(0);
   const auto header = encode_header({.started_nanoseconds = nanoseconds_of(CLOCK_REALTIME),
+                                     .sample_bytes = options.sample_bytes,
                                      .process = static_cast<std::uint64_t>(process_)});
   if (!file_.begin(descriptor, header, options.max_bytes)) return false;
   recording_.store(true, std::memory_order_release);

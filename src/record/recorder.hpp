@@ -17,8 +17,9 @@ namespace cistern::detail {
 
 /// How a process is recorded.
 struct recorder_options {
-  std::uint64_t max_bytes = 0;  ///< Of the trace; 0: no limit.
-  bool with_stacks = false;     ///< Calls say from where they came. `sites` has begun.
+  std::uint64_t max_bytes = 0;     ///< Of the trace; 0: no limit.
+  std::uint64_t sample_bytes = 0;  ///< In its header.
+  bool with_stacks = false;        ///< Calls say from where they came. `sites` has begun.
 };
 
 /// Threads write into *stripes*: buffers with a lock each, of which a thread uses one for all its life.

@@ -35,6 +35,7 @@ Options:
                       file of its own beside FILE: FILE.PROCESS, FILE.PROCESS.2, ...
   --max-size SIZE     end a trace when it has grown to so many bytes (K, M and G stand for powers of 1024); the
                       program goes on
+  --sample SIZE       record one allocation in SIZE bytes, on average, and what becomes of those blocks
   --stacks[=DEPTH]    record from where each call was made: up to DEPTH places (1 to 64; 16 if none is given)
   -q, --quiet         no summary
 
@@ -53,7 +54,8 @@ struct record_options {
   std::filesystem::path output;
   std::vector<std::string> program;  // With its arguments.
   std::uint64_t max_bytes = 0;
-  unsigned stack_depth = 0;  // 0: no stacks.
+  std::uint64_t sample_bytes = 0;  // 0: all calls.
+  unsigned stack_depth = 0;        // 0: no stacks.
   bool children = false;
   bool quiet = false;
   bool help = false;
@@ -79,13 +81,15 @@ constexpr unsigned most_stack_depth = 64;
 }
 
 [[nodiscard]] bool takes_value(const std::string& option) {
-  return option == "-o" || option == "--output" || option == "--max-size";
+  return option == "-o" || option == "--output" || option == "--max-size" || option == "--sample";
 }
 
 void set_value(record_options& options, const std::string& option, const std::string& value) {
   if (value.empty()) throw usage_error(option + " takes a value");
   if (option == "--max-size") {
     options.max_bytes = size_of(option, value);
+  } else if (option == "--sample") {
+    options.sample_bytes = size_of(option, value);
   } else if (option == "--stacks") {
     options.stack_depth = depth_of(option, value);
   } else {
@@ -157,6 +161,7 @@ void set_environment(const record_options& options, const std::filesystem::path&
   ::setenv("LD_PRELOAD", preload.c_str(), 1);
   ::setenv("CISTERN_RECORD_TO", output.c_str(), 1);
   ::setenv("CISTERN_RECORD_MAX_BYTES", std::to_string(options.max_bytes).c_str(), 1);
+  ::setenv("CISTERN_RECORD_SAMPLE_BYTES", std::to_string(options.sample_bytes).c_str(), 1);
   ::setenv("CISTERN_RECORD_STACKS", std::to_string(options.stack_depth).c_str(), 1);
   ::setenv("CISTERN_RECORD_CHILDREN", options.children ? "1" : "0", 1);
 }
@@ -216,6 +221,7 @@ struct trace_summary {
   std::size_t live_blocks = 0;
   std::uint64_t unknown_stacks = 0;   // Calls without one.
   std::optional<std::size_t> stacks;  // If they were recorded.
+  std::uint64_t sample_bytes = 0;     // 0: all calls were.
   std::string how_it_ended;
   bool is_sound = true;
 };
@@ -244,6 +250,7 @@ struct trace_summary {
     summary.how_it_ended = summary.is_sound ? "cut off; what happened last is missing" : error.what();
   }
   summary.threads = threads.size();
+  if (trace) summary.sample_bytes = trace->sample_bytes();
   if (trace) summary.live_blocks = trace->live_blocks();
   if (trace && trace->has_stacks()) summary.stacks = trace->stacks().stacks();
   return summary;
@@ -260,6 +267,8 @@ struct trace_summary {
               << " failures by " << with_thousands(summary.threads)
               << (summary.threads == 1 ? " thread; " : " threads; ") << with_thousands(summary.live_blocks)
               << " blocks live at the end; ";
+    if (summary.sample_bytes != 0)
+      std::cerr << "one sample in " << detail::in_binary_units(summary.sample_bytes) << "; ";
     if (summary.stacks) {
       std::cerr << with_thousands(*summary.stacks) << " stacks; ";
       if (summary.unknown_stacks != 0)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Records programs with cistern-trace record: what they did is what the trace has. record_test.py TOOL PROGRAM LIBRARY"""
 import collections
+import math
 import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -96,7 +98,11 @@ class Record(unittest.TestCase):
         return Recorded(self.folder, PROGRAM, *map(str, arguments), **more)
 
     def test_every_function_is_in_the_trace(self):
-        recorded = self.record("every_function")
+        self.check_every_function()
+        self.check_every_function(options=["--sample", "1"])  # A sample in each of these blocks.
+
+    def check_every_function(self, **more):
+        recorded = self.record("every_function", **more)
         self.assertEqual((recorded.status, recorded.out), (0, ""))
         calls = calls_of(recorded.trace)
         check_consistency(calls)
@@ -296,6 +302,43 @@ class Record(unittest.TestCase):
         self.assertEqual(len({stacks[call.stack][0][0] for call in made}), 1)
         self.assertEqual({stacks[call.stack][1][1] for call in made}, {PROGRAM})
 
+    def test_samples(self):
+        count, distance = 100_000, 1 << 20
+        recorded = self.record("many", count, options=["--sample", "1M"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertRegex(recorded.err, r"; one sample in 1 MiB; ")
+        calls = calls_of(recorded.trace)
+        check_consistency(calls)
+        made, freed = of_size(calls, 30_001), of_size(calls, 30_001, "deallocate")
+        self.assertEqual([call.block for call in made], [call.block for call in freed])
+        expected = count * (1 - math.exp(-30_001 / distance))
+        self.assertLess(abs(len(made) - expected), 6 * math.sqrt(expected))
+        self.assertEqual(struct.unpack("<Q", recorded.trace.read_bytes()[20:28]), (distance,))
+        # Blocks that are never freed, and more of them than can be followed.
+        recorded = self.record("keeps", 80_000, options=["--sample", "16"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        calls = calls_of(recorded.trace)
+        check_consistency(calls)
+        self.assertGreater(len(of_size(calls, 101)), 40_000)
+        self.assertLess(len(of_size(calls, 101)), 1 << 16)
+
+    def test_samples_of_threads_and_children(self):
+        for options in (["--sample", "1"], ["--sample", "20K", "--stacks"]):
+            recorded = self.record("threads", 4, 2000, options=options)
+            self.assertEqual(recorded.status, 0, recorded.err)
+            calls = calls_of(recorded.trace)
+            live = check_consistency(calls)
+            own = {call.block for call in calls if 20_000 < call.bytes < 20_100 and call.call != "deallocate"}
+            self.assertGreater(len(own), 2000)
+            self.assertFalse(own & set(live.values()))
+        recorded = self.record("forks_while_threads_allocate", options=["--children", "--sample", "100K"])
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertEqual(len(recorded.traces), 9)
+        for trace in recorded.traces:
+            calls = calls_of(trace)
+            check_consistency(calls)
+            self.assertLess(len(of_size(calls, 30_001)), 100 if trace != recorded.trace else 30_000)
+
     def test_a_bound_on_the_file(self):
         recorded = self.record("many", 30_000, options=["--max-size", "100K"])
         self.assertEqual(recorded.status, 0)
@@ -412,6 +455,7 @@ class Record(unittest.TestCase):
                                  (("-o",), "-o takes a value"), (("--output=", "true"), "--output takes a value"),
                                  (("--max-size", "much", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: much"),
                                  (("--max-size=0", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: 0"),
+                                 (("--sample", "0", "x"), "--sample takes a size, as 4096, 64K, 100M or 2G: 0"),
                                  (("--stacks=0", "x"), "--stacks takes a depth from 1 to 64: 0"),
                                  (("--stacks=65", "x"), "--stacks takes a depth from 1 to 64: 65"),
                                  (("--stacks=2x", "x"), "--stacks takes a depth from 1 to 64: 2x"),

@@ -97,6 +97,10 @@ void many(int count) {
   for (int i = 0; i < count; ++i) std::free(kept(std::malloc(30'001)));
 }
 
+void keeps(int count) {
+  for (int i = 0; i < count; ++i) (void)kept(std::malloc(101));
+}
+
 [[noreturn]] void become(const char* how) {
   char self[4096];
   const ssize_t length = ::readlink("/proc/self/exe", self, sizeof self - 1);
@@ -347,6 +351,7 @@ int main(int count, char** arguments) {
       {"every_function", every_function},
       {"threads", [&] { threads(number(2), number(3)); }},
       {"many", [&] { many(number(2)); }},
+      {"keeps", [&] { keeps(number(2)); }},
       {"status", [&] { std::exit(number(2)); }},
       {"_exit", [] { many(11), ::_exit(4); }},
       {"_Exit", [] { many(11), std::_Exit(4); }},
