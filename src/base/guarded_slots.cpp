@@ -183,47 +183,97 @@ void* guarded_slots::allocate(std::size_t bytes, std::size_t alignment, const vo
   return one->block;
 }
 
-void guarded_slots::deallocate(const void* block, std::size_t bytes, std::size_t alignment,
-                               const void* caller) noexcept {
+void guarded_slots::deallocate(const void* block, const block_request* given, const void* caller) noexcept {
   signal_text misuse;
-  slot* const one = begin_free(block, bytes, alignment, event_of(caller), misuse);
+  slot* const one = begin_free(block, given, event_of(caller), misuse);
   if (one == nullptr) {
     tell_and_abort(misuse);
   }
   expect_whole_margins(*one);
-  const bool closed = close_pages(page_of(*one), page_bytes_);
+  quarantine(*one);
+}
+
+block_request guarded_slots::request_of(const void* block, const void* caller) noexcept {
+  signal_text misuse;
+  {
+    const scoped_lock guard(lock_);
+    if (const slot* const one = live_slot(block, "use", event_of(caller), misuse); one != nullptr) {
+      return {one->bytes, one->alignment};
+    }
+  }
+  tell_and_abort(misuse);
+}
+
+void guarded_slots::release(const void* caller) noexcept {
+  const std::size_t ever_made = slots_ != nullptr ? slot_count_ : 0;
+  for (std::size_t i = 0; i < ever_made; ++i) {
+    slot& one = slots_[i];
+    if (!one.is_live) {
+      continue;
+    }
+    {
+      const scoped_lock guard(lock_);
+      mark_freed(one, event_of(caller));
+    }
+    quarantine(one);
+  }
+}
+
+/// Nobody may touch the block any more. The slot is nobody's now.
+void guarded_slots::quarantine(slot& one) noexcept {
+  const bool closed = close_pages(page_of(one), page_bytes_);
 
   const scoped_lock guard(lock_);
   counts_.refused += closed ? 0 : 1;
-  put_back(*one);
+  put_back(one);
 }
 
-/// From now on the block counts as freed. Null where it can't be; then `misuse` says why.
-guarded_slots::slot* guarded_slots::begin_free(const void* block, std::size_t bytes, std::size_t alignment,
-                                               const event& now, signal_text& misuse) noexcept {
-  const scoped_lock guard(lock_);
+void guarded_slots::mark_freed(slot& one, const event& now) noexcept {
+  one.is_live = false;
+  one.is_told = false;
+  one.freed = now;
+  --counts_.slots_in_use;
+}
+
+/// The slot of a live block. Null where there is none; then `misuse` says why. `use`: what is about to be
+/// done.
+guarded_slots::slot* guarded_slots::live_slot(const void* block, std::string_view use, const event& now,
+                                              signal_text& misuse) noexcept {
   slot* const one = slot_near(block);
+  if (one != nullptr && one->block == block && one->is_live) {
+    return one;
+  }
   misuse.add(report_begin);
   if (one == nullptr) {
-    misuse.add("free of a pointer where no block was: ").add_address(block);
+    misuse.add(use).add(" of a pointer where no block was: ").add_address(block);
     misuse.add("; by thread ").add_number(now.thread).add(" from ").add_address(now.caller);
     return nullptr;
   }
   if (block != one->block) {
     const std::ptrdiff_t offset = static_cast<const std::byte*>(block) - one->block;
-    misuse.add("free of a pointer that isn't a block's, at offset ").add(offset < 0 ? "-" : "");
+    misuse.add(use).add(" of a pointer that isn't a block's, at offset ").add(offset < 0 ? "-" : "");
     misuse.add_number(static_cast<std::uint64_t>(offset < 0 ? -offset : offset));
-  } else if (!one->is_live) {
-    misuse.add("double free");
-  } else if (bytes != one->bytes) {
-    misuse.add("free with the wrong size, ").add_bytes(bytes);
-  } else if (alignment != one->alignment) {
-    misuse.add("free with the wrong alignment, ").add_number(alignment);
   } else {
-    one->is_live = false;
-    one->is_told = false;
-    one->freed = now;
-    --counts_.slots_in_use;
+    misuse.add(use == "free" ? "double free" : "use after free");
+  }
+  add_block(misuse, *one, now);
+  return nullptr;
+}
+
+/// From now on the block counts as freed. Null where it can't be; then `misuse` says why.
+guarded_slots::slot* guarded_slots::begin_free(const void* block, const block_request* given,
+                                               const event& now, signal_text& misuse) noexcept {
+  const scoped_lock guard(lock_);
+  slot* const one = live_slot(block, "free", now, misuse);
+  if (one == nullptr) {
+    return nullptr;
+  }
+  if (given != nullptr && given->bytes != one->bytes) {
+    misuse.add(report_begin).add("free with the wrong size, ").add_bytes(given->bytes);
+  } else if (given != nullptr && given->alignment != one->alignment) {
+    misuse.add(report_begin).add("free with the wrong alignment, ").add_number(given->alignment);
+  } else {
+    mark_freed(*one, now);
     return one;
   }
   add_block(misuse, *one, now);

@@ -19,6 +19,7 @@
 
 #include "empty_blocks.hpp"
 #include "foreign_blocks.hpp"
+#include "heap_guard.hpp"
 #include "large_blocks.hpp"
 #include "misuse.hpp"
 #include <sched.h>
@@ -111,10 +112,36 @@ void heap::make_pool() noexcept {
   }
   pool.make();
   watch_heap_threads();
+  heap_guard::start(environment_sample_guard());
   making_pool = false;
 }
 
-void* heap::allocate_slow(std::size_t bytes, std::size_t alignment) noexcept {
+// With a guard each small allocation comes here. Nothing of it needs the stack.
+void* heap::allocate_slow(std::size_t bytes, std::size_t alignment, const void* caller) noexcept {
+  if (heap_guard* const guard = heap_guard::now(); guard != nullptr) [[unlikely]] {
+    if (guard->turns().is_due()) [[unlikely]] {
+      return allocate_due(bytes, alignment, caller);
+    }
+    if (!hardened_build && alignment <= least_alignment) {
+      return pop_or(heap_slots, bytes, [=] { return allocate_unsampled(bytes, alignment); });
+    }
+  }
+  return allocate_unsampled(bytes, alignment);
+}
+
+// The sampler's clock has run out, or was never wound up on this thread.
+void* heap::allocate_due(std::size_t bytes, std::size_t alignment, const void* caller) noexcept {
+  heap_guard& guard = *heap_guard::now();
+  void* const block = guard.turns().ran_out()
+                          ? guard.blocks().allocate(bytes, std::max(alignment, least_alignment), caller)
+                          : nullptr;
+  return block != nullptr ? block : allocate_unsampled(bytes, alignment);
+}
+
+void* heap::allocate_unsampled(std::size_t bytes, std::size_t alignment) noexcept {
+  if constexpr (hardened_build) {
+    return allocate_guarded(bytes, alignment);
+  }
   const std::size_t last = block_last_byte(bytes, alignment);
   if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
     const unsigned index = class_of(last);
@@ -155,7 +182,7 @@ void* heap::handed_out(unsigned index, void* block) noexcept {
 void heap::follow_cache() noexcept {
   if (!has_heap_slots()) {
     if (thread_cache* const cache = engine().known_cache(); cache != nullptr) {
-      use_heap_slots(*cache);
+      use_heap_slots(*cache, heap_guard::now() != nullptr);
     }
   }
 }
@@ -292,6 +319,9 @@ void heap::deallocate_slow(void* block, const char* function) noexcept {
     return;
   }
   const errno_keeper keeper;  // also where this waits for a lock
+  if (heap_guard* const guard = heap_guard::of(block); guard != nullptr) {
+    return guard->blocks().deallocate(block, __builtin_return_address(0));
+  }
   const page_map::code code = heap_map.at(block);
   expect_block(code, block, function);
   if (code == heap_pages::empty_code) {
@@ -367,6 +397,9 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (bytes > PTRDIFF_MAX) {
     return or_no_memory(nullptr);
   }
+  if (heap_guard* const guard = heap_guard::of(block); guard != nullptr) {
+    return reallocate_sampled(guard->blocks(), block, bytes, __builtin_return_address(0));
+  }
   const page_map::code code = heap_map.at(block);
   expect_block(code, block, "realloc");
   if (code == 0) {
@@ -415,6 +448,19 @@ void* heap::move(void* block, std::size_t old_bytes, std::size_t bytes, bool to_
   return moved;
 }
 
+// To another block, whatever the size: so this one's guard page is always at its end.
+void* heap::reallocate_sampled(guarded_slots& blocks, void* block, std::size_t bytes,
+                               const void* caller) noexcept {
+  const std::size_t old_bytes = blocks.request_of(block, caller).bytes;
+  void* const moved = allocate_slow(bytes, least_alignment, caller);
+  if (moved == nullptr) {
+    return bytes <= old_bytes ? block : nullptr;
+  }
+  std::memcpy(moved, block, std::min(old_bytes, bytes));
+  blocks.deallocate(block, caller);
+  return moved;
+}
+
 std::size_t heap::copied_bytes() noexcept {
   return all_copied_bytes.load(std::memory_order_relaxed);
 }
@@ -422,6 +468,9 @@ std::size_t heap::copied_bytes() noexcept {
 std::size_t heap::usable_bytes(void* block) noexcept {
   if (block == nullptr) {
     return 0;
+  }
+  if (heap_guard* const guard = heap_guard::of(block); guard != nullptr) {
+    return guard->blocks().request_of(block, __builtin_return_address(0)).bytes;
   }
   const page_map::code code = heap_map.at(block);
   expect_block(code, block, "malloc_usable_size");

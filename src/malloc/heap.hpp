@@ -18,6 +18,8 @@
 
 namespace cistern::detail {
 
+class guarded_slots;  // NOLINT(cppcoreguidelines-virtual-class-destructor): final
+
 /// One `pool_engine`, made on first use and never destroyed, which takes its chunks from
 /// `heap_pages`; `heap_map` tells the class of a block. What the pool doesn't serve is one of `large_blocks`.
 /// What isn't the heap's at all goes to the allocator that was there before.
@@ -28,6 +30,10 @@ namespace cistern::detail {
 /// called, and the process aborts. A checked build looks up every address. A hardened build puts a guard
 /// behind what was asked for (`slack_guard`), which is looked at when the block is freed, and clears it then;
 /// larger blocks have pages of their own between guards, and blocks of no bytes can't be touched at all.
+///
+/// With `CISTERN_SAMPLE_GUARD=N` in the environment of the first request, one allocation in N is one of
+/// `heap_guard`. The fast paths know nothing of it: those that would have to ask find no slots then
+/// (`unwatched_slots`). Others find no class for a guarded block, since it is none of the heap's pages.
 ///
 /// Works before the first constructor and after the last destructor, in thread exit and in forked children.
 /// Nothing here throws: null, with `errno` set to `ENOMEM`, means that there is no memory, or that the size
@@ -40,26 +46,16 @@ class heap {
   /// A block for zero bytes is as unique as any other.
   [[nodiscard]] static void* allocate(std::size_t bytes) noexcept {
     if constexpr (hardened_build) {
-      return allocate_guarded(bytes, least_alignment);
+      return allocate_slow(bytes, least_alignment, __builtin_return_address(0));
     }
-    const std::size_t last = last_byte(bytes, least_alignment);
-    if (last < small_limit_bytes) [[likely]] {
-      if (cache_slot& slot = slot_at(heap_slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
-        return unmarked<small_mark_word>(slot.pop());
-      }
-    } else if (last < medium_limit_bytes) {
-      if (cache_slot& slot = heap_slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
-        return unmarked<large_mark_word>(slot.pop());
-      }
-    }
-    return allocate_slow(bytes, least_alignment);
+    return pop_or(unwatched_slots, bytes,
+                  [=] { return allocate_slow(bytes, least_alignment, __builtin_return_address(0)); });
   }
 
   /// `alignment`: any power of two.
   [[nodiscard]] static void* allocate(std::size_t bytes, std::size_t alignment) noexcept {
     return alignment <= least_alignment ? allocate(bytes)
-           : hardened_build             ? allocate_guarded(bytes, alignment)
-                                        : allocate_slow(bytes, alignment);
+                                        : allocate_slow(bytes, alignment, __builtin_return_address(0));
   }
 
   [[nodiscard]] static void* allocate_zeroed(std::size_t bytes) noexcept;
@@ -82,8 +78,15 @@ class heap {
     }
     const std::size_t last = last_byte(bytes, alignment < least_alignment ? least_alignment : alignment);
     if (last < small_limit_bytes && block != nullptr) [[likely]] {
-      expect_class(block, small_class_of(last));
-      return deallocate_cached(small_class_of(last), block, "operator delete");
+      const unsigned index = small_class_of(last);
+      if constexpr (checked_build) {
+        expect_class(block, index);
+      }
+      cache_slot* const slots = unwatched_slots;
+      if (may_be_in_use<small_mark_word>(index, block, slots) &&
+          slots[index].try_push(block, class_block_bytes(index))) [[likely]] {
+        return mark<small_mark_word>(block, slots);
+      }
     }
     deallocate(block, "operator delete");
   }
@@ -107,6 +110,25 @@ class heap {
   [[nodiscard]] static pool_statistics statistics();
 
  private:
+  /// A block of this thread's cache, or what `otherwise` says where there is none at hand. `slots` is the
+  /// thread-local pointer itself: read before it is needed, it would cost `operator new` a place on the
+  /// stack.
+  template <class Otherwise>
+  [[nodiscard]] static void* pop_or(cache_slot* const& slots, std::size_t bytes,
+                                    Otherwise otherwise) noexcept {
+    const std::size_t last = last_byte(bytes, least_alignment);
+    if (last < small_limit_bytes) [[likely]] {
+      if (cache_slot& slot = slot_at(slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
+        return unmarked<small_mark_word>(slot.pop());
+      }
+    } else if (last < medium_limit_bytes) {
+      if (cache_slot& slot = slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
+        return unmarked<large_mark_word>(slot.pop());
+      }
+    }
+    return otherwise();
+  }
+
   static void deallocate_cached(unsigned index, void* block, const char* function) noexcept {
     cache_slot* const slots = heap_slots;
     const std::size_t block_bytes = class_block_bytes(index);
@@ -209,7 +231,10 @@ class heap {
   }
   [[nodiscard]] static std::size_t pooled_bytes(unsigned index, const void* block) noexcept;
 
-  static void* allocate_slow(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_slow(std::size_t bytes, std::size_t alignment, const void* caller) noexcept;
+  [[gnu::noinline]] static void* allocate_due(std::size_t bytes, std::size_t alignment,
+                                              const void* caller) noexcept;
+  [[gnu::noinline]] static void* allocate_unsampled(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
   static void* handed_out(unsigned index, void* block) noexcept;
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
@@ -221,6 +246,8 @@ class heap {
   /// Never returns. Said so, it would cost callers that end with it a place on the stack.
   static void report_misuse(unsigned index, void* block, const char* function) noexcept;
   static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;
+  [[nodiscard]] static void* reallocate_sampled(guarded_slots& blocks, void* block, std::size_t bytes,
+                                                const void* caller) noexcept;
   static void* move(void* block, std::size_t old_bytes, std::size_t bytes, bool to_mapping) noexcept;
 
   static std::atomic<phase> now;

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "heap.hpp"
+#include "heap_guard.hpp"
 #include "large_blocks.hpp"
 #include <unistd.h>
 
@@ -37,12 +38,23 @@ void print_buckets(const pool_statistics& pool) noexcept {
   }
 }
 
+void print_guard(const cistern::sampling_guard_statistics& guard) noexcept {
+  ::dprintf(STDERR_FILENO,
+            "guarded blocks: %llu, in use %zu, quarantined %zu, too large %llu, no slot %llu, refused %llu\n",
+            static_cast<unsigned long long>(guard.sampled), guard.slots_in_use, guard.slots_quarantined,
+            static_cast<unsigned long long>(guard.too_large), static_cast<unsigned long long>(guard.no_slot),
+            static_cast<unsigned long long>(guard.refused));
+}
+
 [[gnu::destructor]] void report_at_exit() noexcept {
   if (!cistern::detail::environment_switches_on("CISTERN_MALLOC_STATS")) {
     return;
   }
   const pool_statistics pool = cistern::detail::heap::statistics();
   print_totals(pool, cistern::detail::large_blocks::in_use());
+  if (auto* const guard = cistern::detail::heap_guard::now(); guard != nullptr) {
+    print_guard(guard->blocks().statistics());
+  }
   print_buckets(pool);
 }
 

@@ -15,7 +15,7 @@ constinit std::array<cache_slot, cached_class_count> no_slots{};
 // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted
 class slots_owner final : public cache_owner {
  public:
-  void retire(void* /*slots*/) noexcept override { heap_slots = no_slots.data(); }
+  void retire(void* /*slots*/) noexcept override { heap_slots = unwatched_slots = no_slots.data(); }
 };
 constinit slots_owner owner;
 constinit cache_ticket ticket;
@@ -23,6 +23,7 @@ constinit cache_ticket ticket;
 }  // namespace
 
 constinit thread_local cache_slot* heap_slots = no_slots.data();
+constinit thread_local cache_slot* unwatched_slots = no_slots.data();
 
 bool has_heap_slots() noexcept {
   return heap_slots != no_slots.data();
@@ -32,9 +33,10 @@ void watch_heap_threads() {
   ticket = enroll(owner);
 }
 
-void use_heap_slots(thread_cache& cache) noexcept {
+void use_heap_slots(thread_cache& cache, bool is_watched) noexcept {
   if (ticket.thread_takes_caches() && ticket.remember(&cache)) {
     heap_slots = &cache.slot(0);
+    unwatched_slots = is_watched ? no_slots.data() : heap_slots;
   }
 }
 

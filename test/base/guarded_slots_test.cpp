@@ -367,6 +367,36 @@ BOOST_AUTO_TEST_CASE(a_page_that_cannot_be_closed_is_quarantined_all_the_same) {
   BOOST_TEST(slots.allocate(8, 1, caller) != nullptr);
 }
 
+BOOST_AUTO_TEST_CASE(blocks_are_freed_without_a_size) {
+  two_blocks two;
+  BOOST_TEST(two.slots.request_of(two.at_end, freer).bytes == 24u);
+  BOOST_TEST(two.slots.request_of(two.at_end, freer).alignment == 8u);
+  two.slots.deallocate(two.at_end, freer);
+  BOOST_TEST(two.slots.statistics().slots_quarantined == 1u);
+  BOOST_TEST(
+      ends_saying(aborted("double free", freed_words), [&] { two.slots.deallocate(two.at_end, freer); }));
+  BOOST_TEST(ends_saying(aborted("use after free", freed_words),
+                         [&] { (void)two.slots.request_of(two.at_end, freer); }));
+  BOOST_TEST(ends_saying(aborted("use of a pointer that isn't a block's, at offset 3", block_words),
+                         [&] { (void)two.slots.request_of(two.at_begin + 3, freer); }));
+}
+
+BOOST_AUTO_TEST_CASE(release_takes_every_live_block) {
+  two_blocks two;
+  two.slots.deallocate(two.at_end, 24, 8, caller);
+  two.slots.release(freer);
+  BOOST_TEST((two.slots.statistics() ==
+              cistern::sampling_guard_statistics{.slots = 4, .slots_quarantined = 2, .sampled = 2}));
+  BOOST_TEST(ends_saying(killed("use after free, at byte 5, " + std::string(reading), freed_words), [] {
+    two_blocks others;
+    others.slots.release(freer);
+    read_from(others.at_begin + 5);
+  }));
+  two.slots.release(freer);
+  for (int i = 0; i < 4; ++i) BOOST_TEST(allocate(two.slots, 8) != nullptr);
+  guarded_slots(0).release(freer);
+}
+
 BOOST_AUTO_TEST_CASE(both_sides_of_a_fork_go_on) {
   guarded_slots slots(2);
   char* const block = allocate(slots, 24, 8);

@@ -71,6 +71,10 @@ bool is_checked() noexcept {
 bool is_hardened() noexcept {
   return hardened;
 }
+std::size_t guarded_one_in() noexcept {
+  const char* const one_in = std::getenv("CISTERN_SAMPLE_GUARD");
+  return cistern && one_in != nullptr ? std::strtoull(one_in, nullptr, 10) : 0;
+}
 
 ending ending_of(void (*action)(const void*), const void* context) {
   ending seen;
@@ -97,8 +101,8 @@ ending ending_of(void (*action)(const void*), const void* context) {
   return seen;
 }
 
-bool dies_saying(const char* start, const char* end, const ending& seen) noexcept {
-  const bool good = seen.signal == SIGABRT && std::strstr(seen.text.data(), start) != nullptr &&
+bool dies_saying(const char* start, const char* end, const ending& seen, int signal) noexcept {
+  const bool good = seen.signal == signal && std::strstr(seen.text.data(), start) != nullptr &&
                     std::strstr(seen.text.data(), end) != nullptr;
   if (!good) {
     std::fprintf(stderr, "expected %s...%s, and got signal %d: %s\n", start, end, seen.signal,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,22 +32,25 @@ struct test_case {
 [[nodiscard]] bool is_checked() noexcept;
 /// Whether it was built with CISTERN_HARDENED.
 [[nodiscard]] bool is_hardened() noexcept;
+/// One allocation in how many it is to guard; 0: none.
+[[nodiscard]] std::size_t guarded_one_in() noexcept;
 
 /// How the child of a fork that does `action` ends, and what it says on stderr.
 struct ending {
   int signal = 0;  ///< 0: none.
-  std::array<char, 512> text{};
+  std::array<char, 1024> text{};
 };
 [[nodiscard]] ending ending_of(void (*action)(const void*), const void* context);
 template <class Action>
 [[nodiscard]] ending ending_of(const Action& action) {
   return ending_of([](const void* context) { (*static_cast<const Action*>(context))(); }, &action);
 }
-/// Whether it aborts with a line that contains both.
-[[nodiscard]] bool dies_saying(const char* start, const char* end, const ending& seen) noexcept;
+/// Whether it is ended by the signal, with a line that contains both.
+[[nodiscard]] bool dies_saying(const char* start, const char* end, const ending& seen, int signal) noexcept;
 template <class Action>
-[[nodiscard]] bool dies_saying(const char* start, const char* end, const Action& action) {
-  return dies_saying(start, end, ending_of(action));
+[[nodiscard]] bool dies_saying(const char* start, const char* end, const Action& action,
+                               int signal = SIGABRT) {
+  return dies_saying(start, end, ending_of(action), signal);
 }
 
 /// `value`, about which the compiler knows nothing: it would warn of impossible sizes and drop unused blocks.

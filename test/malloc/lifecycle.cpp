@@ -22,13 +22,18 @@ namespace {
 void* from_preinit = nullptr;
 void* from_constructor = nullptr;
 
-void before_everything() {
+// What is allocated so early is allocated before the C library knows the environment.
+void before_everything(int /*count*/, char** /*arguments*/, char** environment) {
+  for (; *environment != nullptr; ++environment) {
+    if (std::strncmp(*environment, "CISTERN_SAMPLE_GUARD=", 21) == 0) return;
+  }
   from_preinit = malloc(700);
   if (from_preinit != nullptr) fill(from_preinit, 700, 1);
 }
 
 // Runs before the constructor of any library, the allocator's own included.
-__attribute__((section(".preinit_array"), used)) void (*const preinit)() = before_everything;
+__attribute__((section(".preinit_array"), used)) void (*const preinit)(int, char**,
+                                                                       char**) = before_everything;
 
 __attribute__((constructor(101))) void before_main() {
   from_constructor = calloc(70, 10);
@@ -48,6 +53,7 @@ bool consists_of(const void* block, std::size_t bytes, unsigned char value) {
 }  // namespace
 
 CONTRACT_CASE(blocks_from_before_main) {
+  if (contract::guarded_one_in() != 0) contract::skip("there are none from so early");
   MUST(from_preinit != nullptr && from_constructor != nullptr);
   MUST(is_filled(from_preinit, 700, 1));
   MUST(is_filled(from_constructor, 700, 2));

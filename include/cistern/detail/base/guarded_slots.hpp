@@ -2,6 +2,7 @@
 // once.
 #pragma once
 
+#include <cistern/detail/base/block_request.hpp>
 #include <cistern/detail/base/fault_watch.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
@@ -9,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace cistern {
 
@@ -80,7 +82,19 @@ class guarded_slots final : private fault_listener {
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, const void* caller) noexcept;
 
   /// Precondition: `contains(block)`. Reports what is wrong with it, and aborts; else closes it.
-  void deallocate(const void* block, std::size_t bytes, std::size_t alignment, const void* caller) noexcept;
+  void deallocate(const void* block, std::size_t bytes, std::size_t alignment, const void* caller) noexcept {
+    const block_request given{bytes, alignment};
+    deallocate(block, &given, caller);
+  }
+  /// The same where nobody says how it was asked for.
+  void deallocate(const void* block, const void* caller) noexcept { deallocate(block, nullptr, caller); }
+
+  /// How a live block was asked for. Precondition: `contains(block)`. Reports what is wrong with it, and
+  /// aborts.
+  [[nodiscard]] block_request request_of(const void* block, const void* caller) noexcept;
+
+  /// Takes every live block back. No other thread may be inside. O(slots).
+  void release(const void* caller) noexcept;
 
   [[nodiscard]] sampling_guard_statistics statistics() const noexcept;
 
@@ -110,8 +124,13 @@ class guarded_slots final : private fault_listener {
   [[nodiscard]] slot* take_slot() noexcept;
   void put_back(slot& one) noexcept CISTERN_REQUIRES(lock_);
   void put_back_unopened(slot& one) noexcept;
-  [[nodiscard]] slot* begin_free(const void* block, std::size_t bytes, std::size_t alignment,
-                                 const event& now, signal_text& misuse) noexcept;
+  void deallocate(const void* block, const block_request* given, const void* caller) noexcept;
+  [[nodiscard]] slot* begin_free(const void* block, const block_request* given, const event& now,
+                                 signal_text& misuse) noexcept;
+  [[nodiscard]] slot* live_slot(const void* block, std::string_view use, const event& now,
+                                signal_text& misuse) noexcept CISTERN_REQUIRES(lock_);
+  void mark_freed(slot& one, const event& now) noexcept CISTERN_REQUIRES(lock_);
+  void quarantine(slot& one) noexcept;
   void expect_whole_margins(const slot& one) const noexcept;
   bool describe_fault(const void* address, fault_access access, signal_text& text) noexcept override;
   static void add_block(signal_text& text, const slot& one, const event& now) noexcept;

@@ -14,14 +14,18 @@ class sampler {
   /// `one_in` 0: picks none. 1: picks every call.
   explicit sampler(std::size_t one_in) noexcept;
 
-  [[nodiscard]] bool picks() noexcept {
-    left_ -= step_;
-    return left_ <= 0 && ran_out();
-  }
+  [[nodiscard]] bool picks() noexcept { return is_due() && ran_out(); }
 
- private:
+  /// The two halves of `picks`, for callers that want the second out of their way: most calls end here.
+  // NOLINTNEXTLINE(readability-make-member-function-const): it moves the clock
+  [[nodiscard]] bool is_due() noexcept {
+    left_ -= step_;
+    return left_ <= 0;
+  }
+  /// To be called once where `is_due`; false where this thread's clock has only now been wound up.
   [[nodiscard]] bool ran_out() noexcept;
 
+ private:
   static constinit thread_local std::int64_t left_;
 
   const std::int64_t step_;

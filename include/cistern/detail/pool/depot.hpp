@@ -1,11 +1,11 @@
 // depot: what the threads of a synchronized pool share: blocks by class, each behind a lock of its own.
 #pragma once
 
+#include <cistern/detail/base/block_request.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/reentrant_mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
-#include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/run_class.hpp>

@@ -1,7 +1,7 @@
 // oversize_list: blocks that no bucket serves, each straight from upstream and back to it.
 #pragma once
 
-#include <cistern/detail/pool/block_request.hpp>
+#include <cistern/detail/base/block_request.hpp>
 #include <cistern/detail/pool/oversize_counts.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>

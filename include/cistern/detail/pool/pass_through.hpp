@@ -1,9 +1,9 @@
 // pass_through_table: the null mode of a pool: every request goes to upstream as it is, and is remembered.
 #pragma once
 
+#include <cistern/detail/base/block_request.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
-#include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/oversize_counts.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
 #include <cistern/pool_statistics.hpp>

@@ -1,11 +1,11 @@
 // unpooled_blocks: what no bucket of a pool serves: oversize requests, and in null mode all of them.
 #pragma once
 
+#include <cistern/detail/base/block_request.hpp>
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
-#include <cistern/detail/pool/block_request.hpp>
 #include <cistern/detail/pool/oversize_list.hpp>
 #include <cistern/detail/pool/pass_through.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
