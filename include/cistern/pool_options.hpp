@@ -48,6 +48,11 @@ struct pool_options {
   /// Hand every request to upstream one by one: no pooling, the same rules. Also switched on by the
   /// environment variable CISTERN_PASS_THROUGH=1, read once by each pool's constructor.
   bool pass_through = false;
+  /// Put one allocation in so many, at random, against a guard page, and close its page when it is freed: a
+  /// use after free, an overrun or a wrong free of that block is told with sizes, ages and threads. 0: none,
+  /// or as the environment variable CISTERN_SAMPLE_GUARD says, read once by each pool's constructor.
+  /// `no_limit`: none, whatever that says. None in pass-through mode and under a memory checker.
+  std::size_t sample_guard = 0;
 
   friend bool operator==(const pool_options&, const pool_options&) = default;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/sampling_guard_statistics.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -64,6 +65,8 @@ struct pool_statistics {
   std::uint64_t discarded_bytes = 0;  ///< Of free pages whose memory the system got back, within regions.
   std::vector<bucket_statistics> buckets;  ///< Every bucket ever used, in order of block size.
   oversize_statistics oversize;
+  /// Blocks of `pool_options::sample_guard`, which lie beside upstream's memory and count nowhere else.
+  sampling_guard_statistics guarded{};
 
   friend bool operator==(const pool_statistics&, const pool_statistics&) = default;
   /// How `to_openmetrics` of several (cistern/named_statistics.hpp) writes these.

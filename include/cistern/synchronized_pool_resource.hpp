@@ -17,6 +17,7 @@
 #include <bit>
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <memory_resource>
 #include <optional>
 
@@ -24,6 +25,8 @@ namespace cistern {
 
 namespace detail {
 void deallocate_unsized(void* block) noexcept;
+template <class Pool>
+class sampled_pool;
 }  // namespace detail
 
 /// A drop-in for `std::pmr::synchronized_pool_resource`. Any thread allocates, any thread frees, also what
@@ -137,6 +140,7 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
 
  private:
   friend void detail::deallocate_unsized(void* block) noexcept;
+  friend detail::sampled_pool<synchronized_pool_resource>;
 
   static pool_options from_standard(const std::pmr::pool_options& options) noexcept;
 
@@ -156,6 +160,8 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   [[gnu::noinline]] void deallocate_not_small(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  [[gnu::noinline]] void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment,
+                                             const void* caller) noexcept;
 
   /// How `block` can be given back, if it is of this pool. O(pages of a region).
   [[nodiscard]] std::optional<detail::block_request> find(const void* block) const;
@@ -165,6 +171,9 @@ class synchronized_pool_resource : public std::pmr::memory_resource {
   detail::unpooled_blocks unpooled_;
   detail::pool_engine engine_;
   [[no_unique_address]] detail::pool_ledger ledger_;
+  /// Serves all requests, if there is one.
+  const std::unique_ptr<detail::sampled_pool<synchronized_pool_resource>> sampled_;
+  const std::size_t pooled_limit_bytes_;  ///< No bucket serves this or more: one test for the slow paths.
 };
 
 }  // namespace cistern

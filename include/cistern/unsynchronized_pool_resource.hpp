@@ -17,9 +17,15 @@
 #include <bit>
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <memory_resource>
 
 namespace cistern {
+
+namespace detail {
+template <class Pool>
+class sampled_pool;
+}  // namespace detail
 
 /// A drop-in for `std::pmr::unsynchronized_pool_resource`: free lists of blocks in size classes, over regions
 /// from an upstream resource. One thread at a time may use a pool.
@@ -142,12 +148,17 @@ class unsynchronized_pool_resource : public std::pmr::memory_resource {
   [[gnu::noinline]] void deallocate_not_small(void* block, std::size_t bytes, std::size_t alignment) noexcept;
   void* allocate_slow(std::size_t bytes, std::size_t alignment);
   void deallocate_slow(void* block, std::size_t bytes, std::size_t alignment) noexcept;
+  [[gnu::noinline]] void deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment,
+                                             const void* caller) noexcept;
 
   const pool_options options_;
   detail::upstream_account account_;
   detail::unpooled_blocks unpooled_;
   detail::bucket_set buckets_;
   [[no_unique_address]] detail::pool_ledger ledger_;
+  /// Serves all requests, if there is one.
+  const std::unique_ptr<detail::sampled_pool<unsynchronized_pool_resource>> sampled_;
+  const std::size_t pooled_limit_bytes_;  ///< No bucket serves this or more: one test for the slow paths.
 };
 
 }  // namespace cistern

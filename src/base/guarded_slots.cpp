@@ -219,8 +219,9 @@ void guarded_slots::release(const void* caller) noexcept {
   }
 }
 
-/// Nobody may touch the block any more. The slot is nobody's now.
+/// Nobody may touch the block any more, nor find in a core file what was in it. The slot is nobody's now.
 void guarded_slots::quarantine(slot& one) noexcept {
+  std::memset(one.block, 0, one.bytes);
   const bool closed = close_pages(page_of(one), page_bytes_);
 
   const scoped_lock guard(lock_);

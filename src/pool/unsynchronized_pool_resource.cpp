@@ -1,4 +1,5 @@
 #include <cistern/detail/pool/effective_options.hpp>
+#include <cistern/detail/pool/sampled_pool.hpp>
 #include <cistern/detail/pool/watched_blocks.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -15,7 +16,10 @@ unsynchronized_pool_resource::unsynchronized_pool_resource(const pool_options& o
       account_(resource_or_new_delete(upstream), options_.max_bytes, gives_pages(upstream)),
       unpooled_(options_, account_),
       buckets_(options_, account_),
-      ledger_("unsynchronized_pool_resource", this, options_, unpooled_) {}
+      ledger_("unsynchronized_pool_resource", this, options_, unpooled_),
+      sampled_(sampled_pool<unsynchronized_pool_resource>::make(options_, account_.is_watched(), upstream)),
+      pooled_limit_bytes_(
+          options_.pass_through || sampled_ != nullptr ? 0 : options_.largest_required_pool_block) {}
 
 unsynchronized_pool_resource::~unsynchronized_pool_resource() = default;
 
@@ -24,6 +28,9 @@ pool_options unsynchronized_pool_resource::from_standard(const std::pmr::pool_op
 }
 
 void unsynchronized_pool_resource::release() noexcept {
+  if (sampled_ != nullptr) {
+    return sampled_->release();
+  }
   ledger_.forget();
   buckets_.release();
   unpooled_.release();
@@ -31,6 +38,9 @@ void unsynchronized_pool_resource::release() noexcept {
 
 void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  if (checked_build && sampled_ != nullptr) {  // whose pool has a ledger of its own
+    return sampled_->allocate(bytes, alignment, __builtin_return_address(0));
+  }
   const std::size_t last = last_byte(bytes, alignment);
   if (last >= small_limit_bytes) [[unlikely]] {
     return allocate_not_small(bytes, alignment);
@@ -43,6 +53,9 @@ void* unsynchronized_pool_resource::do_allocate(std::size_t bytes, std::size_t a
 
 void unsynchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(std::has_single_bit(alignment), "alignment is not a power of two", alignment);
+  if (checked_build && sampled_ != nullptr) {
+    return sampled_->deallocate(block, bytes, alignment, __builtin_return_address(0));
+  }
   if (!ledger_.take_back(block, bytes, alignment)) {
     return;
   }
@@ -75,6 +88,9 @@ void unsynchronized_pool_resource::deallocate_not_small(void* block, std::size_t
 }
 
 sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, std::size_t alignment) {
+  if (sampled_ != nullptr) {
+    return sampled_->allocate_at_least(bytes, alignment, __builtin_return_address(0));
+  }
   void* block = unsynchronized_pool_resource::do_allocate(bytes, alignment);
   ledger_.allow_slack(block);
   const std::size_t granted = granted_block_bytes(bytes, alignment, options_);
@@ -87,7 +103,10 @@ sized_block unsynchronized_pool_resource::allocate_at_least(std::size_t bytes, s
 // The bucket's list is empty, or the request is none of a bucket's.
 void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t alignment) {
   const std::size_t last = last_byte(bytes, alignment);
-  if (!served_by_bucket(last, alignment, options_)) {
+  if (last >= pooled_limit_bytes_ || alignment > page_bytes) {
+    if (sampled_ != nullptr) {
+      return sampled_->allocate(bytes, alignment, __builtin_return_address(0));
+    }
     if (bytes == 0 && !options_.pass_through) {
       return unsynchronized_pool_resource::do_allocate(1, alignment);
     }
@@ -108,8 +127,18 @@ void* unsynchronized_pool_resource::allocate_slow(std::size_t bytes, std::size_t
 void unsynchronized_pool_resource::deallocate_slow(void* block, std::size_t bytes,
                                                    std::size_t alignment) noexcept {
   const std::size_t last = last_byte(bytes, alignment);
-  if (served_by_bucket(last, alignment, options_)) {
+  if (last < pooled_limit_bytes_ && alignment <= page_bytes) {
     buckets_.deallocate(class_of(last), block);
+  } else {
+    deallocate_unpooled(block, bytes, alignment, __builtin_return_address(0));
+  }
+}
+
+// Apart, so that what this needs costs the others nothing.
+void unsynchronized_pool_resource::deallocate_unpooled(void* block, std::size_t bytes, std::size_t alignment,
+                                                       const void* caller) noexcept {
+  if (sampled_ != nullptr) {
+    sampled_->deallocate(block, bytes, alignment, caller);
   } else if (bytes == 0 && !options_.pass_through) {
     unsynchronized_pool_resource::do_deallocate(block, 1, alignment);
   } else {
@@ -118,10 +147,16 @@ void unsynchronized_pool_resource::deallocate_slow(void* block, std::size_t byte
 }
 
 std::size_t unsynchronized_pool_resource::trim(std::size_t keep_bytes) noexcept {
+  if (sampled_ != nullptr) {
+    return sampled_->unguarded().trim(keep_bytes);
+  }
   return buckets_.trim(keep_bytes);
 }
 
 pool_statistics unsynchronized_pool_resource::statistics() const {
+  if (sampled_ != nullptr) {
+    return sampled_->statistics();
+  }
   pool_statistics statistics;
   buckets_.add_to(statistics);
   unpooled_.add_to(statistics);
@@ -130,6 +165,9 @@ pool_statistics unsynchronized_pool_resource::statistics() const {
 }
 
 void unsynchronized_pool_resource::check_invariants() const noexcept {
+  if (sampled_ != nullptr) {
+    return sampled_->unguarded().check_invariants();
+  }
   buckets_.check_invariants();
 }
 

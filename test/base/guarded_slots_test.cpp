@@ -24,6 +24,7 @@
 #include "../support/death.hpp"
 #include "../support/forking.hpp"
 #include "../support/threads.hpp"
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -387,14 +388,25 @@ BOOST_AUTO_TEST_CASE(release_takes_every_live_block) {
   two.slots.release(freer);
   BOOST_TEST((two.slots.statistics() ==
               cistern::sampling_guard_statistics{.slots = 4, .slots_quarantined = 2, .sampled = 2}));
-  BOOST_TEST(ends_saying(killed("use after free, at byte 5, " + std::string(reading), freed_words), [] {
-    two_blocks others;
-    others.slots.release(freer);
-    read_from(others.at_begin + 5);
-  }));
   two.slots.release(freer);
   for (int i = 0; i < 4; ++i) BOOST_TEST(allocate(two.slots, 8) != nullptr);
   guarded_slots(0).release(freer);
+}
+
+BOOST_AUTO_TEST_CASE(a_freed_block_is_cleared) {
+  two_blocks two;
+  std::memset(two.at_begin, 's', 24);
+  two.slots.deallocate(two.at_begin, 24, 8, freer);
+  BOOST_TEST_REQUIRE(::mprotect(two.at_begin, os_page_bytes(), PROT_READ) == 0);
+  BOOST_TEST(std::string(two.at_begin, 24) == std::string(24, '\0'));
+}
+
+BOOST_AUTO_TEST_CASE(what_release_took_is_not_touched_any_more) {
+  BOOST_TEST(ends_saying(killed("use after free, at byte 5, " + std::string(reading), freed_words), [] {
+    two_blocks two;
+    two.slots.release(freer);
+    read_from(two.at_begin + 5);
+  }));
 }
 
 BOOST_AUTO_TEST_CASE(both_sides_of_a_fork_go_on) {

@@ -53,6 +53,7 @@ BOOST_AUTO_TEST_CASE(defaults) {
   BOOST_TEST(!options.zero_on_free);
   BOOST_TEST(options.count_operations);
   BOOST_TEST(!options.pass_through);
+  BOOST_TEST(options.sample_guard == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(what_can_be_honoured_stays_as_it_is) {

@@ -7,30 +7,13 @@
 #include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/os_pages.hpp>
+#include <cistern/sampling_guard_statistics.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
-namespace cistern {
-
-/// What a sampled guard did, and what it takes.
-///
-/// `slots_in_use + slots_quarantined <= slots`; the rest was never used. It takes addresses for `2 * slots +
-/// 1` pages, memory for those of the slots that were ever used, and about 100 bytes for each slot.
-struct sampling_guard_statistics {
-  std::size_t slots = 0;              ///< 0: it is off, or the system refused the memory.
-  std::size_t slots_in_use = 0;       ///< With a live block.
-  std::size_t slots_quarantined = 0;  ///< With a freed one, which nobody may touch until its turn comes.
-  std::uint64_t sampled = 0;          ///< Allocations put against a guard page.
-  std::uint64_t too_large = 0;        ///< Picked, but larger or more aligned than a page.
-  std::uint64_t no_slot = 0;          ///< Picked, but every slot was in use.
-  std::uint64_t refused = 0;          ///< Times the system refused to open or to close a page.
-
-  friend bool operator==(const sampling_guard_statistics&, const sampling_guard_statistics&) = default;
-};
-
-namespace detail {
+namespace cistern::detail {
 
 /// Pages that are given back at the end; none where `base` is null.
 struct owned_pages {
@@ -54,12 +37,13 @@ struct owned_pages {
 ///                    ^ here a block ends, or as near to it as its alignment allows; each second block
 ///                      begins a page instead, so that underruns are seen as well
 ///
-/// What the block leaves of its page is filled, and looked at when it is freed. A freed block's page is
-/// closed, and serves again when all others have: the queue of free slots is the quarantine. Slots are mapped
-/// once.
+/// What the block leaves of its page is filled, and looked at when it is freed. A freed block is cleared and
+/// its page closed, which serves again when all others have: the queue of free slots is the quarantine. Slots
+/// are mapped once.
 ///
 /// A fault is told on stderr (`fault_watch`); misuse seen by `deallocate` as well, which then aborts. All
 /// thread-safe: a short lock, none of it held while the system is called.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never deleted through a base
 class guarded_slots final : private fault_listener {
  public:
   static constexpr std::size_t most_slots = 16'384;  // Two mappings each; Linux allows 65,530.
@@ -151,5 +135,4 @@ class guarded_slots final : private fault_listener {
   sampling_guard_statistics counts_ CISTERN_GUARDED_BY(lock_);
 };
 
-}  // namespace detail
-}  // namespace cistern
+}  // namespace cistern::detail
