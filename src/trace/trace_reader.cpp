@@ -17,8 +17,8 @@ struct trace_reader::frame {
   std::uint32_t kind;
   std::size_t at_bytes;  // In the round's payloads.
   std::size_t end_bytes;
-  std::uint64_t offset_bytes;  // Of the same place in the trace.
-  std::uint32_t entries_left;  // Events, modules or stacks.
+  std::uint64_t offset_bytes;           // Of the same place in the trace.
+  std::uint32_t entries_left;           // Events, modules or stacks.
   std::uint64_t next_offset_bytes = 0;  // Of `next`.
   trace_record next{};
   bool decoded = false;  // `next` is the frame's next event; else the one before it.

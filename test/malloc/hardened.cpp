@@ -123,12 +123,12 @@ CONTRACT_CASE(hardened_leaves_alone_what_others_map_where_a_block_was) {
     std::atomic<bool> ready = false;
     std::thread other([&ready, at = hide(block)] {
       constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-      void* mapped = MAP_FAILED;
-      while (mapped == MAP_FAILED) {
-        mapped = mmap(at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+      void* others = MAP_FAILED;
+      while (others == MAP_FAILED) {
+        others = mmap(at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
         ready = true;
       }
-      MUST(mapped == at);
+      MUST(others == at);
     });
     while (!ready) std::this_thread::yield();
     void* const moved = realloc(block, 3 * bytes);
