@@ -1,7 +1,7 @@
 // sampling_guard_statistics: what a sampled guard did, of an adaptor or of a pool.
 #pragma once
 
-#include <cistern/detail/base/requirements.hpp>
+#include <cistern/detail/base/abi.hpp>
 
 #include <cstddef>
 #include <cstdint>
