@@ -1,7 +1,6 @@
 #include <cistern/detail/base/errno_keeper.hpp>
 #include <cistern/detail/base/guarded_slots.hpp>
 #include <cistern/detail/base/misuse.hpp>
-#include <cistern/detail/base/thread_id.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -89,7 +88,8 @@ guarded_slots::~guarded_slots() {
 }
 
 guarded_slots::event guarded_slots::event_of(const void* caller) noexcept {
-  return {now_in_ns(), thread_id(), caller};
+  // Asked of the system each time, as thread-local memory is scarce, see `sampler`.
+  return {now_in_ns(), static_cast<std::uint64_t>(::syscall(SYS_gettid)), caller};
 }
 
 // --- Slots and their pages ---

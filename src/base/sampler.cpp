@@ -1,5 +1,4 @@
 #include <cistern/detail/base/sampler.hpp>
-#include <cistern/detail/base/thread_id.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -14,29 +13,19 @@ constexpr std::int64_t mean_time = std::int64_t{1} << 40;
 /// More than the clock can have left.
 constexpr std::int64_t always = 3 * mean_time;
 
-constinit thread_local std::uint64_t random_state = 0;  // 0: this thread's clock was never wound up.
-
 /// From 1 to the mean.
-std::int64_t random_part() noexcept {
-  return static_cast<std::int64_t>(split_mixed(random_state += split_mix_step) % mean_time) + 1;
+std::int64_t random_part(std::uint64_t state) noexcept {
+  return static_cast<std::int64_t>(split_mixed(state + split_mix_step) % mean_time) + 1;
 }
 
-/// Between half the mean and one and a half. So what the longest step ran over never takes all of it, and the
-/// next pick is always its own caller's.
-std::int64_t random_time() noexcept {
-  return mean_time / 2 + random_part();
-}
-
-std::uint64_t seed() noexcept {
+std::uint64_t seed(const void* clock) noexcept {
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-  return (static_cast<std::uint64_t>(now) ^ thread_id() << 40 ^
-          reinterpret_cast<std::uintptr_t>(&random_state)) |
-         1;
+  return (static_cast<std::uint64_t>(now) ^ reinterpret_cast<std::uintptr_t>(clock) << 20U) | 1U;
 }
 
 }  // namespace
 
-constinit thread_local std::int64_t sampler::left_ = 0;
+constinit std::array<sampler::sampling_clock, 32> sampler::clocks_{};
 
 sampler::sampler(std::size_t one_in) noexcept
     : step_(one_in == 0   ? 0
@@ -45,15 +34,23 @@ sampler::sampler(std::size_t one_in) noexcept
                                 std::max<std::size_t>(static_cast<std::size_t>(mean_time) / one_in, 1))) {}
 
 bool sampler::ran_out() noexcept {
-  if (random_state == 0) {
-    random_state = seed();
-    left_ += random_part();  // With this, threads that end soon have their share.
+  sampling_clock& clock = clock_of_thread();
+  const auto next_random_state = [&] {
+    return clock.random_state.fetch_add(split_mix_step, std::memory_order_relaxed);
+  };
+  std::uint64_t never_wound_up = 0;
+  if (clock.random_state.load(std::memory_order_relaxed) == 0 &&
+      clock.random_state.compare_exchange_strong(never_wound_up, seed(&clock), std::memory_order_relaxed)) {
+    clock.left.fetch_add(random_part(next_random_state()), std::memory_order_relaxed);
   }
-  if (left_ > 0 || step_ == 0) {
+  if (clock.left.load(std::memory_order_relaxed) > 0 || step_ == 0) {
     return false;
   }
-  // What it ran over is kept: the mean stays exact where N is small.
-  left_ += step_ == always ? always : random_time();
+  // Between half the mean and one and a half. So what the longest step ran over never takes all of it, and
+  // the next pick is always its own caller's. What it ran over is kept: the mean stays exact where N is
+  // small, and where two threads wind up the same clock.
+  const std::int64_t time = step_ == always ? always : mean_time / 2 + random_part(next_random_state());
+  clock.left.fetch_add(time, std::memory_order_relaxed);
   return true;
 }
 

@@ -1,14 +1,22 @@
 // sampler: picks one call in N, at random, for a subtraction a call.
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
+#include <pthread.h>
+
 namespace cistern::detail {
 
-/// All samplers of a thread share one clock, which runs out at random times and is wound up again. A call
-/// moves it on by one part in N, so that of a sampler's calls one in N is picked in the long run, whatever
-/// other samplers with another N do in between. Each thread begins at a random time. Thread-safe; O(1).
+/// There are some clocks, of which a thread has one; all its samplers share it. It runs out at random times
+/// and is wound up again. A call moves it on by one part in N, so that of a sampler's calls one in N is
+/// picked in the long run, whatever other samplers with another N, and other threads, do in between. Each
+/// clock begins at a random time. Thread-safe; O(1).
+///
+/// They aren't `thread_local`: sixty plug-ins with a copy of the library each have to find room for what is.
 class sampler {
  public:
   /// `one_in` 0: picks none. 1: picks every call.
@@ -19,14 +27,22 @@ class sampler {
   /// The two halves of `picks`, for callers that want the second out of their way: most calls end here.
   // NOLINTNEXTLINE(readability-make-member-function-const): it moves the clock
   [[nodiscard]] bool is_due() noexcept {
-    left_ -= step_;
-    return left_ <= 0;
+    return clock_of_thread().left.fetch_sub(step_, std::memory_order_relaxed) <= step_;
   }
-  /// To be called once where `is_due`; false where this thread's clock has only now been wound up.
+  /// To be called once where `is_due`; false where this thread's clock has just been wound up.
   [[nodiscard]] bool ran_out() noexcept;
 
  private:
-  static constinit thread_local std::int64_t left_;
+  struct alignas(64) sampling_clock {
+    std::atomic<std::int64_t> left{0};
+    std::atomic<std::uint64_t> random_state{0};  ///< 0: it was never wound up.
+  };
+  static constinit std::array<sampling_clock, 32> clocks_;
+
+  [[nodiscard]] static sampling_clock& clock_of_thread() noexcept {
+    const auto self = std::bit_cast<std::uintptr_t>(::pthread_self());
+    return clocks_[self * 0x9e3779b97f4a7c15U >> 59U];
+  }
 
   const std::int64_t step_;
 };
