@@ -137,8 +137,8 @@ class Tool(unittest.TestCase):
 4 7 deallocate 0 1 0x20 0 at 0
 """
         self.assertEqual(run("print", "-", stdin=out + end_mark(4)), (0, lines, ""))
-        for command in ("advise", "replay"):
-            self.assertEqual(run(command, "-", stdin=out + end_mark(4))[0], 0)
+        for command in (("advise",), ("replay", "--on=new")):
+            self.assertEqual(run(*command, "-", stdin=out + end_mark(4))[0], 0)
 
     def test_why_a_trace_ended_is_said(self):
         for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
