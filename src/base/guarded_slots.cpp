@@ -22,6 +22,13 @@ constexpr auto margin = std::byte{0xDB};  // What a block leaves of its page hol
 
 constexpr std::string_view report_begin = "cistern: sampled guard: ";
 
+// Not `thread_id`, which remembers it in thread-local memory: to touch that for the first time may take
+// memory, which a signal handler and malloc can't, and each copy of the library needs room for it, see
+// `sampler`.
+std::uint64_t asked_thread_id() noexcept {
+  return static_cast<std::uint64_t>(::syscall(SYS_gettid));
+}
+
 std::uint64_t now_in_ns() noexcept {
   return static_cast<std::uint64_t>(
       std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
@@ -88,8 +95,7 @@ guarded_slots::~guarded_slots() {
 }
 
 guarded_slots::event guarded_slots::event_of(const void* caller) noexcept {
-  // Asked of the system each time, as thread-local memory is scarce, see `sampler`.
-  return {now_in_ns(), static_cast<std::uint64_t>(::syscall(SYS_gettid)), caller};
+  return {now_in_ns(), asked_thread_id(), caller};
 }
 
 // --- Slots and their pages ---
@@ -326,8 +332,7 @@ bool guarded_slots::describe_fault(const void* address, fault_access access,
   if (!contains(address)) {
     return false;
   }
-  // Not `thread_id`: to touch a thread-local object for the first time may take memory.
-  const event now{now_in_ns(), static_cast<std::uint64_t>(::syscall(SYS_gettid)), nullptr};
+  const event now{now_in_ns(), asked_thread_id(), nullptr};
   const patient_lock guard(lock_);
   slot* const one = slot_near(address);
   if (one == nullptr) {

@@ -43,7 +43,7 @@ bool sampler::ran_out() noexcept {
       clock.random_state.compare_exchange_strong(never_wound_up, seed(&clock), std::memory_order_relaxed)) {
     clock.left.fetch_add(random_part(next_random_state()), std::memory_order_relaxed);
   }
-  if (clock.left.load(std::memory_order_relaxed) > 0 || step_ == 0) {
+  if (clock.left.load(std::memory_order_relaxed) > 0) {
     return false;
   }
   // Between half the mean and one and a half. So what the longest step ran over never takes all of it, and

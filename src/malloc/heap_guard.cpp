@@ -1,7 +1,6 @@
 #include "heap_guard.hpp"
 
 #include <cistern/detail/base/never_destroyed.hpp>
-#include <cistern/detail/base/thread_id.hpp>
 
 #include <system_error>
 
@@ -18,7 +17,6 @@ void heap_guard::start(std::size_t one_in) noexcept {
   if (one_in == 0) {
     return;
   }
-  (void)thread_id();  // The first call has the C library allocate, which would come back here.
   try {
     heaps_guard.make(one_in);
   } catch (const std::system_error&) {

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <memory_resource>
 #include <new>
@@ -34,8 +33,8 @@
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
 using cistern::unsynchronized_pool_resource;
+using cistern::test_support::dies_of;
 using cistern::test_support::environment_variable;
-using cistern::test_support::run_and_die;
 using cistern::testing::checking_resource;
 
 namespace {
@@ -55,13 +54,6 @@ struct subject : cistern::testing::conformance_subject {
 
 void write_to(volatile char* where) {
   *where = 1;
-}
-
-bool dies_of(const std::string& signal, const std::string& words, const std::function<void()>& action) {
-  const auto seen = run_and_die(action);
-  const bool as_expected = seen.description == signal && seen.stderr_text.find(words) != std::string::npos;
-  if (!as_expected) BOOST_TEST_MESSAGE(seen.description << ": " << seen.stderr_text);
-  return as_expected;
 }
 
 /// Each pool is tried as a program calls it, and as containers do.

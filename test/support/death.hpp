@@ -96,17 +96,24 @@ namespace detail {
   return result;
 }
 
-/// Whether `action` aborts after writing a text on stderr that contains `expected`. Says on stderr what
-/// happened instead when it does not. For preconditions: `BOOST_TEST(dies_saying("alignment", [&] { ... }))`,
-/// inside `if constexpr (cistern::detail::checked_build)`.
-[[nodiscard]] inline bool dies_saying(const std::string& expected, const std::function<void()>& action) {
+/// Whether `action` ends a child so, as `death::description` has it, after writing a text on stderr that
+/// contains `expected`. Says on stderr what happened instead when it does not.
+[[nodiscard]] inline bool dies_of(const std::string& description, const std::string& expected,
+                                  const std::function<void()>& action) {
   const death seen = run_and_die(action);
-  const bool as_expected = seen.aborted && seen.stderr_text.find(expected) != std::string::npos;
+  const bool as_expected =
+      seen.description == description && seen.stderr_text.find(expected) != std::string::npos;
   if (!as_expected) {
-    std::fprintf(stderr, "expected an abort saying \"%s\", but the child %s, saying \"%s\"\n",
-                 expected.c_str(), seen.description.c_str(), seen.stderr_text.c_str());
+    std::fprintf(stderr, "expected \"%s\" saying \"%s\", but the child %s, saying \"%s\"\n",
+                 description.c_str(), expected.c_str(), seen.description.c_str(), seen.stderr_text.c_str());
   }
   return as_expected;
+}
+
+/// The same of a child that aborts. For preconditions: `BOOST_TEST(dies_saying("alignment", [&] { ... }))`,
+/// inside `if constexpr (cistern::detail::checked_build)`.
+[[nodiscard]] inline bool dies_saying(const std::string& expected, const std::function<void()>& action) {
+  return dies_of("aborted", expected, action);
 }
 
 /// In words: how `action` ended in a forked child, and what it wrote on stderr. "exited with 0" if it

@@ -464,6 +464,27 @@ BOOST_AUTO_TEST_CASE(a_source_may_give_a_byte_at_a_time_and_may_fail) {
   BOOST_CHECK_THROW((void)unlucky.next(event), trace_error);
 }
 
+namespace {
+
+// Reads all of a trace, which has these events, going on after each allocation that failed; whether one did.
+bool read_in_spite_of_failures(trace_reader& reader, const std::vector<trace_event>& events) {
+  std::vector<trace_event> read;
+  bool failed = false;
+  for (bool more = true; more;) {
+    trace_event event;
+    try {
+      more = reader.next(event);
+      if (more) read.push_back(event);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+  }
+  BOOST_TEST((read == events));
+  return failed;
+}
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(whichever_allocation_of_a_reader_fails_it_goes_on_where_it_was) {
   const auto events = random_events(300, 11);
   const trace_bytes bytes = written(events, 300);
@@ -471,18 +492,7 @@ BOOST_AUTO_TEST_CASE(whichever_allocation_of_a_reader_fails_it_goes_on_where_it_
   cistern::testing::failing_resource memory(&checked);
   const auto result = cistern::testing::fail_every_allocation(memory, [&] {
     trace_reader reader(cistern::trace_from_memory(bytes), &memory);
-    std::vector<trace_event> read;
-    bool failed = false;
-    for (bool more = true; more;) {
-      trace_event event;
-      try {
-        more = reader.next(event);
-        if (more) read.push_back(event);
-      } catch (const std::bad_alloc&) {
-        failed = true;
-      }
-    }
-    BOOST_TEST((read == events));
+    const bool failed = read_in_spite_of_failures(reader, events);
     if (failed) throw std::bad_alloc();
   });
   BOOST_TEST(result.failed_runs > 50u);
@@ -495,18 +505,7 @@ BOOST_AUTO_TEST_CASE(whichever_allocation_fails_stacks_are_there_once) {
   cistern::testing::failing_resource memory(&checked);
   const auto result = cistern::testing::fail_every_allocation(memory, [&] {
     trace_reader reader(cistern::trace_from_memory(bytes), &memory);
-    std::vector<trace_event> read;
-    bool failed = false;
-    for (bool more = true; more;) {
-      trace_event event;
-      try {
-        more = reader.next(event);
-        if (more) read.push_back(event);
-      } catch (const std::bad_alloc&) {
-        failed = true;
-      }
-    }
-    BOOST_TEST((read == events));
+    const bool failed = read_in_spite_of_failures(reader, events);
     BOOST_TEST(reader.stacks().stacks() == 3U);
     BOOST_TEST(reader.stacks().modules() == 3U);
     BOOST_TEST(reader.stacks().stack(1).size() == 2U);

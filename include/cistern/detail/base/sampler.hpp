@@ -27,7 +27,7 @@ class sampler {
   /// The two halves of `picks`, for callers that want the second out of their way: most calls end here.
   // NOLINTNEXTLINE(readability-make-member-function-const): it moves the clock
   [[nodiscard]] bool is_due() noexcept {
-    return clock_of_thread().left.fetch_sub(step_, std::memory_order_relaxed) <= step_;
+    return step_ != 0 && clock_of_thread().left.fetch_sub(step_, std::memory_order_relaxed) <= step_;
   }
   /// To be called once where `is_due`; false where this thread's clock has just been wound up.
   [[nodiscard]] bool ran_out() noexcept;

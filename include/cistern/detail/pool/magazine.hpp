@@ -57,7 +57,8 @@ class flushable {
   ~flushable() = default;
 };
 
-/// Classes with more bytes in a block than this are served by the depot directly.
+/// Blocks with more bytes than this are in no list that a fast path looks at: neither in threads' caches nor
+/// in the pool for one thread. The depot, or the set of buckets, serves them directly.
 inline constexpr std::size_t largest_cached_block_bytes = std::size_t{256} << 10;
 inline constexpr unsigned cached_class_count = computed_class_of(largest_cached_block_bytes - 1) + 1;
 
