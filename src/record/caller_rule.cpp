@@ -20,9 +20,9 @@ namespace cistern::detail {
 namespace {
 
 // How DWARF numbers registers of x86-64.
-constexpr std::uint64_t frame_pointer = 6;
-constexpr std::uint64_t stack_pointer = 7;
-constexpr std::uint64_t return_address_column = 16;
+constexpr std::uint64_t frame_pointer_number = 6;
+constexpr std::uint64_t stack_pointer_number = 7;
+constexpr std::uint64_t return_address_number = 16;
 
 /// Takes numbers off the front of a table. Past its end there are zeros.
 class table_cursor {
@@ -123,7 +123,7 @@ constexpr std::uint8_t aligned_address = 0x50;
   part.code_unit = from.unsigned_number();
   part.data_unit = from.signed_number();
   const std::uint64_t column = version == 1 ? from.byte() : from.unsigned_number();
-  if (column != return_address_column) return std::nullopt;
+  if (column != return_address_number) return std::nullopt;
   if (*augmentation == 'z') {
     part.entries_have_more = true;
     table_cursor more = from;
@@ -172,8 +172,8 @@ struct table_row {
   saved_register return_address;
 
   [[nodiscard]] saved_register* of(std::uint64_t number) noexcept {
-    if (number == detail::frame_pointer) return &frame_pointer;
-    return number == return_address_column ? &return_address : nullptr;
+    if (number == detail::frame_pointer_number) return &frame_pointer;
+    return number == return_address_number ? &return_address : nullptr;
   }
   void save(std::uint64_t number, saved_register where) noexcept {
     if (saved_register* const each = of(number); each != nullptr) *each = where;
@@ -332,9 +332,9 @@ class row_maker {
 [[nodiscard]] caller_rule rule_of(const table_row& row) noexcept {
   using place = saved_register::place;
   if (row.return_address.where == place::undefined) return {.how = caller_rule::kind::outermost};
-  const bool by_stack_pointer = row.top_register == stack_pointer;
+  const bool by_stack_pointer = row.top_register == stack_pointer_number;
   const auto top_words = words_of(row.top_bytes, caller_rule::most_top_words);
-  if (!row.is_top_known || (!by_stack_pointer && row.top_register != frame_pointer) || !top_words ||
+  if (!row.is_top_known || (!by_stack_pointer && row.top_register != frame_pointer_number) || !top_words ||
       row.return_address.where != place::below_top || row.return_address.offset_bytes != -8) {
     return {};
   }
