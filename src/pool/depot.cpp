@@ -73,9 +73,10 @@ magazine depot::try_take(unsigned index, std::size_t most_blocks, bool& fresh, s
       }
     }
     try {
-      added = try_get_span(index);
-      if (added != nullptr || has_block(index)) {
-        continue;
+      bool had_block = false;
+      added = try_get_span(index, had_block);
+      if (added != nullptr || had_block) {
+        continue;  // where another thread was faster, once more
       }
       if (!may_flush) {
         return {};
@@ -146,15 +147,21 @@ bool depot::has_block(unsigned index) const noexcept {
   return s.spans.has_block() || s.listed_blocks() != 0;
 }
 
-// Null: the class has a block of its own now, or there is no memory.
-span* depot::try_get_span(unsigned index) {
+// Null: the class had a block of its own meanwhile, which another thread may have taken since, or there is no
+// memory.
+span* depot::try_get_span(unsigned index, bool& had_block) {
   std::uint32_t pages = 0;
   {
     shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
     pages = s.spans.next_span_pages(index);
   }
-  return assigned(supply_.try_get(index, pages, [&] { return has_block(index); }), index);
+  const auto look = [&] {
+    const bool is_there = has_block(index);
+    had_block = had_block || is_there;
+    return is_there;
+  };
+  return assigned(supply_.try_get(index, pages, look), index);
 }
 
 span* depot::assigned(span* run, unsigned index) noexcept {

@@ -79,7 +79,8 @@ class worker {
       auto* const ptr = static_cast<std::byte*>(pool_.allocate(bytes));
       fill({ptr, bytes});
       own_.push_back({ptr, bytes});
-    } catch (const std::bad_alloc&) {  // with a limit
+    } catch (const std::bad_alloc&) {
+      demand(pool_.options().max_bytes != no_limit, "refused, though nothing limits the pool");
     }
   }
   void allocate_some() {

@@ -178,7 +178,7 @@ class depot {
   void put_locked(shelf& s, unsigned index, magazine blocks) noexcept CISTERN_REQUIRES(s.lock);
   [[nodiscard]] std::size_t blocks_elsewhere(const shelf& s, unsigned index) const noexcept
       CISTERN_REQUIRES(s.lock);
-  [[nodiscard]] span* try_get_span(unsigned index);
+  [[nodiscard]] span* try_get_span(unsigned index, bool& had_block);
   [[nodiscard]] span* assigned(span* run, unsigned index) noexcept;
   [[nodiscard]] bool has_block(unsigned index) const noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
