@@ -1,107 +1,115 @@
-// cistern-trace: prints a recorded trace, replays it on a resource, and says which pool would suit it.
-#include <cistern/adaptor/trace_advice.hpp>
-#include <cistern/adaptor/trace_reader.hpp>
-
-#include <cstdint>
+// cistern-trace: records what a program allocates, prints and replays it, and says which pool would suit it.
+#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "print_stacks.hpp"
+#include "advise_command.hpp"
+#include "invocation.hpp"
+#include "print_command.hpp"
 #include "record_command.hpp"
 #include "replay_command.hpp"
-#include "trace_input.hpp"
 #include "usage_error.hpp"
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 
 namespace {
+
+using cistern::tool::invocation;
+using cistern::tool::usage_error;
 
 constexpr int failed = 1;
 constexpr int misused = 2;
 
-constexpr const char* usage =
-    R"(usage: cistern-trace COMMAND FILE
-       cistern-trace record [OPTIONS] [--] PROGRAM [ARGUMENTS...]
-       cistern-trace replay [OPTIONS] FILE
-       cistern-trace --help | --version
+constexpr const char* tool_exit_statuses =
+    R"(Exit status of all but record: 0 if all went well; 1 if the trace can't be read to its end, or a resource refused,
+misaligned or damaged a block; 2 if the arguments make no sense.)";
 
-Commands:
-  record PROGRAM   runs a program and writes its calls of malloc to a trace (record --help says how)
-  print FILE       every call of the trace, one line each, and the stacks that it was made from
-  advise FILE      which pool, with which options, suits the trace
-  replay FILE      performs the trace on several resources, and compares them (replay --help says how)
-
-FILE is a trace, written by cistern-trace record or by cistern::recording_adaptor; - means standard input.
-
-Exit status of all but record: 0 if all went well; 1 if the trace can't be read to its end, or a resource refused,
-misaligned or damaged a block; 2 if the arguments make no sense.
-)";
-
-using cistern::tool::in_hexadecimal;
-using cistern::tool::usage_error;
-
-int print(cistern::trace_reader& trace) {
-  std::cout << "nanoseconds thread call bytes alignment address block\n";
-  cistern::tool::stack_printer stacks(trace, std::cout);
-  for (cistern::trace_event event; trace.next(event);) {
-    stacks.print_if_new(event.stack);
-    std::cout << event.time.count() << ' ' << event.thread << ' ' << to_string(event.call) << ' '
-              << event.bytes << ' ' << event.alignment << ' ';
-    if (event.call == cistern::trace_call::failed_allocate) {
-      std::cout << "- -";
-    } else {
-      std::cout << "0x" << in_hexadecimal(event.address) << ' ' << event.block;
-      if (event.call == cistern::trace_call::reallocate) std::cout << " from " << event.old_block;
-    }
-    if (trace.has_stacks()) std::cout << " at " << event.stack;
-    std::cout << '\n';
-  }
-  return 0;
+/// `help` as a command: as the option.
+void add_help_command(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand("help")->group("");
+  command.callback([&app] {
+    std::cout << app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal);
+  });
 }
 
-int print_advice(cistern::trace_reader& trace) {
-  std::cout << cistern::advise(trace);
-  return 0;
+/// In the order in which --help lists them.
+void add_commands(CLI::App& app, invocation& run) {
+  cistern::tool::add_record_command(app, run);
+  cistern::tool::add_print_command(app, run);
+  cistern::tool::add_advise_command(app, run);
+  cistern::tool::add_replay_command(app, run);
+  for (CLI::App* const each : app.get_subcommands({})) each->group("Commands");
+  add_help_command(app);
 }
 
-int run(const std::vector<std::string>& arguments) {
+[[nodiscard]] bool is_command(const CLI::App& app, const std::string& name) {
+  return !app.get_subcommands([&name](const CLI::App* each) { return each->check_name(name); }).empty();
+}
+
+void parse(CLI::App& app, invocation& run) {
+  std::vector<std::string> arguments = run.arguments;
   if (arguments.empty()) throw usage_error("no command");
-  const std::string& command = arguments[0];
-  if (command == "--help" || command == "-h" || command == "help") {
-    std::cout << usage;
-    return 0;
+  const std::string& first = arguments[0];
+  if (!is_command(app, first) && app.get_option_no_throw(first) == nullptr) {
+    throw usage_error((first.starts_with('-') ? "no such option: " : "no such command: ") + first);
   }
-  if (command == "--version") {
-    std::cout << "cistern-trace " CISTERN_VERSION "\n";
-    return 0;
+  if (first == "record") {
+    run.program_arguments = cistern::tool::take_program_arguments(*app.get_subcommand("record"), arguments);
   }
-  if (command == "record") return cistern::tool::record(std::vector(arguments.begin() + 1, arguments.end()));
-  if (command == "replay") return cistern::tool::replay(std::vector(arguments.begin() + 1, arguments.end()));
-  if (command != "print" && command != "advise") throw usage_error("no such command: " + command);
-  if (arguments.size() < 2) throw usage_error("no file");
-  if (arguments[1] == "--help" || arguments[1] == "-h") {
-    std::cout << usage;
-    return 0;
-  }
-  if (arguments.size() > 2) throw usage_error("too many arguments: " + arguments.back());
+  std::reverse(arguments.begin(), arguments.end());  // As the parser takes them.
+  app.parse(std::move(arguments));
+}
 
-  cistern::trace_reader trace(cistern::tool::source_named(arguments[1]));
-  const int status = command == "print" ? print(trace) : print_advice(trace);
-  cistern::tool::say_how_it_ended(trace);
-  return status;
+/// What there was no use for.
+[[nodiscard]] std::string unexpected(const CLI::App& app) {
+  for (const std::string& each : app.remaining(true)) {
+    if (each != "--") return (each.starts_with('-') ? "no such option: " : "too many arguments: ") + each;
+  }
+  return "too many arguments";
+}
+
+[[nodiscard]] int misuse(const CLI::App& app, const invocation& run, const std::string& what) {
+  const bool has_command = !run.arguments.empty() && is_command(app, run.arguments[0]);
+  std::cerr << "cistern-trace: " << what << "\nTry 'cistern-trace "
+            << (has_command ? run.arguments[0] + " " : "") << "--help'.\n";
+  return misused;
+}
+
+[[nodiscard]] int run_tool(CLI::App& app, invocation& run) {
+  try {
+    parse(app, run);
+  } catch (const CLI::Success& help_or_version) {
+    app.exit(help_or_version);
+  } catch (const CLI::ExtrasError&) {
+    return misuse(app, run, unexpected(app));
+  } catch (const CLI::ParseError& error) {
+    return misuse(app, run, error.what());
+  } catch (const usage_error& error) {
+    return misuse(app, run, error.what());
+  }
+  if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
+  return run.status;
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
   try {
-    const int status = run({arguments + (count > 0 ? 1 : 0), arguments + count});
-    if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
-    return status;
-  } catch (const usage_error& error) {
-    std::cerr << "cistern-trace: " << error.what() << "\nTry 'cistern-trace --help'.\n";
-    return misused;
+    invocation run{{arguments + (count > 0 ? 1 : 0), arguments + count}};
+    CLI::App app("See what a program allocates: record it, replay it on other allocators, be advised.",
+                 "cistern-trace");
+    app.set_version_flag("--version", "cistern-trace " CISTERN_VERSION);
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app.get_formatter()->label("REQUIRED", "");
+    app.require_subcommand(1);
+    app.footer(tool_exit_statuses);
+    add_commands(app, run);
+    return run_tool(app, run);
   } catch (const std::exception& error) {
     std::cout.flush();  // What came before the error stands before it.
     std::cerr << "cistern-trace: " << error.what() << '\n';

@@ -7,42 +7,25 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <set>
 #include <system_error>
 
 #include "../base/statistics_text.hpp"
-#include "size_text.hpp"
+#include "command_options.hpp"
 #include "usage_error.hpp"
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace cistern::tool {
-
-const char* const record_usage =
-    R"(usage: cistern-trace record [OPTIONS] [--] PROGRAM [ARGUMENTS...]
-
-Runs PROGRAM, and writes every call of malloc and its family to a trace, to be printed, replayed, or advised on.
-
-Options:
-  -o, --output FILE   the trace; written over if it is there. Else PROGRAM.NUMBER.trace in the working directory
-  --children          record the processes that it forks, and the programs that it and they become, each into a
-                      file of its own beside FILE: FILE.PROCESS, FILE.PROCESS.2, ...
-  --max-size SIZE     end a trace when it has grown to so many bytes (K, M and G stand for powers of 1024); the
-                      program goes on
-  --sample SIZE       record one allocation in SIZE bytes, on average, and what becomes of those blocks
-  --stacks[=DEPTH]    record from where each call was made: up to DEPTH places (1 to 64; 16 if none is given)
-  -q, --quiet         no summary
-
-Exit status: that of PROGRAM; 128 and the signal's number if a signal ended it; 127 if there is no such program, 126 if
-it can't be run; 125 if it isn't recorded, or the trace can't be read; 2 if the arguments make no sense.
-)";
 
 namespace {
 
@@ -56,81 +39,38 @@ struct record_options {
   std::vector<std::string> program;  // With its arguments.
   std::uint64_t max_bytes = 0;
   std::uint64_t sample_bytes = 0;  // 0: all calls.
+  std::string stacks;              // The depth; empty: no stacks.
   unsigned stack_depth = 0;        // 0: no stacks.
   bool children = false;
   bool quiet = false;
-  bool help = false;
 };
-
-[[nodiscard]] std::uint64_t size_of(const std::string& option, const std::string& text) {
-  const std::optional<std::uint64_t> size = size_from_text(text);
-  if (!size || *size == 0) throw usage_error(option + " takes a size, as 4096, 64K, 100M or 2G: " + text);
-  return *size;
-}
 
 constexpr unsigned usual_stack_depth = 16;
 constexpr unsigned most_stack_depth = 64;
 
-[[nodiscard]] unsigned depth_of(const std::string& option, const std::string& text) {
+[[nodiscard]] unsigned stack_depth_from(const std::string& text) {
+  if (text == "true") return usual_stack_depth;  // As the parser calls a flag alone.
   unsigned depth = 0;
   const char* const end = text.data() + text.size();
   const auto [last, error] = std::from_chars(text.data(), end, depth);
   if (error != std::errc() || last != end || depth == 0 || depth > most_stack_depth) {
-    throw usage_error(option + " takes a depth from 1 to 64: " + text);
+    throw usage_error("--stacks takes a depth from 1 to 64: " + text);
   }
   return depth;
 }
 
-[[nodiscard]] bool takes_value(const std::string& option) {
-  return option == "-o" || option == "--output" || option == "--max-size" || option == "--sample";
+[[nodiscard]] bool takes_value(const CLI::App& record, const std::string& option) {
+  const CLI::Option* const found = record.get_option_no_throw(option);
+  return found != nullptr && found->get_items_expected_min() > 0;
 }
 
-void set_value(record_options& options, const std::string& option, const std::string& value) {
-  if (value.empty()) throw usage_error(option + " takes a value");
-  if (option == "--max-size") {
-    options.max_bytes = size_of(option, value);
-  } else if (option == "--sample") {
-    options.sample_bytes = size_of(option, value);
-  } else if (option == "--stacks") {
-    options.stack_depth = depth_of(option, value);
-  } else {
-    options.output = value;
+/// Whether what `given` is an option for stands in the next argument.
+[[nodiscard]] bool takes_next(const CLI::App& record, const std::string& given) {
+  if (given.starts_with("--")) return takes_value(record, given);
+  for (std::size_t i = 1; i < given.size(); ++i) {
+    if (takes_value(record, std::string("-") + given[i])) return i + 1 == given.size();
   }
-}
-
-void set_flag(record_options& options, const std::string& option) {
-  if (option == "--children") {
-    options.children = true;
-  } else if (option == "--stacks") {
-    options.stack_depth = usual_stack_depth;
-  } else if (option == "-q" || option == "--quiet") {
-    options.quiet = true;
-  } else if (option == "-h" || option == "--help") {
-    options.help = true;
-  } else {
-    throw usage_error("no such option: " + option);
-  }
-}
-
-[[nodiscard]] record_options parse(const std::vector<std::string>& arguments) {
-  record_options options;
-  auto next = arguments.begin();
-  while (next != arguments.end() && next->starts_with('-')) {
-    const std::string& given = *next++;
-    if (given == "--") break;
-    const std::size_t equals = given.starts_with("--") ? given.find('=') : std::string::npos;
-    const std::string option = given.substr(0, equals);
-    if (equals != std::string::npos && (takes_value(option) || option == "--stacks")) {
-      set_value(options, option, given.substr(equals + 1));
-    } else if (!takes_value(option)) {
-      set_flag(options, given);
-    } else {
-      set_value(options, option, next != arguments.end() ? *next++ : std::string());
-    }
-  }
-  options.program.assign(next, arguments.end());
-  if (options.program.empty() && !options.help) throw usage_error("no program to record");
-  return options;
+  return false;
 }
 
 /// Beside the tool, as in a build, or where it is installed.
@@ -301,14 +241,7 @@ struct trace_summary {
   return found;
 }
 
-}  // namespace
-
-int record(const std::vector<std::string>& arguments) {
-  const record_options options = parse(arguments);
-  if (options.help) {
-    std::cout << record_usage;
-    return 0;
-  }
+[[nodiscard]] int record(const record_options& options) {
   // The number is that of this process: that of the program is known only when it is there.
   std::filesystem::path output = options.output;
   if (output.empty()) {
@@ -336,6 +269,79 @@ int record(const std::vector<std::string>& arguments) {
       is_sound = describe(each, options.quiet) && is_sound;
   }
   return ended.status != 0 || is_sound ? ended.status : not_recorded;
+}
+
+constexpr const char* record_exit_statuses =
+    R"(Exit status: that of PROGRAM; 128 and the signal's number if a signal ended it; 127 if there is no such program, 126 if
+it can't be run; 125 if it isn't recorded, or the trace can't be read; 2 if the arguments make no sense.)";
+
+void add_record_options(CLI::App& command, record_options& options) {
+  command
+      .add_option_function<std::string>(
+          "-o,--output", [&options](const std::string& path) { options.output = path; },
+          "the trace; written over if it is there. Else\n"
+          "PROGRAM.NUMBER.trace in the working directory")
+      ->type_name("FILE");
+  command.add_flag("--children", options.children,
+                   "record the processes that it forks, and the programs\n"
+                   "that it and they become, each into a file of its own\n"
+                   "beside FILE: FILE.PROCESS, FILE.PROCESS.2, ...");
+  add_size_option(command, "--max-size", options.max_bytes,
+                  "end a trace when it has grown to so many bytes (K, M\n"
+                  "and G stand for powers of 1024); the program goes on");
+  add_size_option(command, "--sample", options.sample_bytes,
+                  "record one allocation in SIZE bytes, on average, and\n"
+                  "what becomes of those blocks");
+  // A flag that may be told its depth, by = alone: what follows it is the program.
+  command
+      .add_flag("--stacks", options.stacks,
+                "record from where each call was made: up to DEPTH\n"
+                "places (1 to 64; 16 if none is given)")
+      ->option_text("[=DEPTH]");
+  command.add_flag("-q,--quiet", options.quiet, "no summary");
+}
+
+}  // namespace
+
+std::vector<std::string> take_program_arguments(const CLI::App& app, std::vector<std::string>& arguments) {
+  std::size_t program = 1;
+  for (; program < arguments.size() && arguments[program].starts_with('-'); ++program) {
+    const std::string& given = arguments[program];
+    if (given == "--") {
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(program));
+      break;
+    }
+    if (given.starts_with("--") && given.ends_with('=')) {
+      throw usage_error(given.substr(0, given.size() - 1) + " takes a value");
+    }
+    if (takes_next(app, given)) ++program;
+  }
+  if (program >= arguments.size()) return {};
+  const auto at = arguments.begin() + static_cast<std::ptrdiff_t>(program);
+  std::vector<std::string> behind(at + 1, arguments.end());
+  arguments.erase(at + 1, arguments.end());
+  arguments.insert(at, "--");
+  return behind;
+}
+
+void add_record_command(CLI::App& app, invocation& run) {
+  const auto options = std::make_shared<record_options>();
+  CLI::App& command =
+      *app.add_subcommand("record", "runs a program and writes its calls of malloc to a trace");
+  add_record_options(command, *options);
+  command.footer(record_exit_statuses);
+  const auto set_program = [options](const std::string& name) { options->program = {name}; };
+  command.add_option_function<std::string>("PROGRAM", set_program, "the program to run")
+      ->type_name("")
+      ->required();
+  command.add_option("ARGUMENTS", run.program_arguments, "all that follows is for the program")
+      ->type_name("");
+  command.callback([options, &run] {
+    if (!options->stacks.empty()) options->stack_depth = stack_depth_from(options->stacks);
+    options->program.insert(options->program.end(), run.program_arguments.begin(),
+                            run.program_arguments.end());
+    run.status = record(*options);
+  });
 }
 
 }  // namespace cistern::tool

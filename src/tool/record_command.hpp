@@ -5,12 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "invocation.hpp"
+
+namespace CLI {
+class App;
+}
+
 namespace cistern::tool {
 
-/// What `cistern-trace record --help` prints.
-extern const char* const record_usage;
+/// Adds the subcommand; both must outlive the parsing.
+void add_record_command(CLI::App& app, invocation& run);
 
-/// `arguments`: what stands behind "record". Returns the exit status. Throws `usage_error`.
-[[nodiscard]] int record(const std::vector<std::string>& arguments);
+/// Takes from `arguments`, which are those of record, what stands behind PROGRAM, and returns it: that is the
+/// program's own, whatever it looks like. What is left has "--" before PROGRAM. Throws `usage_error`.
+[[nodiscard]] std::vector<std::string> take_program_arguments(const CLI::App& app,
+                                                              std::vector<std::string>& arguments);
 
 }  // namespace cistern::tool

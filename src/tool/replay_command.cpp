@@ -21,13 +21,13 @@
 
 #include "../base/statistics_text.hpp"
 #include "../trace/script_player.hpp"
+#include "command_options.hpp"
 #include "malloc_library.hpp"
 #include "progress_line.hpp"
 #include "replay_memory.hpp"
 #include "replay_report.hpp"
 #include "replay_resource.hpp"
 #include "resident_memory.hpp"
-#include "size_text.hpp"
 #include "this_program.hpp"
 #include "timing_process.hpp"
 #include "trace_input.hpp"
@@ -35,37 +35,6 @@
 
 namespace cistern::tool {
 namespace {
-
-constexpr const char* replay_usage =
-    R"(usage: cistern-trace replay [OPTIONS] FILE
-
-Performs the calls of a trace on one resource after the other, and says how long a call took and how much memory was
-held. FILE is a trace; - means standard input.
-
-Options:
-  --on LIST          names with commas between them; the first is what times are compared with:
-                       new                           operator new and delete
-                       cistern-sync, cistern-unsync  our pools, with options: cistern-sync:max_idle_bytes=1M:...
-                       std-sync, std-unsync          the pools of the standard library
-                       monotonic                     std::pmr::monotonic_buffer_resource
-                       mimalloc, jemalloc, tcmalloc, snmalloc, or the path of a library that has a malloc
-                       nothing                       no memory at all: what the replay itself takes
-                     Else all that are there, but for monotonic
-  --one-thread       all calls on one thread, in the order in which they were recorded; else on as many threads
-                     as were recorded, where a block is freed after it was allocated, whoever does it.
-                     The pools called unsync, and monotonic, are for one thread
-  --cold             one replay for each timing, in a process that has done nothing else; else a resource lives
-                     through the trace once before the clock starts, and then as often as takes 25 ms
-  --rounds N         times each resource is timed (9), one after the other in each round
-  --json FILE        writes all figures, and memory over time
-  --csv FILE         writes a line for each resource
-  --max-memory SIZE  don't begin what would take more (K, M and G stand for powers of 1024); else three quarters
-                     of what is available
-  --check            no times: look whether the resource damages or misaligns blocks. On one thread
-
-Exit status: 0 if all went well; 1 if the trace can't be read, a resource isn't there, or it refused, misaligned or
-damaged a block; 2 if the arguments make no sense. A trace that was cut off is replayed as far as it goes.
-)";
 
 constexpr int replay_failed = 1;
 constexpr std::size_t most_lanes = 1024;
@@ -86,7 +55,6 @@ struct replay_request {
   bool cold = false;
   bool check = false;
   bool measure_memory = false;  // Of the only resource, for the process that started this one.
-  bool help = false;
 };
 
 [[nodiscard]] std::size_t rounds_from(const std::string& text) {
@@ -97,68 +65,6 @@ struct replay_request {
     throw usage_error("--rounds takes a number from 1 on: " + text);
   }
   return number;
-}
-
-/// False where there is no such option.
-[[nodiscard]] bool set_flag(replay_request& request, const std::string& option) {
-  bool* const flag = option == "--one-thread"               ? &request.one_thread
-                     : option == "--cold"                   ? &request.cold
-                     : option == "--check"                  ? &request.check
-                     : option == "--measure-memory"         ? &request.measure_memory
-                     : option == "--help" || option == "-h" ? &request.help
-                                                            : nullptr;
-  if (flag != nullptr) *flag = true;
-  return flag != nullptr;
-}
-
-/// False where there is no such option.
-[[nodiscard]] bool set_value(replay_request& request, const std::string& option,
-                             const std::optional<std::string>& value) {
-  constexpr std::string_view with_value[] = {"--on", "--rounds", "--json", "--csv", "--max-memory"};
-  if (std::find(std::begin(with_value), std::end(with_value), option) == std::end(with_value)) return false;
-  if (!value || value->empty()) throw usage_error(option + " takes a value");
-  if (option == "--on") request.on = *value;
-  if (option == "--rounds") request.rounds = rounds_from(*value);
-  if (option == "--json") request.json = *value;
-  if (option == "--csv") request.csv = *value;
-  if (option == "--max-memory") {
-    const std::optional<std::uint64_t> size = size_from_text(*value);
-    if (!size) throw usage_error(option + " takes a size, as 4096, 64K, 100M or 2G: " + *value);
-    request.max_memory_bytes = *size;
-  }
-  return true;
-}
-
-[[nodiscard]] replay_request parse_replay(const std::vector<std::string>& arguments) {
-  replay_request request;
-  std::vector<std::string> files;
-  bool options_may_follow = true;
-  for (auto next = arguments.begin(); next != arguments.end();) {
-    const std::string& given = *next++;
-    if (!options_may_follow || given == "-" || !given.starts_with('-')) {
-      files.push_back(given);
-    } else if (given == "--") {
-      options_may_follow = false;
-    } else if (!set_flag(request, given)) {
-      const std::size_t equals = given.find('=');
-      std::optional<std::string> value;
-      if (equals != std::string::npos) {
-        value = given.substr(equals + 1);
-      } else if (next != arguments.end()) {
-        value = *next;
-      }
-      if (!set_value(request, given.substr(0, equals), value)) throw usage_error("no such option: " + given);
-      if (equals == std::string::npos) ++next;
-    }
-  }
-  if (request.help) return request;
-  if (files.empty()) throw usage_error("no file");
-  if (files.size() > 1) throw usage_error("too many arguments: " + files.back());
-  if (request.check && (!request.json.empty() || !request.csv.empty())) {
-    throw usage_error("--check has no figures to write");
-  }
-  request.file = files[0];
-  return request;
 }
 
 /// A file that is opened before long work begins, and written after it.
@@ -398,23 +304,81 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
   return status;
 }
 
-}  // namespace
-
-int replay(const std::vector<std::string>& arguments) {
-  const replay_request request = parse_replay(arguments);
-  if (request.help) {
-    std::cout << replay_usage;
-    return 0;
+[[nodiscard]] int replay(const replay_request& request, const std::vector<std::string>& arguments) {
+  if (request.check && (!request.json.empty() || !request.csv.empty())) {
+    throw usage_error("--check has no figures to write");
   }
-  std::vector<std::string> again = {"replay"};
-  again.insert(again.end(), arguments.begin(), arguments.end());
-  start_with_room_for_libraries(again);
+  start_with_room_for_libraries(arguments);
   std::vector<replay_candidate> candidates =
       request.on ? candidates_in(*request.on) : candidates_by_default();
   if (request.check) return check(request, candidates);
   if (!request.measure_memory) return compare(request, std::move(candidates));
   std::cout << measure_memory(script_of(request.file, request.one_thread, most_samples), candidates.front());
   return 0;
+}
+
+void add_replay_options(CLI::App& command, replay_request& request) {
+  command
+      .add_option_function<std::string>(
+          "--on", [&request](const std::string& list) { request.on = list; },
+          "names with commas between them; the first is what\n"
+          "times are compared with:\n"
+          "  new        operator new and delete\n"
+          "  cistern-sync, cistern-unsync\n"
+          "             our pools, with options:\n"
+          "             cistern-sync:max_idle_bytes=1M:...\n"
+          "  std-sync, std-unsync\n"
+          "             the pools of the standard library\n"
+          "  monotonic  std::pmr::monotonic_buffer_resource\n"
+          "  mimalloc, jemalloc, tcmalloc, snmalloc, or the path\n"
+          "             of a library that has a malloc\n"
+          "  nothing    no memory at all: what the replay takes\n"
+          "Else all that are there, but for monotonic")
+      ->type_name("LIST");
+  command.add_flag("--one-thread", request.one_thread,
+                   "all calls on one thread, in the order in which they\n"
+                   "were recorded; else on as many threads as were\n"
+                   "recorded, where a block is freed after it was\n"
+                   "allocated, whoever does it. The pools called unsync,\n"
+                   "and monotonic, are for one thread");
+  command.add_flag("--cold", request.cold,
+                   "one replay for each timing, in a process that has\n"
+                   "done nothing else; else a resource lives through the\n"
+                   "trace once before the clock starts, and then as often\n"
+                   "as takes 25 ms");
+  command
+      .add_option_function<std::string>(
+          "--rounds", [&request](const std::string& text) { request.rounds = rounds_from(text); },
+          "times each resource is timed (9), one after the\n"
+          "other in each round")
+      ->type_name("N");
+  command.add_option("--json", request.json, "writes all figures, and memory over time")->type_name("FILE");
+  command.add_option("--csv", request.csv, "writes a line for each resource")->type_name("FILE");
+  add_size_option(command, "--max-memory", request.max_memory_bytes,
+                  "don't begin what would take more (K, M and G stand\n"
+                  "for powers of 1024); else three quarters of what is\n"
+                  "available");
+  command.add_flag("--check", request.check,
+                   "no times: look whether the resource damages or\n"
+                   "misaligns blocks. On one thread");
+  command.add_flag("--measure-memory", request.measure_memory)
+      ->group("");  // Between this program and itself.
+}
+
+constexpr const char* replay_exit_statuses =
+    R"(Exit status: 0 if all went well; 1 if the trace can't be read, a resource isn't there, or it refused, misaligned or
+damaged a block; 2 if the arguments make no sense. A trace that was cut off is replayed as far as it goes.)";
+
+}  // namespace
+
+void add_replay_command(CLI::App& app, invocation& run) {
+  const auto request = std::make_shared<replay_request>();
+  CLI::App& command = *app.add_subcommand(
+      "replay", "performs the calls of a trace on several resources, and compares time and memory");
+  add_replay_options(command, *request);
+  add_trace_argument(command, request->file);
+  command.footer(replay_exit_statuses);
+  command.callback([request, &run] { run.status = replay(*request, run.arguments); });
 }
 
 }  // namespace cistern::tool

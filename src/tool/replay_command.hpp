@@ -1,13 +1,15 @@
 // replay_command: cistern-trace replay: performs a trace on several resources, and says what each comes to.
 #pragma once
 
-#include <string>
-#include <vector>
+#include "invocation.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace cistern::tool {
 
-/// `arguments`: what stands behind "replay". Returns the exit status. Throws `usage_error`, and what reading
-/// a trace throws.
-[[nodiscard]] int replay(const std::vector<std::string>& arguments);
+/// Adds the subcommand; both must outlive the parsing.
+void add_replay_command(CLI::App& app, invocation& run);
 
 }  // namespace cistern::tool

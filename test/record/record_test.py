@@ -449,10 +449,10 @@ class Record(unittest.TestCase):
             return done.returncode, done.stdout, done.stderr
         status, out, err = run("--help")
         self.assertEqual((status, err), (0, ""))
-        self.assertTrue(out.startswith("usage: cistern-trace record "))
-        for arguments, words in (((), "no program to record"), (("--",), "no program to record"),
-                                 (("-x", "true"), "no such option: -x"), (("--quiet=1", "true"), "no such option: --quiet=1"),
-                                 (("-o",), "-o takes a value"), (("--output=", "true"), "--output takes a value"),
+        self.assertIn("Usage: cistern-trace record [OPTIONS] PROGRAM [ARGUMENTS...]\n", out)
+        for arguments, words in (((), "PROGRAM is required"), (("--",), "PROGRAM is required"),
+                                 (("-x", "true"), "no such option: -x"), (("--quiet=x", "true"), "Could not convert: --quiet = x"),
+                                 (("-o",), "--output: 1 required FILE missing"), (("--output=", "true"), "--output takes a value"),
                                  (("--max-size", "much", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: much"),
                                  (("--max-size=0", "true"), "--max-size takes a size, as 4096, 64K, 100M or 2G: 0"),
                                  (("--sample", "0", "x"), "--sample takes a size, as 4096, 64K, 100M or 2G: 0"),
@@ -462,7 +462,15 @@ class Record(unittest.TestCase):
                                  (("--stacks=", "x"), "--stacks takes a value"),
                                  (("--max-size=99999999999G", "x"),
                                   "--max-size takes a size, as 4096, 64K, 100M or 2G: 99999999999G")):
-            self.assertEqual(run(*arguments), (2, "", f"cistern-trace: {words}\nTry 'cistern-trace --help'.\n"))
+            self.assertEqual(run(*arguments), (2, "", f"cistern-trace: {words}\nTry 'cistern-trace record --help'.\n"))
+
+    def test_what_follows_the_program_is_its_own(self):
+        echo = ("-o", "x", "--quiet", "--help", "--", "[a,b]", "", "print")
+        for options in (["-o", "a"], ["-qo", "b"], ["-qoc"], ["--output=d", "--"], ["--stacks"]):
+            done = subprocess.run([TOOL, "record", *options, sys.executable, "-c", "import sys; print(sys.argv[1:])", *echo],
+                                  cwd=self.folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+            self.assertEqual((done.returncode, done.stdout), (0, f"{list(echo)}\n"), done.stderr)
+        self.assertEqual({path.name for path in self.folder.iterdir() if len(path.name) == 1}, set("abcd"))
 
 
 if __name__ == "__main__":

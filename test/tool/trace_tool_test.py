@@ -368,10 +368,18 @@ class Tool(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (1, b"cistern-trace: cannot write to standard output\n"))
 
     def test_help(self):
-        for words in (["--help"], ["-h"], ["help"], ["print", "--help"], ["advise", "-h"]):
+        for words in (["--help"], ["-h"], ["help"]):
             status, out, err = run(*words)
             self.assertEqual((status, err), (0, ""))
-            self.assertTrue(out.startswith("usage: cistern-trace COMMAND FILE"))
+            self.assertIn("\nUsage: cistern-trace [OPTIONS] COMMAND\n", out)
+            for command in ("record", "print", "advise", "replay"):
+                self.assertRegex(out, rf"\n  {command}  ")
+        for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"),
+                               ("record", "PROGRAM [ARGUMENTS...]")):
+            for flag in ("--help", "-h"):
+                status, out, err = run(command, flag)
+                self.assertEqual((status, err), (0, ""))
+                self.assertIn(f"\nUsage: cistern-trace {command} [OPTIONS] {usage}\n", out)
 
     def test_a_bar_on_a_terminal(self):
         master, terminal = pty.openpty()
@@ -391,19 +399,14 @@ class Tool(unittest.TestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, r"^cistern-trace \d+\.\d+\.\d+\n$")
 
-    def test_help_of_replay(self):
-        for flag in ("--help", "-h"):
-            status, out, err = run("replay", flag)
-            self.assertEqual((status, err), (0, ""))
-            self.assertTrue(out.startswith("usage: cistern-trace replay [OPTIONS] FILE"))
-
     def test_arguments_that_make_no_sense(self):
         for arguments, words in (((), "no command"), (("frobnicate", "-"), "no such command: frobnicate"),
-                                 (("print",), "no file"), (("print", "-", "x"), "too many arguments: x"),
-                                 (("replay",), "no file"), (("replay", "-", "x"), "too many arguments: x"),
+                                 (("--frobnicate",), "no such option: --frobnicate"),
+                                 (("print",), "FILE is required"), (("print", "-", "x"), "too many arguments: x"),
+                                 (("replay",), "FILE is required"), (("replay", "-", "x"), "too many arguments: x"),
                                  (("replay", "--frob", "-"), "no such option: --frob"),
                                  (("replay", "--frob=1", "-"), "no such option: --frob=1"),
-                                 (("replay", "-", "--on"), "--on takes a value"),
+                                 (("replay", "-", "--on"), "--on: 1 required LIST missing"),
                                  (("replay", "-", "--rounds", "0"), "--rounds takes a number from 1 on: 0"),
                                  (("replay", "-", "--max-memory=1X"),
                                   "--max-memory takes a size, as 4096, 64K, 100M or 2G: 1X"),
@@ -425,7 +428,8 @@ class Tool(unittest.TestCase):
                                   "nothing, and libraries by a path with a slash)")):
             status, out, err = run(*arguments)
             self.assertEqual((status, out), (2, ""))
-            self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace --help'.\n")
+            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay") else ""
+            self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace {command}--help'.\n")
 
 
 if __name__ == "__main__":
