@@ -3,21 +3,16 @@
 #include <charconv>
 #include <iterator>
 #include <ostream>
-#include <string_view>
 
 namespace cistern::tool {
-namespace {
 
-/// A file's name may be anything, and moves no cursor.
-[[nodiscard]] std::string printable(std::string_view name) {
+std::string printable(std::string_view name) {
   std::string text(name);
   for (char& each : text) {
     if (static_cast<unsigned char>(each) < ' ' || each == '\x7F') each = '?';
   }
   return text;
 }
-
-}  // namespace
 
 std::string in_hexadecimal(std::uint64_t number) {
   char digits[16];

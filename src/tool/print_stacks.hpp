@@ -6,12 +6,16 @@
 #include <cstdint>
 #include <iosfwd>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace cistern::tool {
 
 /// Its digits alone.
 [[nodiscard]] std::string in_hexadecimal(std::uint64_t number);
+
+/// A name, which may be anything, so that it moves no cursor.
+[[nodiscard]] std::string printable(std::string_view name);
 
 /// Prints the stacks that a trace's events refer to, each once.
 class stack_printer {

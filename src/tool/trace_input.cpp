@@ -7,6 +7,7 @@
 #include <span>
 #include <system_error>
 
+#include "../base/statistics_text.hpp"
 #include <sys/mman.h>
 
 namespace cistern::tool {
@@ -25,6 +26,23 @@ std::string rereadable(const std::string& name) {
   std::array<std::byte, 65536> part{};
   while (const std::size_t got = from(part)) to(std::span(part).first(got));
   return path;
+}
+
+bool next_up_to_cut(trace_reader& trace, trace_event& event) {
+  try {
+    if (trace.next(event)) return true;
+    say_how_it_ended(trace);
+  } catch (const trace_error& error) {
+    if (error.fault() != trace_fault::truncated) throw;
+    std::cerr << "cistern-trace: the trace was cut off; this is what there is of it (" << error.what()
+              << ")\n";
+  }
+  if (trace.sample_bytes() != 0) {
+    std::cerr << "cistern-trace: the trace has one call of every "
+              << detail::with_thousands(trace.sample_bytes())
+              << " bytes allocated; the figures are of these calls alone\n";
+  }
+  return false;
 }
 
 void say_how_it_ended(const trace_reader& trace) {

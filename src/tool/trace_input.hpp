@@ -14,6 +14,10 @@ namespace cistern::tool {
 /// for "-" what standard input has, copied to memory.
 [[nodiscard]] std::string rereadable(const std::string& name);
 
+/// Makes `event` the next one, as `trace_reader::next`; but false, too, where the trace was cut off. When it
+/// is false, standard error was told why the trace ended before the program did, and if it has samples alone.
+[[nodiscard]] bool next_up_to_cut(trace_reader& trace, trace_event& event);
+
 /// Says on standard error, behind what was printed, why a trace ended before the program did. Nothing if it
 /// didn't.
 void say_how_it_ended(const trace_reader& trace);

@@ -464,6 +464,17 @@ class Record(unittest.TestCase):
                                   "--max-size takes a size, as 4096, 64K, 100M or 2G: 99999999999G")):
             self.assertEqual(run(*arguments), (2, "", f"cistern-trace: {words}\nTry 'cistern-trace record --help'.\n"))
 
+    def test_functions_have_names(self):
+        recorded = self.record("many", 3, options=["--stacks"])
+        def lines(*options):
+            done = subprocess.run([TOOL, "print", *options, recorded.trace], capture_output=True, text=True, check=True,
+                                  env=ENVIRONMENT)
+            return [line for line in done.stdout.splitlines()[1:] if not line.startswith("#")]
+        self.assertEqual(lines("--at=no_such_function"), [])
+        ours = lines("--at=main")
+        self.assertTrue(0 < len(ours) <= len(lines()))
+        self.assertEqual(lines("--at", PROGRAM), ours)
+
     def test_what_follows_the_program_is_its_own(self):
         echo = ("-o", "x", "--quiet", "--help", "--", "[a,b]", "", "print")
         for options in (["-o", "a"], ["-qo", "b"], ["-qoc"], ["--output=d", "--"], ["--stacks"]):

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -97,6 +98,67 @@ PRINTED = """nanoseconds thread call bytes alignment address block
 """
 
 
+MODULES = varint(4096) + varint(4) + varint(0) + b"/a b" + varint(0) + varint(5) + varint(1) + b"/c\x1b[m" + b"\x77"
+STACKS = varint(2) + varint(1) + varint(0x1234) + varint(2) + varint(255) + varint(1) + varint(0) + varint(1 << 40)
+
+
+def trace_with_stacks(calls=None, stacks=STACKS):
+    """Calls are as in trace, with the stack's number behind them. There are two stacks."""
+    calls = calls or [(ALLOCATE, 1, 7, 9, 8, 0x10, 1), (FAILED, 2, 7, 9, 8, 0, 2), (FREE, 3, 7, 0, 1, 0x10, 1),
+                      (FREE, 4, 7, 0, 1, 0x20, 0)]
+    out = header() + frame(2, MODULES, 2) + frame(2, stacks, 3)
+    for *call, stack in calls:
+        out += frame(1, encoded([call], 2) + (b"" if call[0] == BEGIN else varint(stack)), 4)
+    return out + end_mark(len(calls))
+
+
+# 150 bytes in 2 calls from stack 1, 224 in 2 from stack 2, 7 in 1 from none. At the peak 50, 200 and 7 bytes are live, at
+# the end 0, 200 and 7.
+MANY_CALLS = [(ALLOCATE, 1, 7, 100, 8, 0x1000, 1), (ALLOCATE, 2, 7, 24, 8, 0x2000, 2), (BEGIN, 3, 7, 0, 1, 0x1000, 2),
+              (END, 4, 7, 200, 8, 0x3000, 2), (FREE, 5, 8, 0, 1, 0x2000, 1), (ALLOCATE, 2000000, 8, 50, 8, 0x4000, 1),
+              (FAILED, 2000001, 8, 1 << 40, 8, 0, 1), (ALLOCATE, 2000002, 8, 7, 8, 0x5000, 0), (FREE, 5000000, 8, 0, 1, 0x4000, 2)]
+
+
+def protobuf(message):
+    """The fields of a message: number to values, which are numbers and bytes."""
+    fields, at = {}, 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+    while at < len(message):
+        key = number()
+        if key & 7 == 0:
+            value = number()
+        else:
+            assert key & 7 == 2, key
+            length = number()
+            value = message[at:at + length]
+            assert len(value) == length
+            at += length
+        fields.setdefault(key >> 3, []).append(value)
+    return fields
+
+
+def packed(text):
+    """The numbers of a packed field."""
+    numbers, value, shift = [], 0, 0
+    for byte in text:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(value)
+            value = shift = 0
+    return tuple(numbers)
+
+
 def run(*arguments, stdin=b""):
     done = subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, timeout=60, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -118,13 +180,7 @@ class Tool(unittest.TestCase):
         self.assertEqual(run("print", "-", stdin=trace(calls)), (0, lines, ""))
 
     def test_print_of_stacks(self):
-        modules = varint(4096) + varint(4) + varint(0) + b"/a b" + varint(0) + varint(5) + varint(1) + b"/c\x1b[m" + b"\x77"
-        stacks = varint(2) + varint(1) + varint(0x1234) + varint(2) + varint(255) + varint(1) + varint(0) + varint(1 << 40)
-        events = [encoded([call], 2) for call in ((ALLOCATE, 1, 7, 9, 8, 0x10), (FAILED, 2, 7, 9, 8, 0), (FREE, 3, 7, 0, 1, 0x10),
-                                                  (FREE, 4, 7, 0, 1, 0x20))]
-        out = header() + frame(2, modules, 2) + frame(2, stacks, 3)
-        for event, stack in zip(events, (1, 2, 1, 0)):
-            out += frame(1, event + varint(stack), 4)
+        out = trace_with_stacks()
         lines = PRINTED.splitlines()[0] + """
 # stack 1
 #   0x1234 in /a b
@@ -136,9 +192,137 @@ class Tool(unittest.TestCase):
 3 7 deallocate 9 8 0x10 1 at 1
 4 7 deallocate 0 1 0x20 0 at 0
 """
-        self.assertEqual(run("print", "-", stdin=out + end_mark(4)), (0, lines, ""))
+        self.assertEqual(run("print", "-", stdin=out), (0, lines, ""))
         for command in (("advise",), ("replay", "--on=new")):
-            self.assertEqual(run(*command, "-", stdin=out + end_mark(4))[0], 0)
+            self.assertEqual(run(*command, "-", stdin=out)[0], 0)
+
+    def lines_of(self, *options, stdin=None):
+        status, out, err = run("print", *options, "-", stdin=stdin or trace(CALLS))
+        self.assertEqual((status, err), (0, ""))
+        return out.splitlines()[1:]
+
+    def test_print_of_some(self):
+        lines = PRINTED.splitlines()[1:]
+        for options, numbers in ((("--call=allocate",), (0, 1, 4)), (("--call", "deallocate,failed_allocate"), (2, 3, 5, 6)),
+                                 (("--min-size=25",), (0, 2, 3, 4, 6)), (("--min-size", "24", "--max-size", "24"), (1, 5)),
+                                 (("--thread=7",), (0, 1)), (("--thread=7,8",), range(7)), (("--thread=9",), ()),
+                                 (("--from=300",), range(2, 7)), (("--to=0.3us",), (0, 1, 2)),
+                                 (("--from", "301ns", "--to", "0.000302ms"), (3, 4)), (("--to=0.000000019s",), (0,)),
+                                 (("--first=2",), (0, 1)), (("-n2", "--thread=8"), (2, 3)), (("-n0",), ()),
+                                 (("--call=allocate", "--max-size=99"), (1,)), (("--at=main",), ())):
+            self.assertEqual(self.lines_of(*options), [lines[i] for i in numbers], options)
+
+    def test_print_of_a_call_site(self):
+        out = trace_with_stacks()
+        stack = ["# stack 1", "#   0x1234 in /a b"]
+        self.assertEqual(self.lines_of("--at", "a b", "--call=allocate", stdin=out), [*stack, "#   0xff in /c?[m", "1 7 allocate 9 8 0x10 1 at 1"])
+        self.assertEqual(len(self.lines_of("--at=0x10000000000", stdin=out)), 3)
+        self.assertEqual(self.lines_of("--at=nowhere", stdin=out), [])
+
+    def test_print_of_a_summary(self):
+        status, out, err = run("print", "--summary", "--thread=8", "-", stdin=trace(CALLS))
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"\nallocate +1 +100 B +100 +100\n")
+        self.assertRegex(out, r"\ndeallocate +3 +224 B +24 +100\n")
+        self.assertRegex(out, r"\nfailed_allocate +1 +1 TiB +1,099,511,627,776 +1,099,511,627,776\n")
+        self.assertTrue(out.endswith("\n\nby 1 thread, from 0.000000 s to 0.000000 s\n"), out)
+        status, cut, err = run("print", "--summary", "--thread=8", "-", stdin=trace(CALLS)[:-1])
+        self.assertEqual((status, cut), (1, out))
+        self.assertIn("truncated", err)
+        self.assertEqual(run("print", "--first=1", "-", stdin=trace(CALLS, 1)[:-60])[0], 0)
+
+    def exported(self, form, stdin, complaint=""):
+        done = subprocess.run([PROGRAM, "export", "--format", form, "-o", "-", "-"], input=stdin, capture_output=True,
+                              timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(complaint, done.stderr.decode())
+        if not complaint:
+            self.assertEqual(done.stderr, b"")
+        return done.stdout
+
+    def test_export_to_pprof(self):
+        profile = protobuf(self.exported("pprof", trace_with_stacks(MANY_CALLS)))
+        texts = [each.decode() for each in profile[6]]
+        self.assertEqual(texts[0], "")
+        text = lambda message, field: texts[message.get(field, [0])[0]]
+        kinds = [(text(each, 1), text(each, 2)) for each in map(protobuf, profile[1])]
+        self.assertEqual(kinds, [("alloc_objects", "count"), ("alloc_space", "bytes"), ("peak_objects", "count"),
+                                 ("peak_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes")])
+        self.assertEqual(texts[profile[14][0]], "alloc_space")
+        self.assertEqual(profile[10], [5000000])
+        functions = {each[1][0]: (text(each, 2), text(each, 4)) for each in map(protobuf, profile[5])}
+        locations = {each[1][0]: (each.get(2, [0])[0], each.get(3, [0])[0], functions[protobuf(each[4][0])[1][0]])
+                     for each in map(protobuf, profile[4])}
+        samples = {packed(each[1][0]): packed(each[2][0]) for each in map(protobuf, profile[2])}
+        inner, outer = (1, 0x2234, ("0x1234", "/a b")), (2, 255, ("0xff", "/c?[m"))
+        self.assertEqual({tuple(locations[number] for number in stack): values for stack, values in samples.items()},
+                         {(inner, outer): (2, 150, 1, 50, 0, 0), ((0, 1 << 40, ("0x10000000000", "")),): (2, 224, 1, 200, 1, 200),
+                          ((0, 0, ("(unknown)", "")),): (1, 7, 1, 7, 1, 7)})
+        mappings = {each[1][0]: (each.get(2, [0])[0], each[3][0], text(each, 5), text(each, 6)) for each in map(protobuf, profile[3])}
+        self.assertEqual(mappings, {1: (4096, 0x3000, "/a b", ""), 2: (0, 4096, "/c?[m", "77")})
+
+    def test_export_to_speedscope(self):
+        whole = json.loads(self.exported("speedscope", trace_with_stacks(MANY_CALLS)))
+        self.assertEqual(whole["$schema"], "https://www.speedscope.app/file-format-schema.json")
+        self.assertEqual((whole["name"], whole["activeProfileIndex"]), ("-", 0))
+        frames = whole["shared"]["frames"]
+        found = {}
+        for profile in whole["profiles"]:
+            self.assertEqual((profile["type"], profile["startValue"]), ("sampled", 0))
+            self.assertEqual(len(profile["samples"]), len(profile["weights"]))
+            self.assertEqual(sum(profile["weights"]), profile["endValue"])
+            found[profile["name"], profile["unit"]] = {
+                tuple((frames[i]["name"], frames[i].get("file")) for i in sample): weight
+                for sample, weight in zip(profile["samples"], profile["weights"])}
+        one, two, none = (("0xff", "/c?[m"), ("0x1234", "/a b")), (("0x10000000000", None),), (("(unknown)", None),)
+        self.assertEqual(found, {("bytes allocated", "bytes"): {one: 150, two: 224, none: 7},
+                                 ("calls", "none"): {one: 2, two: 2, none: 1},
+                                 ("live at the peak", "bytes"): {one: 50, two: 200, none: 7},
+                                 ("live at the end", "bytes"): {two: 200, none: 7}})
+
+    def test_export_to_heaptrack(self):
+        written = self.exported("heaptrack", trace_with_stacks(MANY_CALLS)).decode()
+        self.assertEqual([line for line in written.splitlines() if line[0] in "+-c"],
+                         ["+ 0", "+ 1", "- 0", "+ 2", "- 1", "c 2", "+ 3", "+ 4", "c 5", "- 3"])
+        self.assertIn("\ns /c?[m\n", written)
+        if not shutil.which("heaptrack_print"):
+            self.skipTest("no heaptrack_print")
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "out"
+            path.write_text(written)
+            said = subprocess.run(["heaptrack_print", "-f", path], capture_output=True, text=True, check=True, timeout=60)
+        self.assertEqual(said.stderr.replace("finished reading file, now analyzing data:", "").strip(), "")
+        for line in ("calls to allocation functions: 5 ", "peak heap memory consumption: 257B\n", "total memory leaked: 207B\n",
+                     "\n0x1234\n  in /a b\n"):
+            self.assertIn(line, said.stdout)
+
+    def test_export_of_less(self):
+        complaint = "cistern-trace: the trace was cut off; this is what there is of it"
+        whole = self.exported("speedscope", trace_with_stacks(MANY_CALLS)[:-1], complaint)
+        self.assertEqual(json.loads(whole)["profiles"][0]["endValue"], 381)
+        self.exported("heaptrack", trace_with_stacks(MANY_CALLS)[:-1], complaint)
+        self.exported("pprof", trace(CALLS), "the trace has no stacks, so that all is of one unknown place: record it with --stacks")
+        hostile = trace([(ALLOCATE, 0, 1, 1 << 63, 8, 0x10)])
+        for form, status in (("pprof", 1), ("speedscope", 1)):
+            status, out, err = run("export", "--format", form, "-o", "-", "-", stdin=hostile)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("a block of 9223372036854775808 bytes, which no program has at byte ", err)
+
+    def test_export_to_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source, out = pathlib.Path(folder) / "a.trace", pathlib.Path(folder) / "out"
+            source.write_bytes(trace_with_stacks(MANY_CALLS))
+            for form in ("pprof", "speedscope", "heaptrack"):
+                self.assertEqual(run("export", str(source), "--format", form, "-o", str(out)), (0, "", ""))
+                self.assertNotEqual(out.read_bytes(), b"")
+                status, _, err = run("export", str(source), "--format", form, "-o", str(source))
+                self.assertEqual((status, err.splitlines()[0]), (2, f"cistern-trace: --output is the trace itself: {source}"))
+                self.assertEqual(run("export", str(source), "--format", form, "-o", "/no/such/folder/x"),
+                                 (1, "", "cistern-trace: cannot write /no/such/folder/x\n"))
+                if pathlib.Path("/dev/full").exists():
+                    self.assertEqual(run("export", str(source), "--format", form, "-o", "/dev/full"),
+                                     (1, "", "cistern-trace: cannot write /dev/full\n"))
+            self.assertEqual(source.read_bytes(), trace_with_stacks(MANY_CALLS))
 
     def test_why_a_trace_ended_is_said(self):
         for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
@@ -372,9 +556,9 @@ class Tool(unittest.TestCase):
             status, out, err = run(*words)
             self.assertEqual((status, err), (0, ""))
             self.assertIn("\nUsage: cistern-trace [OPTIONS] COMMAND\n", out)
-            for command in ("record", "print", "advise", "replay"):
+            for command in ("record", "print", "advise", "replay", "export"):
                 self.assertRegex(out, rf"\n  {command}  ")
-        for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"),
+        for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"), ("export", "FILE"),
                                ("record", "PROGRAM [ARGUMENTS...]")):
             for flag in ("--help", "-h"):
                 status, out, err = run(command, flag)
@@ -403,6 +587,17 @@ class Tool(unittest.TestCase):
         for arguments, words in (((), "no command"), (("frobnicate", "-"), "no such command: frobnicate"),
                                  (("--frobnicate",), "no such option: --frobnicate"),
                                  (("print",), "FILE is required"), (("print", "-", "x"), "too many arguments: x"),
+                                 (("print", "--call=alloc", "-"),
+                                  "--call takes allocate, deallocate, reallocate, failed_allocate, with commas between them: alloc"),
+                                 (("print", "--thread=7,x", "-"), "--thread takes a number: x"),
+                                 (("print", "--first", "x", "-"), "--first takes a number: x"),
+                                 (("print", "--from=5m", "-"), "--from takes a time, as 1500 (nanoseconds), 1.5us, 20ms or 3s: 5m"),
+                                 (("print", "--from=2", "--to=1", "-"), "--from is later than --to"),
+                                 (("print", "--min-size=2", "--max-size=1", "-"), "--min-size is more than --max-size"),
+                                 (("export", "-", "-o", "x"), "--format is required"),
+                                 (("export", "-", "--format=pprof"), "--output is required"),
+                                 (("export", "-", "--format=x", "-o", "x"),
+                                  "--format takes pprof, heaptrack or speedscope: x"),
                                  (("replay",), "FILE is required"), (("replay", "-", "x"), "too many arguments: x"),
                                  (("replay", "--frob", "-"), "no such option: --frob"),
                                  (("replay", "--frob=1", "-"), "no such option: --frob=1"),
@@ -428,7 +623,7 @@ class Tool(unittest.TestCase):
                                   "nothing, and libraries by a path with a slash)")):
             status, out, err = run(*arguments)
             self.assertEqual((status, out), (2, ""))
-            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay") else ""
+            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay", "export") else ""
             self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace {command}--help'.\n")
 
 

@@ -1,0 +1,55 @@
+// trace_sums: what the allocations of a trace come to, by stack and by size.
+#pragma once
+
+#include <cistern/adaptor/trace_reader.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cistern::tool {
+
+/// A `realloc` frees its old block and allocates the new one.
+struct allocation_sums {
+  std::uint64_t calls = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t live_blocks = 0;  ///< At the end.
+  std::uint64_t live_bytes = 0;   ///< Likewise.
+  std::uint64_t peak_blocks = 0;  ///< Live when most bytes of the whole trace were.
+  std::uint64_t peak_bytes = 0;   ///< Likewise.
+
+  allocation_sums& operator+=(const allocation_sums& more) noexcept;
+  friend bool operator==(const allocation_sums&, const allocation_sums&) = default;
+};
+
+struct trace_sums {
+  allocation_sums all;
+  std::uint64_t deallocations = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t peak_nanoseconds = 0;
+  std::uint64_t end_nanoseconds = 0;      ///< Of the last event.
+  std::vector<allocation_sums> by_stack;  ///< By the stack's number; 0: of no known stack.
+  /// At `i` blocks of more than 2^(i-1) bytes, up to 2^i.
+  std::vector<allocation_sums> by_size;
+};
+
+/// The power of two that `trace_sums::by_size` has a block at.
+[[nodiscard]] std::size_t size_power(std::uint64_t bytes) noexcept;
+
+/// A trace that was read to its end, or to where it was cut off, with its sums.
+class summed_trace {
+ public:
+  /// `path` may be -. Says on standard error why the trace ended, shows how far it is, and holds a few words
+  /// for each live block and each stack. Throws `trace_error`, also for sizes that no program has.
+  explicit summed_trace(const std::string& path);
+
+  [[nodiscard]] const trace_reader& trace() const noexcept { return trace_; }
+  [[nodiscard]] const trace_sums& sums() const noexcept { return sums_; }
+
+ private:
+  trace_reader trace_;
+  trace_sums sums_;
+};
+
+}  // namespace cistern::tool
