@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "advise_command.hpp"
+#include "diff_command.hpp"
 #include "export_command.hpp"
 #include "invocation.hpp"
 #include "print_command.hpp"
@@ -43,6 +44,7 @@ void add_commands(CLI::App& app, invocation& run) {
   cistern::tool::add_print_command(app, run);
   cistern::tool::add_advise_command(app, run);
   cistern::tool::add_replay_command(app, run);
+  cistern::tool::add_diff_command(app, run);
   cistern::tool::add_export_command(app, run);
   for (CLI::App* const each : app.get_subcommands({})) each->group("Commands");
   add_help_command(app);

@@ -324,6 +324,59 @@ class Tool(unittest.TestCase):
                                      (1, "", "cistern-trace: cannot write /dev/full\n"))
             self.assertEqual(source.read_bytes(), trace_with_stacks(MANY_CALLS))
 
+    def diff_of(self, before, after, *options, complaint=""):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder) / name for name in ("before", "after", "json")]
+            paths[0].write_bytes(before)
+            paths[1].write_bytes(after)
+            status, out, err = run("diff", *options, "--json", str(paths[2]), str(paths[0]), str(paths[1]))
+            self.assertEqual((status, err), (0, complaint))
+            return out, json.loads(paths[2].read_text())
+
+    def test_diff(self):
+        # The same functions elsewhere, and in another order; one call more from stack 1, none from stack 2.
+        stacks = varint(1) + varint(0) + varint(1 << 40) + varint(2) + varint(1) + varint(0x1234) + varint(2) + varint(255)
+        calls = [(ALLOCATE, i, 7, 100, 8, 0x1000 * i, 2) for i in (1, 2, 3)] + [(FREE, 4, 7, 0, 1, 0x1000, 0)]
+        out, figures = self.diff_of(trace_with_stacks(MANY_CALLS), trace_with_stacks(calls, stacks))
+        sums = lambda *values: dict(zip(("calls", "bytes", "peak_bytes", "peak_blocks", "live_bytes", "live_blocks"), values))
+        nothing = sums(0, 0, 0, 0, 0, 0)
+        one, two, none = ["0x1234 in a b", "0xff in c?[m"], ["0x10000000000"], ["(unknown)"]
+        self.assertEqual((figures["before"], figures["after"]), (sums(5, 381, 257, 3, 207, 2), sums(3, 300, 300, 3, 200, 2)))
+        self.assertEqual(figures["by_call_site"],
+                         [{"stack": two, "before": sums(2, 224, 200, 1, 200, 1), "after": nothing},
+                          {"stack": one, "before": sums(2, 150, 50, 1, 0, 0), "after": sums(3, 300, 300, 3, 200, 2)},
+                          {"stack": none, "before": sums(1, 7, 7, 1, 7, 1), "after": nothing}])
+        self.assertEqual({each["sizes"]: (each["before"]["calls"], each["after"]["calls"]) for each in figures["by_size"]},
+                         {"5 - 8": (1, 0), "17 - 32": (1, 0), "33 - 64": (1, 0), "65 - 128": (1, 3), "129 - 256": (1, 0)})
+        self.assertRegex(out, r"\nbytes +381 B +300 B +-81 B\n")
+        self.assertIn("\nMore from 1 call site\n\n+150 B (150 B to 300 B), +1 call, +250 B at the peak, +200 B at the end\n"
+                      "    0x1234 in a b\n    0xff in c?[m\n", out)
+        self.assertIn("\nLess from 2 call sites\n\n-224 B (224 B to 0 B), -2 calls, -200 B at the peak, -200 B at the end\n"
+                      "    0x10000000000\n\n-7 B (7 B to 0 B), -1 call,", out)
+        out, _ = self.diff_of(trace_with_stacks(MANY_CALLS), trace_with_stacks(calls, stacks), "-n1", "--by=live")
+        self.assertIn("\nMore from 1 call site\n\n+150 B", out)
+        self.assertIn("\nLess from 2 call sites\n\n-224 B", out)
+        self.assertTrue(out.endswith("\nand 1 more\n"), out)
+
+    def test_diff_of_the_same(self):
+        out, figures = self.diff_of(trace_with_stacks(MANY_CALLS), trace_with_stacks(MANY_CALLS))
+        self.assertEqual(figures["by_call_site"], [])
+        self.assertRegex(out, r"\nbytes +381 B +381 B +0 B\n")
+        self.assertNotIn("call site", out)
+
+    def test_diff_of_less(self):
+        hint = "cistern-trace: there is nothing about call sites: record both traces with --stacks\n"
+        _, figures = self.diff_of(trace(CALLS), trace_with_stacks(MANY_CALLS), complaint=hint)
+        self.assertEqual(figures["before"]["bytes"], 224)
+        self.assertIsNone(figures["by_call_site"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "a"
+            path.write_bytes(trace_with_stacks(MANY_CALLS))
+            status, out, err = run("diff", str(path), "-", stdin=trace_with_stacks(MANY_CALLS)[:-1])
+            self.assertEqual(status, 0)
+            self.assertRegex(out, r"\nbytes +381 B +381 B +0 B\n")
+            self.assertIn("the trace was cut off; this is what there is of it", err)
+
     def test_why_a_trace_ended_is_said(self):
         for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
                            (end_mark(7, 2, 28), "the trace could not be written any further: No space left on device")):
@@ -556,9 +609,9 @@ class Tool(unittest.TestCase):
             status, out, err = run(*words)
             self.assertEqual((status, err), (0, ""))
             self.assertIn("\nUsage: cistern-trace [OPTIONS] COMMAND\n", out)
-            for command in ("record", "print", "advise", "replay", "export"):
+            for command in ("record", "print", "advise", "replay", "export", "diff"):
                 self.assertRegex(out, rf"\n  {command}  ")
-        for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"), ("export", "FILE"),
+        for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"), ("export", "FILE"), ("diff", "BEFORE AFTER"),
                                ("record", "PROGRAM [ARGUMENTS...]")):
             for flag in ("--help", "-h"):
                 status, out, err = run(command, flag)
@@ -594,6 +647,9 @@ class Tool(unittest.TestCase):
                                  (("print", "--from=5m", "-"), "--from takes a time, as 1500 (nanoseconds), 1.5us, 20ms or 3s: 5m"),
                                  (("print", "--from=2", "--to=1", "-"), "--from is later than --to"),
                                  (("print", "--min-size=2", "--max-size=1", "-"), "--min-size is more than --max-size"),
+                                 (("diff", "-"), "AFTER is required"),
+                                 (("diff", "-", "-"), "only one trace can be standard input"),
+                                 (("diff", "a", "b", "--by=x"), "--by takes bytes, calls, peak or live: x"),
                                  (("export", "-", "-o", "x"), "--format is required"),
                                  (("export", "-", "--format=pprof"), "--output is required"),
                                  (("export", "-", "--format=x", "-o", "x"),
@@ -623,7 +679,7 @@ class Tool(unittest.TestCase):
                                   "nothing, and libraries by a path with a slash)")):
             status, out, err = run(*arguments)
             self.assertEqual((status, out), (2, ""))
-            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay", "export") else ""
+            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay", "export", "diff") else ""
             self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace {command}--help'.\n")
 
 
