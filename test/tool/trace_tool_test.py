@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -617,6 +618,19 @@ class Tool(unittest.TestCase):
                 status, out, err = run(command, flag)
                 self.assertEqual((status, err), (0, ""))
                 self.assertIn(f"\nUsage: cistern-trace {command} [OPTIONS] {usage}\n", out)
+
+    def test_the_manual_has_every_option(self):
+        page = (pathlib.Path(__file__).parents[2] / "src/tool/cistern-trace.1").read_text().replace("\\-", "-")
+        page = re.sub(r"\\f[BIR]", "", page)
+        sections = dict(re.findall(r"^\.SH (\w+)\n(.*?)(?=^\.SH |\Z)", page, re.S | re.M))
+        commands = re.findall(r"^  (\w+)  ", run("--help")[1].partition("\nCommands:\n")[2], re.M)
+        self.assertIn("export", commands)
+        for command in commands:
+            for names in re.findall(r"^  (-\S+)", run(command, "--help")[1], re.M):
+                for option in names.split(","):
+                    if option not in ("-h", "--help"):
+                        self.assertRegex(sections.get(command.upper(), ""), rf"{option}(?![-\w])", f"of {command}")
+            self.assertIn(f"\ncistern-trace {command} [OPTIONS] ", page)
 
     def test_a_bar_on_a_terminal(self):
         master, terminal = pty.openpty()
