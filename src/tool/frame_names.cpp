@@ -6,7 +6,7 @@
 #include <array>
 #include <optional>
 
-#include "print_stacks.hpp"
+#include "printable_text.hpp"
 
 namespace cistern::tool {
 namespace {
@@ -40,6 +40,7 @@ const frame_name& frame_names::of(const trace_place& place) {
     function = symbols->second.function_at(place.address);
     found->second.module = module_path(place.module);
   }
+  found->second.is_known = function.has_value();
   found->second.function = function ? valid_utf8(printable(*function)) : "0x" + in_hexadecimal(place.address);
   return found->second;
 }

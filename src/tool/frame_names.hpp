@@ -16,7 +16,8 @@ namespace cistern::tool {
 /// Both are valid UTF-8 without control characters.
 struct frame_name {
   std::string function;  ///< "0x1234", its address in the module, where it isn't known.
-  std::string module;    ///< The path of its file; empty where it is in none that is known.
+  bool is_known = false;
+  std::string module;  ///< The path of its file; empty where it is in none that is known.
 
   /// "std::map<...>::insert in prog", "0x1234 in libx.so", "0x7f0012345678".
   [[nodiscard]] std::string text() const;

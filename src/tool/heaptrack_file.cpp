@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "frame_names.hpp"
-#include "print_stacks.hpp"
+#include "printable_text.hpp"
 #include "reading_progress.hpp"
 #include "trace_input.hpp"
 

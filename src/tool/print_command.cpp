@@ -77,8 +77,8 @@ class event_summary {
     std::cout << table.text();
     if (!first_) return;
     std::cout << "\nby " << detail::with_thousands(threads_.size())
-              << (threads_.size() == 1 ? " thread" : " threads") << ", from " << detail::in_seconds(*first_, 6)
-              << " s to " << detail::in_seconds(last_, 6) << " s\n";
+              << (threads_.size() == 1 ? " thread" : " threads") << ", from "
+              << detail::in_seconds(*first_, 6) << " s to " << detail::in_seconds(last_, 6) << " s\n";
   }
 
  private:
@@ -103,8 +103,7 @@ void print_event(const trace_event& event, bool has_stacks) {
 
 /// Calls `see(event)` for the events that pass. Later ones than the filter asks for aren't read.
 template <class See>
-void see_filtered(trace_reader& trace, const print_options& options, See see) {
-  frame_names names(trace.stacks());
+void see_filtered(trace_reader& trace, frame_names& names, const print_options& options, See see) {
   std::uint64_t left = options.first;
   for (trace_event event; left != 0 && trace.next(event);) {
     if (event.time > options.filter.to) return;
@@ -117,8 +116,9 @@ void see_filtered(trace_reader& trace, const print_options& options, See see) {
 
 void print_events(trace_reader& trace, const print_options& options) {
   std::cout << "nanoseconds thread call bytes alignment address block\n";
-  stack_printer stacks(trace, std::cout);
-  see_filtered(trace, options, [&](const trace_event& event) {
+  frame_names names(trace.stacks());
+  stack_printer stacks(trace, names, std::cout);
+  see_filtered(trace, names, options, [&](const trace_event& event) {
     stacks.print_if_new(event.stack);
     print_event(event, trace.has_stacks());
   });
@@ -129,7 +129,8 @@ void print_summary(trace_reader& trace, const print_options& options) {
   std::exception_ptr damage;
   try {
     reading_progress progress(options.file, "reading " + options.file);
-    see_filtered(trace, options, [&](const trace_event& event) {
+    frame_names names(trace.stacks());
+    see_filtered(trace, names, options, [&](const trace_event& event) {
       summary.add(event);
       progress.at(trace);
     });

@@ -5,23 +5,20 @@
 
 #include <cstdint>
 #include <iosfwd>
-#include <string>
-#include <string_view>
 #include <vector>
+
+#include "printable_text.hpp"
 
 namespace cistern::tool {
 
-/// Its digits alone.
-[[nodiscard]] std::string in_hexadecimal(std::uint64_t number);
-
-/// A name, which may be anything, so that it moves no cursor.
-[[nodiscard]] std::string printable(std::string_view name);
+class frame_names;
 
 /// Prints the stacks that a trace's events refer to, each once.
 class stack_printer {
  public:
-  /// Both must outlive it.
-  stack_printer(const trace_reader& trace, std::ostream& out) : trace_(trace), out_(out) {}
+  /// All must outlive it. The names are those of the trace's stacks.
+  stack_printer(const trace_reader& trace, frame_names& names, std::ostream& out)
+      : trace_(trace), names_(names), out_(out) {}
 
   /// A line with the stack's number, and one for each of its places; each begins with '#'. Nothing for number
   /// 0.
@@ -29,6 +26,7 @@ class stack_printer {
 
  private:
   const trace_reader& trace_;
+  frame_names& names_;
   std::ostream& out_;
   std::vector<bool> printed_;
 };

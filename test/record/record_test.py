@@ -62,7 +62,7 @@ def stacks_of(path):
             places = stacks.setdefault(line.split()[2], [])
         elif line.startswith("#   0x"):
             address, _, module = line[4:].partition(" in ")
-            places.append((address, module))
+            places.append((address, module.partition(": ")[0]))
     return stacks
 
 
@@ -471,6 +471,7 @@ class Record(unittest.TestCase):
                                   env=ENVIRONMENT)
             return [line for line in done.stdout.splitlines()[1:] if not line.startswith("#")]
         self.assertEqual(lines("--at=no_such_function"), [])
+        self.assertTrue(any(line.endswith(f" in {PROGRAM}: main") for line in printed(recorded.trace)))
         ours = lines("--at=main")
         self.assertTrue(0 < len(ours) <= len(lines()))
         self.assertEqual(lines("--at", PROGRAM), ours)
