@@ -42,7 +42,7 @@ replay_memory measure_memory(const detail::replay_script& script, const replay_c
   std::uint64_t before_bytes = 0;
   bool is_forgotten = false;
   std::mutex one_at_a_time;
-  detail::play_options options{.way = detail::play_way::filling};
+  detail::play_options options{.way = detail::play_way::filling, .chosen = resource->for_chosen()};
   options.on_ready = [&] {
     is_forgotten = forget_peak_resident();
     before_bytes = resident_bytes();

@@ -116,6 +116,21 @@ class no_blocks final : public replay_resource, private std::pmr::memory_resourc
   }
 };
 
+class for_some_blocks final : public replay_resource {
+ public:
+  explicit for_some_blocks(std::unique_ptr<replay_resource> some) : some_(std::move(some)) {}
+  [[nodiscard]] std::pmr::memory_resource& get() noexcept override {
+    return *std::pmr::new_delete_resource();
+  }
+  [[nodiscard]] std::pmr::memory_resource* for_chosen() noexcept override { return &some_->get(); }
+  void end_replay() noexcept override { some_->end_replay(); }
+  void trim() override { some_->trim(); }
+  [[nodiscard]] std::optional<upstream_use> upstream() const override { return some_->upstream(); }
+
+ private:
+  std::unique_ptr<replay_resource> some_;
+};
+
 struct size_option {
   std::string_view name;
   std::size_t pool_options::*field;
@@ -249,6 +264,13 @@ std::vector<replay_candidate> candidates_in(std::string_view list) {
     all.push_back(candidate(each));
   }
   return all;
+}
+
+replay_candidate for_chosen_blocks(const replay_candidate& one) {
+  replay_candidate some = one;
+  some.name += " for some blocks";
+  some.make = [make = one.make] { return std::make_unique<for_some_blocks>(make()); };
+  return some;
 }
 
 std::vector<replay_candidate> candidates_by_default() {

@@ -27,6 +27,8 @@ class replay_resource {
   virtual ~replay_resource() = default;
 
   [[nodiscard]] virtual std::pmr::memory_resource& get() noexcept = 0;
+  /// What serves the chosen blocks of a script; null where they are like all others.
+  [[nodiscard]] virtual std::pmr::memory_resource* for_chosen() noexcept { return nullptr; }
   /// Called when a replay has freed all blocks; belongs to its time.
   virtual void end_replay() noexcept {}
   /// Gives the system back what can be.
@@ -48,6 +50,9 @@ struct replay_candidate {
 /// "new,cistern-sync:thread_cache_bytes=1M". Throws `usage_error`, and `std::runtime_error` where a library
 /// can't be loaded.
 [[nodiscard]] std::vector<replay_candidate> candidates_in(std::string_view list);
+
+/// What serves a script's chosen blocks by the resource of `one`, and all others by new/delete.
+[[nodiscard]] replay_candidate for_chosen_blocks(const replay_candidate& one);
 
 /// All but monotonic, as far as they are there.
 [[nodiscard]] std::vector<replay_candidate> candidates_by_default();

@@ -47,6 +47,7 @@ template <class Message>
           player.play(resource->get(), {.way = order.way,
                                         .repetitions = order.repetitions,
                                         .warm_up = order.warm_up,
+                                        .chosen = resource->for_chosen(),
                                         .after_repetition = [&] { resource->end_replay(); }});
       if (!send(socket, played)) break;
     }

@@ -19,6 +19,9 @@ namespace {
 constexpr std::uint64_t impossible_bytes = std::uint64_t{1} << 47;
 constexpr std::uint64_t touched_page_bytes = 4096;
 
+/// In place of a step: the block is left out.
+constexpr std::uint64_t no_step = std::numeric_limits<std::uint64_t>::max();
+
 /// A stage is long beside what it takes to let every thread run once, where there are fewer processors.
 [[nodiscard]] std::uint64_t stage_calls_of(std::size_t lanes) noexcept {
   return lanes == 1 ? 0 : std::max<std::uint64_t>(4096, 2048 * lanes);
@@ -116,7 +119,7 @@ class script_builder {
  public:
   explicit script_builder(const replay_script_options& options)
       : memory_(resource_or_new_delete(options.memory)),
-        one_thread_(options.one_thread),
+        options_(options),
         script_{.lanes = std::pmr::vector<std::pmr::vector<replay_step>>(memory_),
                 .samples = std::pmr::vector<replay_sample>(memory_)},
         steps_(memory_),
@@ -144,7 +147,7 @@ class script_builder {
   void deal_out();
 
   std::pmr::memory_resource* memory_;
-  bool one_thread_;
+  const replay_script_options& options_;
   replay_script script_;
   std::pmr::vector<replay_step> steps_;  // Of all threads, in the order of the trace.
   slot_dealer dealer_;
@@ -170,7 +173,7 @@ void script_builder::read(trace_reader& trace) {
 std::uint32_t script_builder::thread_of(const trace_event& event) {
   const auto [found, is_new] =
       threads_.try_emplace(event.thread, static_cast<std::uint32_t>(threads_.size()));
-  const std::uint32_t thread = one_thread_ ? 0 : found->second;
+  const std::uint32_t thread = options_.one_thread ? 0 : found->second;
   if (thread == lives_.size()) {
     lives_.push_back({steps_.size(), steps_.size()});
     dealer_.add_thread();
@@ -208,13 +211,20 @@ void script_builder::allocate(const trace_event& event, std::uint32_t thread, st
                           std::to_string(alignment) + ", which no program has",
                       offset_bytes);
   }
-  live_.emplace(event.block, steps_.size());
+  const block_use use = options_.use_of ? options_.use_of(event) : block_use::kept;
+  live_.emplace(event.block, use == block_use::left_out ? no_step : steps_.size());
+  if (use == block_use::left_out) {
+    ++script_.left_out;
+    return;
+  }
   steps_.push_back({.bytes = event.bytes & (impossible_bytes - 1),
+                    .is_chosen = use == block_use::chosen,
                     .alignment_power = static_cast<std::uint8_t>(std::countr_zero(alignment)),
                     .kind = replay_step_kind::allocate,
                     .slot = dealer_.take(thread),
                     .thread = thread});
   ++script_.allocations;
+  script_.chosen += use == block_use::chosen;
   script_.requested_bytes += event.bytes;
   live_bytes_ += event.bytes;
   live_first_page_bytes_ += std::min(event.bytes, touched_page_bytes);
@@ -228,6 +238,10 @@ void script_builder::free(std::uint64_t block, std::uint32_t thread) {
   const auto found = live_.find(block);
   if (found == live_.end()) {
     ++script_.foreign_frees;
+    return;
+  }
+  if (found->second == no_step) {
+    live_.erase(found);
     return;
   }
   replay_step& made = steps_[found->second];
@@ -252,9 +266,15 @@ void script_builder::free(std::uint64_t block, std::uint32_t thread) {
 void script_builder::free_the_rest() {
   std::pmr::vector<std::uint64_t> left(memory_);
   left.reserve(live_.size());
-  for (const auto& [block, step] : live_) left.push_back(block);
+  for (const auto& [block, step] : live_) {
+    if (step != no_step) left.push_back(block);
+  }
   std::sort(left.begin(), left.end());
   script_.left_live = left.size();
+  if (options_.leave_live) {
+    script_.never_freed = left.size();
+    return;
+  }
   for (const std::uint64_t block : left) free(block, steps_[live_.find(block)->second].thread);
 }
 
@@ -295,6 +315,7 @@ void script_builder::deal_out() {
     if (stage != stages[lane_number]) {
       stages[lane_number] = stage;
       lane.push_back({.bytes = stage & (impossible_bytes - 1),
+                      .is_chosen = 0,
                       .alignment_power = 0,
                       .kind = replay_step_kind::pace,
                       .slot = 0,
@@ -304,6 +325,7 @@ void script_builder::deal_out() {
     ++done;
     if (next_sample < script_.samples.size() && script_.samples[next_sample].calls == done) {
       lane.push_back({.bytes = 0,
+                      .is_chosen = 0,
                       .alignment_power = 0,
                       .kind = replay_step_kind::sample,
                       .slot = next_sample++,

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory_resource>
 #include <optional>
 #include <vector>
@@ -23,7 +24,8 @@ enum class replay_step_kind : std::uint8_t {
 
 /// What one thread does next.
 struct replay_step {
-  std::uint64_t bytes : 48;
+  std::uint64_t bytes : 47;
+  std::uint64_t is_chosen : 1;  ///< The block's.
   std::uint8_t alignment_power;
   replay_step_kind kind;
   std::uint32_t slot;    ///< Where the block's address is kept.
@@ -38,10 +40,20 @@ struct replay_sample {
   std::uint64_t asked_bytes = 0;    ///< Live in the trace.
 };
 
+/// What becomes of a block of the trace.
+enum class block_use : std::uint8_t {
+  kept,
+  chosen,    ///< Kept, and marked: the player can serve it from another resource.
+  left_out,  ///< As if the program had not needed it.
+};
+
 /// How a trace becomes a script.
 struct replay_script_options {
   bool one_thread = false;  ///< All calls on one thread, in the order of the trace.
   std::size_t samples = 0;  ///< At most so many; 0: none. One of them is where most is live, one at the end.
+  bool leave_live = false;  ///< What the trace leaves live isn't freed at the end: to be played once.
+  /// Asked for each allocation and each new block of a reallocation; null: all are kept.
+  std::function<block_use(const trace_event&)> use_of{};
   /// For the script, its making, and who plays it; null means new/delete. What a large script frees there
   /// changes what malloc does afterwards.
   std::pmr::memory_resource* memory = nullptr;
@@ -59,11 +71,14 @@ struct replay_script {
   std::pmr::vector<std::pmr::vector<replay_step>> lanes;
   std::pmr::vector<replay_sample> samples;
   std::size_t slots = 0;
-  std::uint64_t allocations = 0;       ///< As many as there are frees: what the trace leaves live is freed
-                                       ///< at the end, by the thread that allocated it.
+  std::uint64_t allocations = 0;       ///< What the trace leaves live is freed at the end, by the thread that
+                                       ///< allocated it, unless it is to be left.
   std::uint64_t recorded_threads = 0;  ///< That made calls.
   std::uint64_t handed_over = 0;       ///< Blocks that another thread frees; 0 on one thread.
   std::uint64_t left_live = 0;         ///< Blocks that the trace doesn't free.
+  std::uint64_t never_freed = 0;       ///< Of these, what the script doesn't free either.
+  std::uint64_t chosen = 0;            ///< Blocks that are.
+  std::uint64_t left_out = 0;          ///< Blocks of the trace that aren't in the script.
   std::uint64_t failed_in_trace = 0;   ///< Allocations that failed when recorded: left out.
   std::uint64_t foreign_frees = 0;     ///< Frees of blocks from before the trace: left out.
   std::uint64_t requested_bytes = 0;   ///< Of all blocks together.
@@ -74,7 +89,7 @@ struct replay_script {
   std::optional<trace_error> cut{};  ///< Where a trace was cut off: the script goes up to there.
 
   /// Allocations and frees.
-  [[nodiscard]] std::uint64_t calls() const noexcept { return 2 * allocations; }
+  [[nodiscard]] std::uint64_t calls() const noexcept { return 2 * allocations - never_freed; }
 };
 
 inline constexpr std::size_t replay_slots_in_line = 8;

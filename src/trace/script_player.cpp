@@ -121,12 +121,16 @@ class script_player::team {
 
   void run_threads();
   void run_lane(std::size_t lane) noexcept;
-  template <class Way>
+  template <bool has_chosen>
+  [[nodiscard]] std::pmr::memory_resource& resource_of(const replay_step& step) const noexcept;
+  template <class Way, bool has_chosen>
   void perform_lane(std::size_t lane, lane_result& result);
-  template <class Way>
+  template <class Way, bool has_chosen>
   [[nodiscard]] void* allocate(const replay_step& step, lane_result& result);
-  template <class Way>
+  template <class Way, bool has_chosen>
   void deallocate(const replay_step& step, void* block, lane_result& result);
+  template <class Way>
+  void perform_steps(std::size_t lane, lane_result& result);
   [[nodiscard]] static void* take_over(block_slot& kept);
   void keep_pace(std::size_t lane, std::uint64_t stage);
   void perform(std::size_t lane, lane_result& result);
@@ -141,13 +145,22 @@ class script_player::team {
   std::barrier<end_of_repetition> together_;  // Of all threads, at the end of each repetition.
 };
 
-template <class Way>
+template <bool has_chosen>
+std::pmr::memory_resource& script_player::team::resource_of(const replay_step& step) const noexcept {
+  if constexpr (has_chosen) {
+    if (step.is_chosen != 0) return *options_->chosen;
+  }
+  return *resource_;
+}
+
+template <class Way, bool has_chosen>
 void* script_player::team::allocate(const replay_step& step, lane_result& result) {
   const std::size_t bytes = step.bytes;
   const std::size_t alignment = std::size_t{1} << step.alignment_power;
+  std::pmr::memory_resource& from = resource_of<has_chosen>(step);
   void* block = nullptr;
   try {
-    block = Way::clocked(result.longest_call, [&] { return resource_->allocate(bytes, alignment); });
+    block = Way::clocked(result.longest_call, [&] { return from.allocate(bytes, alignment); });
   } catch (const std::bad_alloc&) {
     ++result.refused;
     return &refused_block;
@@ -156,11 +169,12 @@ void* script_player::team::allocate(const replay_step& step, lane_result& result
   return block;
 }
 
-template <class Way>
+template <class Way, bool has_chosen>
 void script_player::team::deallocate(const replay_step& step, void* block, lane_result& result) {
   if (block == &refused_block) return;
   const std::size_t alignment = std::size_t{1} << step.alignment_power;
-  Way::clocked(result.longest_call, [&] { resource_->deallocate(block, step.bytes, alignment); });
+  std::pmr::memory_resource& from = resource_of<has_chosen>(step);
+  Way::clocked(result.longest_call, [&] { from.deallocate(block, step.bytes, alignment); });
 }
 
 /// Leaves the slot empty for the next repetition.
@@ -180,22 +194,22 @@ void script_player::team::keep_pace(std::size_t lane, std::uint64_t stage) {
   }
 }
 
-template <class Way>
+template <class Way, bool has_chosen>
 void script_player::team::perform_lane(std::size_t lane, lane_result& result) {
   for (const replay_step& step : script_.lanes[lane]) {
     block_slot& kept = slots_[step.slot];
     switch (step.kind) {
       case replay_step_kind::allocate:
-        kept.store(allocate<Way>(step, result), std::memory_order_relaxed);
+        kept.store(allocate<Way, has_chosen>(step, result), std::memory_order_relaxed);
         break;
       case replay_step_kind::deallocate:
-        deallocate<Way>(step, kept.load(std::memory_order_relaxed), result);
+        deallocate<Way, has_chosen>(step, kept.load(std::memory_order_relaxed), result);
         break;
       case replay_step_kind::hand_over:
-        kept.store(allocate<Way>(step, result), std::memory_order_release);
+        kept.store(allocate<Way, has_chosen>(step, result), std::memory_order_release);
         break;
       case replay_step_kind::take_over:
-        deallocate<Way>(step, take_over(kept), result);
+        deallocate<Way, has_chosen>(step, take_over(kept), result);
         break;
       case replay_step_kind::pace:
         keep_pace(lane, step.bytes);
@@ -207,18 +221,27 @@ void script_player::team::perform_lane(std::size_t lane, lane_result& result) {
   }
 }
 
+template <class Way>
+void script_player::team::perform_steps(std::size_t lane, lane_result& result) {
+  if (options_->chosen != nullptr) {
+    perform_lane<Way, true>(lane, result);
+  } else {
+    perform_lane<Way, false>(lane, result);
+  }
+}
+
 /// All of a lane once. Nobody waits for one that is through.
 void script_player::team::perform(std::size_t lane, lane_result& result) {
   progress_[lane].stage.store(0, std::memory_order_relaxed);
   switch (options_->way) {
     case play_way::timed:
-      perform_lane<timed_way>(lane, result);
+      perform_steps<timed_way>(lane, result);
       break;
     case play_way::filling:
-      perform_lane<filling_way>(lane, result);
+      perform_steps<filling_way>(lane, result);
       break;
     case play_way::clocked:
-      perform_lane<clocked_way>(lane, result);
+      perform_steps<clocked_way>(lane, result);
       break;
   }
   constexpr std::uint64_t through = std::numeric_limits<std::uint64_t>::max() - 1;

@@ -22,9 +22,10 @@ enum class play_way {
 struct play_options {
   play_way way = play_way::timed;
   std::size_t repetitions = 1;
-  bool warm_up = false;                      ///< One more repetition before the clock starts.
-  std::function<void()> on_ready{};          ///< When all is there but blocks, before the first call.
-  std::function<void()> after_repetition{};  ///< While no thread is in a call; within the time. No throw.
+  bool warm_up = false;                         ///< One more repetition before the clock starts.
+  std::pmr::memory_resource* chosen = nullptr;  ///< Serves the chosen blocks; null: they are like all others.
+  std::function<void()> on_ready{};             ///< When all is there but blocks, before the first call.
+  std::function<void()> after_repetition{};     ///< While no thread is in a call; within the time. No throw.
   /// By the thread that made the call, with the number of the sample, while other threads go on. No throw.
   std::function<void(std::size_t sample)> on_sample{};
 };
@@ -46,7 +47,7 @@ class script_player {
   ~script_player();
 
   /// A script of one lane is played on the calling thread, one of several on threads that are started for it.
-  /// A refused block is not freed. `resource` may throw nothing but `std::bad_alloc`. Throws `std::bad_alloc`
+  /// A refused block is not freed. A resource may throw nothing but `std::bad_alloc`. Throws `std::bad_alloc`
   /// and, where threads can't be started, `std::system_error`; no call was made then.
   [[nodiscard]] play_result play(std::pmr::memory_resource& resource, const play_options& options = {});
 

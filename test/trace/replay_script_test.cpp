@@ -395,3 +395,38 @@ BOOST_AUTO_TEST_CASE(whatever_the_bytes_are_there_is_a_script_or_an_error) {
     }
   }
 }
+
+BOOST_AUTO_TEST_CASE(blocks_are_chosen_and_left_out_with_their_frees) {
+  using cistern::detail::block_use;
+  for (const bool leave_live : {false, true}) {
+    const auto events = shared_life(2000, 3, 5);
+    const trace_bytes bytes = written(events);
+    cistern::trace_reader reader(cistern::trace_from_memory(bytes));
+    const replay_script script =
+        make_replay_script(reader, {.leave_live = leave_live, .use_of = [](const trace_event& event) {
+                                      return event.block % 3 == 0   ? block_use::left_out
+                                             : event.block % 3 == 1 ? block_use::chosen
+                                                                    : block_use::kept;
+                                    }});
+    std::uint64_t allocations = 0;
+    for (const trace_event& event : events) allocations += event.call == trace_call::allocate;
+    BOOST_TEST(script.left_out == allocations / 3);
+    BOOST_TEST(script.allocations == allocations - allocations / 3);
+    BOOST_TEST(script.chosen == (allocations + 2) / 3);
+    BOOST_TEST(script.foreign_frees == 0u);
+    BOOST_TEST((script.never_freed != 0) == leave_live);
+    std::uint64_t made = 0;
+    std::uint64_t freed = 0;
+    std::uint64_t chosen = 0;
+    for (const auto& lane : script.lanes) {
+      for (const replay_step& step : lane) {
+        made += is_allocation(step);
+        freed += is_free(step);
+        chosen += is_allocation(step) && step.is_chosen != 0;
+      }
+    }
+    BOOST_TEST(made == script.allocations);
+    BOOST_TEST(chosen == script.chosen);
+    BOOST_TEST(made + freed == script.calls());
+  }
+}

@@ -238,3 +238,22 @@ BOOST_AUTO_TEST_CASE(a_script_of_nothing_is_played) {
   checking_resource memory;
   BOOST_TEST(play({}, memory).refused == 0u);
 }
+
+BOOST_AUTO_TEST_CASE(chosen_blocks_are_served_by_a_resource_of_their_own) {
+  const auto events = shared_life(some_calls / 4, 3, 8);
+  const replay_script script = script_of(events, {.use_of = [](const trace_event& event) {
+                                           return event.bytes < 250 ? cistern::detail::block_use::chosen
+                                                                    : cistern::detail::block_use::kept;
+                                         }});
+  for (const play_way way : {play_way::timed, play_way::filling, play_way::clocked}) {
+    checking_resource all;
+    checking_resource chosen;
+    (void)play(script, all, {.way = way, .chosen = &chosen});
+    BOOST_TEST(chosen.allocations() == script.chosen);
+    BOOST_TEST(all.allocations() == script.allocations - script.chosen);
+    BOOST_TEST(chosen.outstanding_blocks() + all.outstanding_blocks() == 0u);
+    checking_resource only;
+    (void)play(script, only, {.way = way});
+    BOOST_TEST(only.allocations() == script.allocations);
+  }
+}
