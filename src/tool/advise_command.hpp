@@ -1,4 +1,4 @@
-// advise_command: cistern-trace advise: which pool suits a trace.
+// advise_command: cistern-trace advise: whether a pool, or what else, would suit the program.
 #pragma once
 
 #include "invocation.hpp"

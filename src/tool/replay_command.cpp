@@ -1,8 +1,6 @@
 #include "replay_command.hpp"
 
 #include <cistern/adaptor/trace_replay.hpp>
-#include <cistern/page_resource.hpp>
-#include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -10,10 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <fstream>
 #include <iostream>
 #include <memory>
-#include <memory_resource>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
@@ -22,14 +18,16 @@
 #include "../base/statistics_text.hpp"
 #include "../trace/script_player.hpp"
 #include "command_options.hpp"
+#include "export_file.hpp"
 #include "malloc_library.hpp"
+#include "own_memory.hpp"
 #include "progress_line.hpp"
 #include "replay_memory.hpp"
 #include "replay_report.hpp"
 #include "replay_resource.hpp"
 #include "resident_memory.hpp"
+#include "stopwatch.hpp"
 #include "this_program.hpp"
-#include "timing_process.hpp"
 #include "trace_input.hpp"
 #include "usage_error.hpp"
 
@@ -39,10 +37,6 @@ namespace {
 constexpr int replay_failed = 1;
 constexpr std::size_t most_lanes = 1024;
 constexpr std::size_t most_samples = 1000;
-/// Aimed at for one timing: long beside the clock's resolution, short beside what a machine does meanwhile.
-constexpr std::chrono::nanoseconds run_time = std::chrono::milliseconds(25);
-/// The longest call is the least of so many replays' longest: what strikes from outside seldom strikes each.
-constexpr std::size_t clocked_replays = 3;
 
 struct replay_request {
   std::string file;
@@ -65,34 +59,6 @@ struct replay_request {
     throw usage_error("--rounds takes a number from 1 on: " + text);
   }
   return number;
-}
-
-/// A file that is opened before long work begins, and written after it.
-class export_file {
- public:
-  explicit export_file(const std::string& path) : path_(path) {
-    if (path_.empty()) return;
-    out_.open(path_);
-    if (!out_) fail();
-  }
-  void write(const std::string& text) {
-    if (path_.empty()) return;
-    if (!(out_ << text << std::flush)) fail();
-  }
-  [[nodiscard]] bool is_wanted() const { return !path_.empty(); }
-
- private:
-  [[noreturn]] void fail() const { throw std::runtime_error("cannot write " + path_); }
-
-  std::string path_;
-  std::ofstream out_;
-};
-
-/// What the replay itself needs is no part of the malloc that is measured: what reading a trace frees would
-/// change where that draws its lines, and leave it with memory to begin with.
-[[nodiscard]] std::pmr::memory_resource* own_memory() {
-  static unsynchronized_pool_resource pool({.max_idle_bytes = 0}, pages());
-  return &pool;
 }
 
 /// The script, and on standard error what there is to say about the trace.
@@ -157,59 +123,9 @@ void leave_out_unable(std::vector<replay_candidate>& candidates, const detail::r
   return false;
 }
 
-[[nodiscard]] std::size_t calibrated(timing_process& process) {
-  for (std::size_t repetitions = 1;; repetitions *= 8) {
-    const auto played = process.play(detail::play_way::timed, repetitions, true);
-    const auto elapsed = std::max(played.elapsed, std::chrono::nanoseconds(1));
-    if (elapsed * 8 < run_time) continue;
-    return std::max<std::size_t>(1, repetitions * static_cast<std::size_t>(run_time.count()) /
-                                        static_cast<std::size_t>(elapsed.count()));
-  }
-}
-
-/// Who comes at a place of a round: turned by one each round, and backwards every other one, so that nobody
-/// always follows the same neighbour.
-[[nodiscard]] std::size_t at_place(std::size_t place, std::size_t round, std::size_t count) noexcept {
-  const std::size_t turned = (place + round) % count;
-  return round % 2 == 0 ? turned : count - 1 - turned;
-}
-
-/// Times one resource: the first time, if that is asked for, or when it has its memory.
-class stopwatch {
- public:
-  stopwatch(const replay_candidate& candidate, const detail::replay_script& script, bool cold)
-      : candidate_(candidate), script_(script), process_(candidate, script), cold_(cold) {}
-
-  void calibrate() {
-    if (!cold_) repetitions_ = calibrated(process_);
-  }
-  void add_round(replayed_on& results) {
-    const detail::play_result played =
-        cold_ ? timing_process(candidate_, script_).play(detail::play_way::timed, 1, false)
-              : process_.play(detail::play_way::timed, repetitions_, true);
-    results.refused = played.refused / repetitions_;
-    results.rounds.push_back(static_cast<double>(played.elapsed.count()) /
-                             static_cast<double>(repetitions_ * script_.calls()));
-  }
-  /// Apart from the rounds, which reading the clock would disturb.
-  [[nodiscard]] std::chrono::nanoseconds longest_call() {
-    std::chrono::nanoseconds least = std::chrono::nanoseconds::max();
-    for (std::size_t i = 0; i < clocked_replays; ++i) {
-      least = std::min(least, process_.play(detail::play_way::clocked, 1, false).longest_call);
-    }
-    return least;
-  }
-
- private:
-  const replay_candidate& candidate_;
-  const detail::replay_script& script_;
-  timing_process process_;
-  bool cold_;
-  std::size_t repetitions_ = 1;
-};
-
 void measure_times(replay_results& results, const std::vector<replay_candidate>& candidates,
                    const replay_request& request, progress_line& progress) {
+  const auto calls = static_cast<double>(results.script.calls());
   std::deque<stopwatch> watches;
   for (const replay_candidate& each : candidates) watches.emplace_back(each, results.script, request.cold);
   for (std::size_t i = 0; i < watches.size(); ++i) {
@@ -221,7 +137,9 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
       const std::size_t who = at_place(place, round, watches.size());
       progress.step("round " + std::to_string(round + 1) + " of " + std::to_string(request.rounds) + ", " +
                     candidates[who].name);
-      watches[who].add_round(results.resources[who]);
+      const timed_replay timed = watches[who].time();
+      results.resources[who].refused = timed.refused;
+      results.resources[who].rounds.push_back(timed.nanoseconds / calls);
     }
   }
   for (std::size_t i = 0; i < watches.size(); ++i) {

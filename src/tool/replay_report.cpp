@@ -1,11 +1,10 @@
 #include "replay_report.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 
 #include "../base/statistics_text.hpp"
+#include "number_text.hpp"
 
 namespace cistern::tool {
 namespace {
@@ -15,13 +14,6 @@ using detail::json_array;
 using detail::json_object;
 using detail::json_quoted;
 using detail::with_thousands;
-
-[[nodiscard]] std::string fixed(double number, int decimals) {
-  std::array<char, 64> text{};
-  const auto [end, error] =
-      std::to_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed, decimals);
-  return error == std::errc() ? std::string(text.data(), end) : "0";
-}
 
 struct quartiles {
   double lower;
@@ -40,18 +32,12 @@ struct quartiles {
          static_cast<double>(results.script.peak_bytes);
 }
 
-[[nodiscard]] std::string as_text(std::chrono::nanoseconds time) {
-  const auto count = static_cast<double>(time.count());
-  if (count < 1e3) return fixed(count, 0) + " ns";
-  if (count < 1e6) return fixed(count / 1e3, 1) + " us";
-  return fixed(count / 1e6, 1) + " ms";
-}
-
 [[nodiscard]] std::vector<std::string> table_row(const replay_results& results, const replayed_on& one) {
   const quartiles time = quartiles_of(one);
-  std::vector<std::string> row = {
-      one.name, fixed(time.median, 1), fixed(time.lower, 1) + " - " + fixed(time.upper, 1),
-      fixed(time_ratio(one, results.resources.front()), 2), as_text(one.longest_call)};
+  std::vector<std::string> row = {one.name, fixed(time.median, 1),
+                                  fixed(time.lower, 1) + " - " + fixed(time.upper, 1),
+                                  fixed(time_ratio(one, results.resources.front()), 2),
+                                  time_text(static_cast<double>(one.longest_call.count()))};
   if (!one.memory) {
     row.insert(row.end(), {"-", "-", "-", "-"});
     return row;

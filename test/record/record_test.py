@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Records programs with cistern-trace record: what they did is what the trace has. record_test.py TOOL PROGRAM LIBRARY"""
 import collections
+import json
 import math
 import os
 import pathlib
@@ -249,6 +250,20 @@ class Record(unittest.TestCase):
             innermost.add(stacks[number][0])
         self.assertEqual(len(innermost), 3)
         self.assertEqual(self.record("nested", 3).err.count("stacks"), 0)
+
+    def test_advice_names_call_sites(self):
+        recorded = self.record("nested", 300, options=["--stacks"])
+        figures = pathlib.Path(self.folder) / "advice.json"
+        done = subprocess.run([TOOL, "advise", "--rounds=1", "--json", figures, recorded.trace], capture_output=True, check=False,
+                              text=True, timeout=LIMIT_SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        advice = json.loads(figures.read_text())
+        self.assertEqual(done.stdout.splitlines()[0], advice["headline"])
+        made = {site["name"]: site["allocations"] for site in advice["sites"]}
+        site, = (name for name in made if "innermost(" in name)
+        self.assertTrue(site.endswith(" in recorded_program"), site)
+        self.assertGreaterEqual(made[site], 300)
+        self.assertFalse([name for name in made if "libc.so" in name or "libstdc++" in name])
 
     def test_the_depth_of_stacks(self):
         for depth in (1, 2, 40, 64):

@@ -390,11 +390,56 @@ class Tool(unittest.TestCase):
             self.assertEqual(run("print", str(path)), (0, PRINTED, ""))
 
     def test_advise(self):
-        status, out, err = run("advise", "-", stdin=trace(CALLS))
+        status, out, err = run("advise", "--rules", "-", stdin=trace(CALLS))
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, r"allocations +3\n")
         self.assertRegex(out, r"freed by another thread +2\n")
         self.assertIn("cistern::synchronized_pool_resource pool({", out)
+
+    VERDICTS = ("no_pool_needed", "reserve", "small_buffer", "monotonic_for_sites", "pool_for_sites", "monotonic", "pool")
+
+    def check_advice(self, path):
+        advice = json.loads(path.read_text())
+        self.assertIn(advice["verdict"], self.VERDICTS)
+        self.assertEqual(advice["verdict"] == "no_pool_needed", advice["advices"] == [])
+        self.assertGreaterEqual(advice["calls_nanoseconds"]["median"], 0)
+        for one in advice["advices"]:
+            self.assertIn(one["kind"], self.VERDICTS)
+            gain = one["gain_nanoseconds"]
+            self.assertLess(0, gain["lower_quartile"])
+            self.assertLessEqual(gain["lower_quartile"], gain["median"])
+            self.assertLessEqual(gain["median"], gain["upper_quartile"])
+            self.assertTrue(one["code"] and one["costs"] and one["headline"])
+        return advice
+
+    def test_advice_by_replays(self):
+        calls = []
+        for i in range(4000):  # Two threads, one of which frees what the other made; no time for anything else.
+            calls.append((ALLOCATE, 50 * i, 1 + i % 2, 20 + i % 300, 8, 0x10000 + 0x400 * i))
+            if i >= 100:
+                calls.append((FREE, 50 * i, 1, 0, 1, 0x10000 + 0x400 * (i - 100)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "advice.json"
+            status, out, err = run("advise", "--rounds=3", "--json", str(path), "-", stdin=trace(calls))
+            self.assertEqual((status, err), (0, ""))
+            advice = self.check_advice(path)
+            self.assertEqual(out.splitlines()[0], advice["headline"])
+            self.assertEqual({key: advice["trace"][key] for key in ("calls", "threads", "allocations", "left_live", "cut_off")},
+                             {"calls": 7900, "threads": 2, "allocations": 4000, "left_live": 100, "cut_off": False})
+            self.assertEqual([site["name"] for site in advice["sites"]], ["unknown"])
+            self.assertEqual(sum(count for _, count in advice["sites"][0]["sizes"]), 4000)
+            self.assertEqual([(each["from_thread"], each["to_thread"]) for each in advice["hand_overs"]], [(2, 1)])
+            self.assertIn("recorded with --stacks", out)
+            cut = trace(calls, 500)[:-100]
+            status, out, err = run("advise", "--rounds=1", "--one-thread", "--json", str(path), "-", stdin=cut)
+            self.assertEqual(status, 0)
+            self.assertIn("the trace was cut off; the advice is on what there is of it", err)
+            self.assertTrue(self.check_advice(path)["trace"]["cut_off"])
+            status, out, err = run("advise", "-", stdin=trace([]))
+            self.assertEqual((status, out, err), (0, "No pool needed: nothing is allocated.\n\n", ""))
+            self.assertEqual(run("advise", "--max-memory=4K", "-", stdin=trace(calls))[0], 1)
+            self.assertEqual(run("advise", "--rounds=0", "-", stdin=trace(calls))[0], 2)
+            self.assertEqual(run("advise", "--json=/nowhere/x", "-", stdin=trace(calls))[0], 1)
 
     def test_why_a_resource_does_not_pass_a_check(self):
         for resource in ("new", "cistern-unsync", "cistern-sync", "std-unsync", "std-sync", "monotonic"):

@@ -1,0 +1,162 @@
+// advice_programs: programs whose right advice is known, before and after it was taken
+// (perf/check_advice.py).
+#include <cistern/synchronized_pool_resource.hpp>
+#include <cistern/unsynchronized_pool_resource.hpp>
+
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <iostream>
+#include <memory_resource>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+namespace {
+
+std::uint64_t sum = 0;  // Printed, so that nothing is left out.
+
+std::pmr::memory_resource* plain() {
+  return std::pmr::new_delete_resource();
+}
+
+/// Something for a program to do beside allocating.
+[[gnu::noinline]] void work(int rounds) {
+  for (int i = 0; i < rounds; ++i) sum = sum * 6364136223846793005U + static_cast<std::uint64_t>(i);
+}
+
+[[gnu::noinline]] void use_text(int number, bool is_changed) {
+  std::array<std::byte, 256> buffer;
+  std::pmr::monotonic_buffer_resource on_stack(buffer.data(), buffer.size());
+  std::pmr::vector<char> text(100, static_cast<char>(number), is_changed ? &on_stack : plain());
+  sum += static_cast<std::uint64_t>(text[static_cast<std::size_t>(number) % text.size()]);
+}
+void temporaries(bool is_changed) {
+  for (int i = 0; i < 1'000'000; ++i) {
+    use_text(i, is_changed);
+    work(30);
+  }
+}
+
+[[gnu::noinline]] void gather(bool is_changed) {
+  constexpr std::size_t count = 2000;
+  std::vector<std::uint64_t> values;
+  if (is_changed) values.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) values.push_back(sum += i);
+}
+void growing_vectors(bool is_changed) {
+  for (int i = 0; i < 50'000; ++i) gather(is_changed);
+}
+
+using entries = std::pmr::unordered_map<int, std::pmr::string>;
+[[gnu::noinline]] void insert(entries& all, int key) {
+  all.try_emplace(key, static_cast<std::size_t>(40 + key % 300), 'x');
+}
+[[gnu::noinline]] void evict(entries& all, int key) {
+  all.erase(key);
+}
+void cache(bool is_changed) {
+  cistern::unsynchronized_pool_resource pool;
+  entries all(is_changed ? &pool : plain());
+  for (int i = 0; i < 1'000'000; ++i) {
+    work(4);
+    const int key = static_cast<int>(sum >> 40) % 20'000;
+    if (i % 2 == 0) {
+      insert(all, key);
+    } else {
+      evict(all, key);
+    }
+  }
+}
+
+class queue {
+ public:
+  void put(void* message) {
+    {
+      std::unique_lock lock(mutex_);
+      has_room_.wait(lock, [&] { return messages_.size() < 1000; });
+      messages_.push_back(message);
+    }
+    has_some_.notify_one();
+  }
+  void* take() {
+    std::unique_lock lock(mutex_);
+    has_some_.wait(lock, [&] { return !messages_.empty(); });
+    void* const message = messages_.front();
+    messages_.pop_front();
+    lock.unlock();
+    has_room_.notify_one();
+    return message;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable has_some_;
+  std::condition_variable has_room_;
+  std::deque<void*> messages_;
+};
+void messages(bool is_changed) {
+  constexpr int count = 500'000;
+  constexpr std::size_t bytes = 200;
+  cistern::synchronized_pool_resource pool;
+  std::pmr::memory_resource* const memory = is_changed ? &pool : plain();
+  queue between;
+  std::thread consumer([&] {
+    for (int i = 0; i < count; ++i) memory->deallocate(between.take(), bytes);
+  });
+  for (int i = 0; i < count; ++i) between.put(memory->allocate(bytes));
+  consumer.join();
+}
+
+void one_shot(bool is_changed) {
+  static std::pmr::monotonic_buffer_resource arena(std::size_t{64} << 20);
+  std::pmr::memory_resource* const memory = is_changed ? &arena : plain();
+  for (int i = 0; i < 700'000; ++i) {
+    auto* const node =
+        static_cast<std::uint64_t*>(memory->allocate(24 + static_cast<std::size_t>(i % 5) * 16));
+    *node = sum;
+    work(5);
+  }
+}
+
+void free_of_allocations(bool) {
+  for (int i = 0; i < 2000; ++i) {
+    use_text(i, false);
+    work(20'000);
+  }
+}
+
+struct named_program {
+  std::string_view name;
+  void (*run)(bool is_changed);
+};
+constexpr named_program programs[] = {{"temporaries", temporaries},
+                                      {"growing_vectors", growing_vectors},
+                                      {"cache", cache},
+                                      {"messages", messages},
+                                      {"one_shot", one_shot},
+                                      {"free_of_allocations", free_of_allocations}};
+
+}  // namespace
+
+/// NAME [changed]: runs one, and prints the nanoseconds that it took.
+int main(int count, char** arguments) {
+  for (const named_program& each : programs) {
+    if (count < 2 || each.name != arguments[1]) continue;
+    const auto begun = std::chrono::steady_clock::now();
+    each.run(count > 2);
+    const std::chrono::nanoseconds taken = std::chrono::steady_clock::now() - begun;
+    std::cout << taken.count() << '\n';
+    std::cerr << (sum == 1 ? "1\n" : "");
+    std::cout.flush();
+    std::_Exit(0);
+  }
+  return 2;
+}
