@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,12 @@ namespace cistern::detail {
 namespace {
 
 constexpr int rwf_nosignal = 0x100;  // RWF_NOSIGNAL, since Linux 6.18; older headers don't know it
+
+/// Whether a write to a file may raise SIGXFSZ. One call, where to block the signal takes two.
+bool file_sizes_are_limited() noexcept {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
+}
 
 }  // namespace
 
@@ -38,14 +45,24 @@ ssize_t descriptor::try_read(std::span<std::byte> room) const noexcept {
 }
 
 ssize_t descriptor::try_write(std::span<const iovec> pieces) noexcept {
-  const auto count = static_cast<int>(pieces.size());
   if (kind_ == kind::socket) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces.data());
     message.msg_iovlen = pieces.size();
     return ::sendmsg(number_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   }
-  return kind_ == kind::plain ? ::writev(number_, pieces.data(), count) : try_pipe(pieces);
+  return kind_ == kind::plain ? try_file(pieces) : try_pipe(pieces);
+}
+
+ssize_t descriptor::try_file(std::span<const iovec> pieces) noexcept {
+  if (!no_signal_ && file_sizes_are_limited()) {
+    no_signal_.emplace(SIGXFSZ);
+  }
+  const ssize_t written = ::writev(number_, pieces.data(), static_cast<int>(pieces.size()));
+  if (written < 0 && errno == EFBIG && no_signal_) {
+    no_signal_->take_own();
+  }
+  return written;
 }
 
 ssize_t descriptor::try_pipe(std::span<const iovec> pieces) noexcept {

@@ -1,4 +1,4 @@
-// descriptor: a POSIX file descriptor for one input or output, without SIGPIPE and safe from cancellation.
+// descriptor: a POSIX file descriptor for one input or output, without signals and safe from cancellation.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +40,7 @@ class descriptor {
   [[nodiscard]] ssize_t try_write(std::span<const iovec> pieces) noexcept;
   template <class Try>
   ssize_t complete(short event, const Try& attempt);
+  [[nodiscard]] ssize_t try_file(std::span<const iovec> pieces) noexcept;
   [[nodiscard]] ssize_t try_pipe(std::span<const iovec> pieces) noexcept;
   [[nodiscard]] bool learns_kind(int error, short event);
   [[nodiscard]] bool waits();
@@ -47,8 +48,9 @@ class descriptor {
 
   int number_;
   kind kind_ = kind::socket;
-  std::optional<bool> waits_;             // whether the descriptor is blocking, once asked
-  std::optional<signal_hold> no_signal_;  // SIGPIPE, while writing to a pipe, where no flag does it
+  std::optional<bool> waits_;  // whether the descriptor is blocking, once asked
+  // Where no flag does it: SIGPIPE while writing to a pipe, SIGXFSZ to a file where their sizes are limited.
+  std::optional<signal_hold> no_signal_;
 };
 
 }  // namespace cistern::detail

@@ -4,6 +4,7 @@
 #include <cistern/chain.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -27,6 +28,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -95,6 +97,10 @@ int poll(pollfd* fds, nfds_t count, int milliseconds) {
 int fstat(int fd, struct stat* status) noexcept {
   ++other_calls;
   return next<int(int, struct stat*)>("fstat")(fd, status);
+}
+int getrlimit(__rlimit_resource_t resource, rlimit* limit) noexcept {
+  ++other_calls;
+  return next<int(__rlimit_resource_t, rlimit*)>("getrlimit")(resource, limit);
 }
 int pthread_sigmask(int how, const sigset_t* set, sigset_t* before) noexcept {
   ++other_calls;
@@ -377,6 +383,81 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_and_the_rest_is_kept) {
   ::close(full);
 }
 
+namespace {
+
+/// A file that takes so many bytes more, as long as it is there.
+class bounded_file {
+ public:
+  explicit bounded_file(std::size_t room_bytes) {
+    char path[] = "/tmp/cistern_descriptor_XXXXXX";
+    number_ = ::mkstemp(path);
+    require(number_ >= 0 && ::unlink(path) == 0, "a file");
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{room_bytes, before_.rlim_max};
+    require(::setrlimit(RLIMIT_FSIZE, &limit) == 0, "a limit");
+  }
+  bounded_file(const bounded_file&) = delete;
+  ~bounded_file() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::close(number_);
+  }
+  [[nodiscard]] int number() const { return number_; }
+  [[nodiscard]] std::string text() const {
+    std::string all(1'000, '\0');
+    const ssize_t count = ::pread(number_, all.data(), all.size(), 0);
+    return all.substr(0, static_cast<std::size_t>(count));
+  }
+
+ private:
+  int number_ = -1;
+  rlimit before_{};
+};
+
+template <class Source>
+void check_bounded_file(std::size_t room_bytes) {
+  const std::string text = letters(10);
+  Source source;
+  source.append(text.substr(0, 4));
+  source.append(text.substr(4));
+  std::error_code first;
+  std::error_code second;
+  std::string in_file;
+  std::size_t written = 0;
+  std::size_t written_then = 0;
+  {
+    const bounded_file file(room_bytes);
+    written = source.write_to(file.number(), first);
+    written_then = source.write_to(file.number(), second);
+    in_file = file.text();
+  }
+  const std::size_t expected = std::min(room_bytes, text.size());
+  BOOST_TEST(written == expected);
+  BOOST_TEST(written_then == 0U);
+  BOOST_TEST((first == std::errc::file_too_large) == (expected < text.size()));
+  BOOST_TEST((second == std::errc::file_too_large) == (expected < text.size()));
+  BOOST_TEST(in_file == text.substr(0, expected));
+  BOOST_TEST(text_of(source) == text.substr(expected));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_file_that_may_not_grow_is_an_error_and_no_signal) {
+  static std::atomic<int> signals;
+  struct sigaction count {};
+  struct sigaction before {};
+  count.sa_handler = [](int) { ++signals; };
+  ::sigaction(SIGXFSZ, &count, &before);
+  signals = 0;
+  for (std::size_t room = 0; room <= 11; ++room) {
+    check_bounded_file<buffer>(room);
+    check_bounded_file<chain>(room);
+  }
+  BOOST_TEST(signals == 0);
+  ::raise(SIGXFSZ);  // not blocked any more
+  BOOST_TEST(signals == 1);
+  ::sigaction(SIGXFSZ, &before, nullptr);
+}
+
 // --- broken peers ---
 
 BOOST_AUTO_TEST_CASE(a_closed_peer_is_an_error_and_no_signal) {
@@ -438,7 +519,7 @@ BOOST_AUTO_TEST_CASE(ordinary_calls_are_counted) {
   const int file = ::mkstemp(path);
   ::unlink(path);
   b.append(letters(50'000));
-  counted([&] { b.write_to(file); }, 2, 1);
+  counted([&] { b.write_to(file); }, 2, 2);  // what it is, and whether its size is limited
   ::close(file);
 }
 
