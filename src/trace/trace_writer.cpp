@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "trace_file.hpp"
 #include "trace_format.hpp"
 
 namespace cistern {
@@ -54,6 +55,7 @@ void trace_writer::close() {
   flush();
   sink_(encode_end_mark(records_, trace_ending::closed, 0));
   closed_ = true;
+  if (const file_sink* const to = sink_.target<file_sink>()) to->file->close();
 }
 
 void trace_writer::put(const trace_record& record) {

@@ -66,6 +66,7 @@ struct small_disk {
   bool interrupted = false;
 };
 small_disk disk;
+int close_error = 0;  ///< Of the next `close`; the descriptor is gone all the same.
 
 struct trace_path {
   const std::filesystem::path path =
@@ -123,6 +124,12 @@ extern "C" ssize_t write(int file, const void* from, std::size_t bytes) {
     disk.room_bytes -= bytes;
   }
   return ::syscall(SYS_write, file, from, bytes);
+}
+
+extern "C" int close(int file) {
+  const int result = static_cast<int>(::syscall(SYS_close, file));
+  if (const int error = std::exchange(close_error, 0); error != 0) return errno = error, -1;
+  return result;
 }
 
 BOOST_AUTO_TEST_CASE(conforms) {
@@ -318,6 +325,28 @@ std::string refused_write_fault(const std::function<cistern::trace_sink()>& open
 }
 
 }  // namespace
+
+// On a server, or where there is a quota, that may be the first to hear of bytes that got nowhere.
+BOOST_AUTO_TEST_CASE(what_only_the_close_of_the_file_says_is_an_error) {
+  const trace_path file;
+  for (const int error : {0, EIO, EDQUOT, EINTR}) {
+    recording_adaptor recorded(cistern::trace_to_file(file.path));
+    make_calls(recorded);
+    close_error = error;
+    const bool is_lost = error == EIO || error == EDQUOT;
+    try {
+      recorded.close();
+      BOOST_TEST(!is_lost);
+    } catch (const std::system_error& thrown) {
+      BOOST_TEST(is_lost);
+      BOOST_TEST(thrown.code().value() == error);
+      BOOST_TEST(std::string(thrown.what()).find(file.path.string()) != std::string::npos);
+    }
+    BOOST_TEST(close_error == 0);
+    BOOST_TEST(code_of(recorded.error()).value() == (is_lost ? error : 0));
+    BOOST_TEST(part_in(file.path).events.size() == calls_to_record);
+  }
+}
 
 // Else the signals would end the program that is recorded.
 BOOST_AUTO_TEST_CASE(a_file_that_may_not_grow_ends_the_recording_and_nothing_else) {
