@@ -1,22 +1,37 @@
 // Where the system has no more, for real: no address space (RLIMIT_AS), no keys for data of threads. What
 // refuses is as it was before, and what is given back serves the next. Each case in a child, which is the
 // first to make a pool. Not for sanitizers, which need the address space themselves.
+#include <cistern/adaptor/failure_adaptor.hpp>
+#include <cistern/adaptor/fallback_adaptor.hpp>
+#include <cistern/adaptor/guarding_adaptor.hpp>
+#include <cistern/adaptor/limit_adaptor.hpp>
+#include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
+#include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/buffer.hpp>
+#include <cistern/byte_lease.hpp>
 #include <cistern/chain.hpp>
 #include <cistern/object_pool.hpp>
 #include <cistern/page_resource.hpp>
+#include <cistern/process_pool.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
 #include <memory_resource>
 #include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -25,10 +40,24 @@
 
 #include "../support/address_space.hpp"
 #include "../support/forking.hpp"
+#include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
 
 using cistern::test_support::fork_fault;
+
+namespace {
+
+bool no_values_of_keys = false;
+
+}  // namespace
+
+// Stands in for the C library's, which needs memory for keys beyond the first 32.
+extern "C" int pthread_setspecific(pthread_key_t key, const void* value) noexcept {
+  using function = int(pthread_key_t, const void*);
+  static auto* const next = reinterpret_cast<function*>(::dlsym(RTLD_NEXT, "pthread_setspecific"));
+  return no_values_of_keys ? ENOMEM : next(key, value);
+}
 
 namespace {
 
@@ -140,6 +169,80 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(pools_refuse_and_go_on, Pool, pools) {
   }
 }
 
+namespace {
+
+/// Over new/delete.
+template <class Resource, class... Arguments>
+auto maker_of(Arguments... arguments) {
+  return [=]() -> std::unique_ptr<std::pmr::memory_resource> {
+    return std::make_unique<Resource>(arguments...);
+  };
+}
+
+const std::map<std::string, std::function<std::unique_ptr<std::pmr::memory_resource>()>> resources{
+    {"limit", maker_of<cistern::limit_adaptor>(cistern::no_limit)},
+    {"statistics", maker_of<cistern::statistics_adaptor>()},
+    {"failure", maker_of<cistern::failure_adaptor>([](std::size_t, std::size_t) { return false; })},
+    {"fallback", maker_of<cistern::fallback_adaptor>(std::pmr::null_memory_resource())},
+    {"guarding", maker_of<cistern::guarding_adaptor>()},
+    {"sampling guard",
+     maker_of<cistern::sampling_guard_adaptor>(cistern::sampling_guard_options{.one_in = 2})},
+    {"recording", maker_of<cistern::recording_adaptor>([](std::span<const std::byte>) {})},
+    {"pass through, one thread",
+     maker_of<cistern::unsynchronized_pool_resource>(cistern::pool_options{.pass_through = true})},
+    {"pass through",
+     maker_of<cistern::synchronized_pool_resource>(cistern::pool_options{.pass_through = true})},
+    {"guarded pool, one thread",
+     maker_of<cistern::unsynchronized_pool_resource>(cistern::pool_options{.sample_guard = 2})},
+    {"guarded pool", maker_of<cistern::synchronized_pool_resource>(cistern::pool_options{.sample_guard = 2})},
+    {"checking", maker_of<cistern::testing::checking_resource>()},
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_other_resource_refuses_and_goes_on) {
+  for (const auto& [name, make] : resources) {
+    const std::string fault = fault_in_little_space([&, &make = make] {
+      const auto resource = make();
+      for (const std::size_t bytes : {std::size_t{100}, 40 * kib, 3 * mib}) {
+        blocks all(*resource, bytes);
+        all.take_all();
+        must(all.count() * bytes > 4 * mib, 11);
+        must(is_refused([&] { (void)resource->allocate(48 * mib); }), 12);
+        const std::size_t most = all.count();
+        all.free(most / 2);
+        all.take_all();
+        must(all.count() >= most - most / 8, 13);
+      }
+    });
+    BOOST_TEST(fault == "", name << ": " << fault);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_pool_of_the_process_refuses_and_goes_on) {
+  const std::string fault = fault_in_little_space([] {
+    blocks all(*cistern::process_pool(), 1'000);
+    all.take_all();
+    const std::size_t most = all.count();
+    all.free(most);
+    all.take_all();
+    must(all.count() >= most, 11);
+  });
+  BOOST_TEST(fault == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_lease_of_bytes_that_is_refused_can_be_asked_again) {
+  const std::string fault = fault_in_little_space([] {
+    cistern::byte_lease lease(nullptr, 1'000);
+    lease.give_back();
+    must(is_refused([&] { lease.allocate(64 * mib); }), 11);
+    must(!lease.holds_bytes() && lease.size() == 0, 12);
+    lease.allocate(8 * mib);
+    must(lease.size() == 8 * mib, 13);
+  });
+  BOOST_TEST(fault == "");
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(buffers_and_chains_keep_what_they_have, Bytes, byte_containers) {
   const std::string fault = fault_in_little_space([] {
     static constexpr std::array<char, 64 * kib> piece{'a'};
@@ -234,6 +337,36 @@ BOOST_AUTO_TEST_CASE(pools_whose_threads_need_a_key_say_that_there_is_none) {
     make_synchronized();
     make_per_thread();
     must(upstream.outstanding_bytes() == 0, 15);
+  });
+  BOOST_TEST(fault == "");
+}
+
+// Then no thread has a cache, and nothing is kept for a thread whose end nobody would hear of.
+BOOST_AUTO_TEST_CASE(pools_do_without_caches_where_a_thread_can_have_no_value_of_a_key) {
+  const std::string fault = fork_fault([] {
+    cistern::testing::checking_resource upstream;
+    no_values_of_keys = true;
+    {
+      cistern::synchronized_pool_resource pool(&upstream);
+      auto objects = cistern::make_object_pool<cistern::per_thread>(
+          {.max_size = 4}, [] { return 1; }, {}, {}, {}, &upstream);
+      const auto work = [&] {
+        blocks all(pool, 100);
+        for (int i = 0; i < 1'000; ++i) pool.deallocate(pool.allocate(100), 100);
+        const auto one = objects.acquire();
+        must(*one == 1, 11);
+      };
+      work();
+      std::thread(work).join();
+      must(pool.statistics().in_use_bytes == 0, 12);
+      must(pool.statistics().idle_in_caches_bytes == 0, 13);
+      must(objects.statistics().in_use == 0 && objects.check_invariants(), 14);
+      no_values_of_keys = false;  // it is tried again
+      work();
+      must(pool.statistics().idle_in_caches_bytes != 0, 15);
+      pool.check_invariants();
+    }
+    must(upstream.outstanding_bytes() == 0, 16);
   });
   BOOST_TEST(fault == "");
 }
