@@ -9,11 +9,13 @@
 #include <bit>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <span>
 
+#include "../base/signal_hold.hpp"
 #include "recorder.hpp"
 #include <fcntl.h>
 #include <pthread.h>
@@ -50,8 +52,14 @@ void complain(const char* path) noexcept {
   char text[PATH_MAX + 200];
   const int length = std::snprintf(text, sizeof text, "cistern-record: cannot write %s: %s\n", path,
                                    ::strerrordesc_np(errno));
-  (void)!::write(STDERR_FILENO, text,
-                 std::min<std::size_t>(static_cast<std::size_t>(length), sizeof text - 1));
+  // Nobody need read that, nor may there be room where it goes: the program goes on.
+  const signal_hold of_pipes(SIGPIPE);
+  const signal_hold of_large_files(SIGXFSZ);
+  if (::write(STDERR_FILENO, text, std::min<std::size_t>(static_cast<std::size_t>(length), sizeof text - 1)) <
+      0) {
+    if (errno == EPIPE) of_pipes.take_own();
+    if (errno == EFBIG) of_large_files.take_own();
+  }
 }
 
 [[nodiscard]] int open_new(const char* path) noexcept {
@@ -133,6 +141,19 @@ void in_child() noexcept {
   here.is_inside = false;
 }
 
+/// Else the child of a fork would write to its parent's file, or wait for locks that nobody gives back.
+void follow_forks_or_end() noexcept {
+  const int error = ::pthread_atfork(before_fork, in_parent, in_child);
+  if (error == 0) return;
+  process_recorder.mark_end();
+  process_recorder.lock_all();
+  process_recorder.forget();
+  process_recorder.unlock_all();
+  errno = error;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): as in `begin`, which has found it.
+  complain(std::getenv("CISTERN_RECORD_TO"));
+}
+
 /// Once, at the first call that finds an environment, or when the library is loaded, whichever comes first:
 /// other libraries' constructors may come before ours.
 void begin_once() noexcept {
@@ -141,7 +162,7 @@ void begin_once() noexcept {
   here.is_inside = true;
   begin(true);
   if (process_recorder.is_recording()) {
-    ::pthread_atfork(before_fork, in_parent, in_child);
+    follow_forks_or_end();
     // Not bound to this library: so it comes after all destructors, of all libraries.
     __cxa_atexit([](void*) { may_end(); }, nullptr, nullptr);
   }

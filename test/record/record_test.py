@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import struct
@@ -386,6 +387,29 @@ class Record(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("ended early: No space left on device", done.stderr)
         self.assertGreater(len(of_size(calls_of(self.folder / "trace"), 30_001)), 1000)
+
+    def test_a_process_whose_forks_cannot_be_followed_is_not_recorded(self):
+        recorded = self.record("forks", environment=ENVIRONMENT | {"NO_MEMORY_FOR_FORKS": "1"})
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertRegex(recorded.err, "^cistern-record: cannot write .*: Cannot allocate memory\n")
+        self.assertEqual((len(recorded.traces), calls_of(recorded.trace)), (1, []))
+
+    def test_what_cannot_be_told_disturbs_nobody(self):
+        environment = ENVIRONMENT | {"LD_PRELOAD": str(pathlib.Path(TOOL).with_name("libcistern-record.so")),
+                                     "CISTERN_RECORD_TO": "/no/such/folder/trace"}
+
+        def status_where_nobody_reads(**more):
+            return subprocess.run([PROGRAM, "status", "4"], env=environment, check=False, timeout=LIMIT_SECONDS,
+                                  **more).returncode
+
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        self.assertEqual(status_where_nobody_reads(stderr=writer), 4)
+        (self.folder / "messages").write_bytes(bytes(4096))
+        with (self.folder / "messages").open("ab") as full:
+            self.assertEqual(status_where_nobody_reads(
+                stderr=full, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))), 4)
 
     def test_a_program_that_closes_all_files(self):
         other = self.folder / "other"

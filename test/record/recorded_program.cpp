@@ -2,6 +2,7 @@
 // which its own calls are known in the trace from those of the libraries.
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,15 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// Stands in for the C library's, which may find no memory.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the C library's name
+extern "C" int __register_atfork(void (*before)(), void (*in_parent)(), void (*in_child)(), void* module) {
+  if (std::getenv("NO_MEMORY_FOR_FORKS") != nullptr) return ENOMEM;
+  using function = int(void (*)(), void (*)(), void (*)(), void*);
+  return reinterpret_cast<function*>(::dlsym(RTLD_NEXT, "__register_atfork"))(before, in_parent, in_child,
+                                                                              module);
+}
 
 namespace {
 
