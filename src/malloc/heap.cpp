@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "empty_blocks.hpp"
 #include "foreign_blocks.hpp"
@@ -93,11 +94,8 @@ heap::phase heap::begin() noexcept {
   }
   phase seen = phase::unborn;
   if (now.compare_exchange_strong(seen, phase::being_made, std::memory_order_acquire)) {
-    const bool pass_through = environment_says_pass_through();
-    if (!pass_through) {
-      make_pool();
-    }
-    now.store(pass_through ? phase::passing_through : phase::working, std::memory_order_release);
+    const bool works = !environment_says_pass_through() && make_pool();
+    now.store(works ? phase::working : phase::passing_through, std::memory_order_release);
   }
   while ((seen = now.load(std::memory_order_acquire)) == phase::being_made) {
     ::sched_yield();
@@ -105,15 +103,22 @@ heap::phase heap::begin() noexcept {
   return seen;
 }
 
-void heap::make_pool() noexcept {
+/// False where the C library can't tell of thread exits or forks: then its own malloc has to do.
+bool heap::make_pool() noexcept {
   making_pool = true;
   if (environment_says_huge_pages()) {
     welcome_huge_pages();
   }
-  pool.make();
-  watch_heap_threads();
-  heap_guard::start(environment_sample_guard());
+  bool made = false;
+  try {
+    pool.make();
+    watch_heap_threads();
+    heap_guard::start(environment_sample_guard());
+    made = true;
+  } catch (const std::system_error&) {  // allocated, and freed again, while the pool is being made
+  }
   making_pool = false;
+  return made;
 }
 
 // With a guard each small allocation comes here. Nothing of it needs the stack.
@@ -386,8 +391,10 @@ void heap::report_misuse(unsigned index, void* block, const char* function) noex
 }
 
 void heap::expect_class([[maybe_unused]] const void* block, [[maybe_unused]] unsigned index) noexcept {
-  CISTERN_EXPECTS(heap_map.at(block) == heap_pages::code_of_class(index) || heap_map.at(block) == 0,
-                  "delete with another size than new", reinterpret_cast<std::uintptr_t>(block));
+  // While the pool is made, blocks of all sizes are mappings.
+  CISTERN_EXPECTS(
+      heap_map.at(block) == heap_pages::code_of_class(index) || heap_map.at(block) == 0 || making_pool,
+      "delete with another size than new", reinterpret_cast<std::uintptr_t>(block));
 }
 
 void* heap::reallocate(void* block, std::size_t bytes) noexcept {

@@ -208,7 +208,7 @@ class heap {
   enum class phase : std::uint8_t { unborn, being_made, working, passing_through };
   [[nodiscard]] static phase current_phase() noexcept;
   [[nodiscard]] static phase begin() noexcept;
-  static void make_pool() noexcept;
+  [[nodiscard]] static bool make_pool() noexcept;
 
   static void follow_cache() noexcept;
   static void expect_class(const void* block, unsigned index) noexcept;
