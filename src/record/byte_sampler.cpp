@@ -43,7 +43,7 @@ std::uint64_t byte_sampler::next_gap(sampling_thread& thread) const noexcept {
   return 1 + static_cast<std::uint64_t>(gap < most ? gap : most);
 }
 
-bool byte_sampler::takes(sampling_thread& thread, std::size_t bytes) const noexcept {
+bool byte_sampler::takes_sample(sampling_thread& thread, std::size_t bytes) const noexcept {
   if (thread.random == 0) {
     thread.random = seed_of(thread);
     thread.left_bytes = next_gap(thread);
@@ -53,7 +53,7 @@ bool byte_sampler::takes(sampling_thread& thread, std::size_t bytes) const noexc
     }
   }
   thread.left_bytes = next_gap(thread);
-  return true;
+  return !is_paused();
 }
 
 }  // namespace cistern::detail

@@ -17,6 +17,8 @@ using cistern::detail::next_malloc;
 using cistern::detail::recorded_process::call;
 using cistern::detail::recorded_process::natural_alignment;
 using cistern::detail::recorded_process::passes_by;
+using cistern::detail::recorded_process::passes_by_quickly;
+using cistern::detail::recorded_process::takes;
 
 /// The size of an array; a size that nobody can have where there is none.
 std::size_t array_bytes(std::size_t count, std::size_t bytes) noexcept {
@@ -68,7 +70,8 @@ void* reallocate(const call& recorded, void* block, std::size_t bytes) noexcept 
 
 // The two that are called most: apart, so that who passes by saves no registers for them.
 
-[[gnu::noinline]] void* allocate_recorded(std::size_t bytes, const void* frame, const void* caller) noexcept {
+[[gnu::noinline]] void* allocate(std::size_t bytes, const void* frame, const void* caller) noexcept {
+  if (!takes(bytes)) return next_malloc().malloc(bytes);
   const call recorded(frame, caller);
   void* const block = next_malloc().malloc(bytes);
   recorded.allocated(block, bytes, natural_alignment(bytes));
@@ -84,8 +87,8 @@ void* reallocate(const call& recorded, void* block, std::size_t bytes) noexcept 
 }  // namespace
 
 CISTERN_EXPORT_C void* malloc(std::size_t size) noexcept {
-  if (passes_by(size)) return next_malloc().malloc(size);
-  return allocate_recorded(size, __builtin_frame_address(0), __builtin_return_address(0));
+  if (passes_by_quickly(size)) return next_malloc().malloc(size);
+  return allocate(size, __builtin_frame_address(0), __builtin_return_address(0));
 }
 
 CISTERN_EXPORT_C void free(void* ptr) noexcept {

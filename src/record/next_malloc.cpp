@@ -52,15 +52,14 @@ constexpr malloc_functions functions_before = {
 };
 
 constinit malloc_functions functions_behind{};
-constinit const malloc_functions* current = nullptr;
 
 template <class Function>
 void look_up(Function*& to, const char* name) noexcept {
   to = reinterpret_cast<Function*>(next_function(name));
 }
 
-void look_up_all() noexcept {
-  current = &functions_before;
+const malloc_functions& look_up_all() noexcept {
+  next_functions = &functions_before;
   look_up(functions_behind.malloc, "malloc");
   look_up(functions_behind.free, "free");
   look_up(functions_behind.calloc, "calloc");
@@ -71,8 +70,26 @@ void look_up_all() noexcept {
   look_up(functions_behind.valloc, "valloc");
   look_up(functions_behind.pvalloc, "pvalloc");
   look_up(functions_behind.malloc_usable_size, "malloc_usable_size");
-  current = &functions_behind;
+  next_functions = &functions_behind;
+  return functions_behind;
 }
+
+/// Which one of them is called first doesn't matter.
+constexpr malloc_functions functions_at_first = {
+    .malloc = [](std::size_t bytes) { return look_up_all().malloc(bytes); },
+    .free = [](void* block) { look_up_all().free(block); },
+    .calloc = [](std::size_t count, std::size_t bytes) { return look_up_all().calloc(count, bytes); },
+    .realloc = [](void* block, std::size_t bytes) { return look_up_all().realloc(block, bytes); },
+    .aligned_alloc = [](std::size_t alignment,
+                        std::size_t bytes) { return look_up_all().aligned_alloc(alignment, bytes); },
+    .memalign = [](std::size_t alignment,
+                   std::size_t bytes) { return look_up_all().memalign(alignment, bytes); },
+    .posix_memalign = [](void** block, std::size_t alignment,
+                         std::size_t bytes) { return look_up_all().posix_memalign(block, alignment, bytes); },
+    .valloc = [](std::size_t bytes) { return look_up_all().valloc(bytes); },
+    .pvalloc = [](std::size_t bytes) { return look_up_all().pvalloc(bytes); },
+    .malloc_usable_size = [](void* block) { return look_up_all().malloc_usable_size(block); },
+};
 
 }  // namespace
 
@@ -82,10 +99,7 @@ void* next_function(const char* name) noexcept {
   return found;
 }
 
-const malloc_functions& next_malloc() noexcept {
-  if (current == nullptr) look_up_all();
-  return *current;
-}
+constinit const malloc_functions* next_functions = &functions_at_first;
 
 bool is_from_before(const void* block) noexcept {
   return reinterpret_cast<std::uintptr_t>(block) - reinterpret_cast<std::uintptr_t>(arena) < arena_bytes;

@@ -20,9 +20,13 @@ struct malloc_functions {
   std::size_t (*malloc_usable_size)(void* block);
 };
 
-/// Looks them up when it is called first, by the one thread that there is then. What that asks of malloc
+extern constinit const malloc_functions* next_functions;
+
+/// The first call of one of them looks all up, by the one thread that there is then. What that asks of malloc
 /// itself comes from a small arena.
-[[nodiscard]] const malloc_functions& next_malloc() noexcept;
+[[nodiscard]] inline const malloc_functions& next_malloc() noexcept {
+  return *next_functions;
+}
 
 /// Whether a block is from that arena, and so nothing to free.
 [[nodiscard]] bool is_from_before(const void* block) noexcept;

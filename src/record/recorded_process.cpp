@@ -27,13 +27,14 @@ extern "C" int __cxa_atexit(void (*function)(void*), void* argument, void* libra
 namespace cistern::detail::recorded_process {
 
 constinit byte_sampler process_sampler;
-constinit sampled_blocks process_samples;
+constinit recorded_blocks process_blocks;
 constinit thread_local sampling_thread sampled_here;
 
 namespace {
 
 constinit recorder process_recorder;
 constinit stack_walker process_walker;
+constinit bool is_pausable = false;
 constinit std::size_t stack_depth = 0;  ///< Of the stacks that are recorded; 0: none are.
 
 /// Of each thread.
@@ -82,6 +83,29 @@ void complain(const char* path) noexcept {
   return -1;
 }
 
+/// What is sampled, and whether that may be paused. False if the system has no memory (errno says why).
+[[nodiscard]] bool begin_sampling(std::uint64_t sample_bytes, bool is_first) noexcept {
+  const bool starts_paused = environment_switches_on("CISTERN_RECORD_PAUSED");
+  is_pausable = starts_paused || environment_switches_on("CISTERN_RECORD_PAUSABLE") ||
+                environment_number("CISTERN_RECORD_TOGGLE_SIGNAL") != 0;
+  if (sample_bytes == 0 && is_pausable) sample_bytes = byte_sampler::every_allocation;
+  if (sample_bytes != 0 && !process_blocks.begin()) return false;
+  if (is_first && starts_paused) process_sampler.pause();  // The child of a fork is as its parent is.
+  process_sampler.begin(sample_bytes);
+  return true;
+}
+
+/// Also of a process that isn't recorded: else the signal might end it. A handler of the program's own takes
+/// this one's place.
+void watch_toggle_signal() noexcept {
+  const auto number = static_cast<int>(environment_number("CISTERN_RECORD_TOGGLE_SIGNAL"));
+  if (number == 0) return;
+  struct sigaction action {};
+  action.sa_handler = [](int) { process_sampler.toggle(); };
+  action.sa_flags = SA_RESTART;
+  ::sigaction(number, &action, nullptr);
+}
+
 /// `is_first`: whether this may be the process that recording was asked for.
 void begin(bool is_first) noexcept {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread, or the program is just being forked.
@@ -91,10 +115,9 @@ void begin(bool is_first) noexcept {
   stack_depth = std::min(environment_number("CISTERN_RECORD_STACKS"), call_sites::deepest_stack);
   const std::uint64_t sample_bytes = environment_number("CISTERN_RECORD_SAMPLE_BYTES");
   if ((stack_depth != 0 && !(process_walker.begin() && process_recorder.sites().begin())) ||
-      (sample_bytes != 0 && !process_samples.begin())) {
+      !begin_sampling(sample_bytes, is_first)) {
     return complain(path);
   }
-  process_sampler.begin(sample_bytes);
   int descriptor = is_first ? open_new(path) : -1;
   char name[PATH_MAX];
   if (!is_first || (descriptor < 0 && errno == EEXIST)) {
@@ -136,6 +159,7 @@ void in_child() noexcept {
   }
   process_recorder.unlock_all();
   here = {};
+  sampled_here = {};
   here.is_inside = true;
   begin(false);
   here.is_inside = false;
@@ -161,6 +185,7 @@ void begin_once() noexcept {
   const int error = errno;
   here.is_inside = true;
   begin(true);
+  watch_toggle_signal();
   if (process_recorder.is_recording()) {
     follow_forks_or_end();
     // Not bound to this library: so it comes after all destructors, of all libraries.
@@ -185,15 +210,14 @@ void begin_once() noexcept {
   return reinterpret_cast<std::uintptr_t>(block);
 }
 
-/// Whether what becomes of a block can be recorded. Among samples there may be no room for it: then it isn't
-/// one.
+/// Whether what becomes of a block can be recorded. There may be no memory for that: then the block isn't.
 [[nodiscard]] bool is_kept(const void* block) noexcept {
-  return !process_sampler.is_on() || process_samples.insert(address_of(block));
+  return !process_sampler.is_on() || process_blocks.insert(address_of(block));
 }
 
 /// Before somebody else may have the block.
 void forget(const void* block) noexcept {
-  if (process_sampler.is_on()) process_samples.erase(address_of(block));
+  if (process_sampler.is_on()) process_blocks.erase(address_of(block));
 }
 
 }  // namespace
@@ -216,6 +240,16 @@ void modules_were_unloaded() noexcept {
   process_walker.forget();
   process_recorder.sites().doubt_modules();
   here.is_inside = false;
+}
+
+bool resume() noexcept {
+  process_sampler.resume();
+  return is_pausable && process_recorder.is_recording();
+}
+
+bool pause() noexcept {
+  process_sampler.pause();
+  return is_pausable && process_recorder.is_recording();
 }
 
 call::call(const void* frame, const void* caller) noexcept : start_{.frame = frame, .caller = caller} {

@@ -19,17 +19,25 @@ class zeroed_pages {
   /// Makes a table of zero bytes, or one again of that which is there. False if the system has no memory
   /// (errno says why).
   [[nodiscard]] bool begin() noexcept {
-    // One that isn't used by another thread: what is dropped reads as zero bytes.
-    if (table_ != nullptr) return ::madvise(table_, sizeof(Table), MADV_DONTNEED) == 0;
-    void* const pages = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED) return false;
-    table_ = static_cast<Table*>(pages);
-    return true;
+    if (table_ != nullptr) return drop(table_);
+    table_ = map();
+    return table_ != nullptr;
   }
 
   [[nodiscard]] bool is_there() const noexcept { return table_ != nullptr; }
   [[nodiscard]] Table* operator->() const noexcept { return table_; }
+
+  /// A table that belongs to the caller; null if the system has no memory (errno says why).
+  [[nodiscard]] static Table* map() noexcept {
+    void* const pages = ::mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return pages != MAP_FAILED ? static_cast<Table*>(pages) : nullptr;
+  }
+  static void unmap(Table* table) noexcept { ::munmap(table, sizeof(Table)); }
+  /// Makes zero bytes of what no other thread uses.
+  [[nodiscard]] static bool drop(Table* table) noexcept {
+    return ::madvise(table, sizeof(Table), MADV_DONTNEED) == 0;
+  }
 
  private:
   Table* table_ = nullptr;
