@@ -5,8 +5,8 @@ namespace cistern::detail {
 /// What there was is dropped, but for the maps themselves: they read as zero bytes again.
 bool recorded_blocks::begin() noexcept {
   if (!table_.is_there()) return table_.begin();
-  for (std::atomic<region_map*>& each : table_->maps) {
-    region_map* const map = each.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < regions; ++i) {
+    region_map* const map = table_->maps[i].load(std::memory_order_relaxed);
     if (map != nullptr && !zeroed_pages<region_map>::drop(map)) return false;
   }
   return true;

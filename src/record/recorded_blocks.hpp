@@ -42,8 +42,10 @@ class recorded_blocks {
   static constexpr unsigned word_bits = 6;
   static constexpr std::size_t regions = std::size_t{1} << (address_bits - region_bits);
 
+  static constexpr std::size_t map_words = std::size_t{1} << (region_bits - granule_bits - word_bits);
+
   struct region_map {
-    std::array<std::atomic<std::uint64_t>, std::size_t{1} << (region_bits - granule_bits - word_bits)> words;
+    std::array<std::atomic<std::uint64_t>, map_words> words;
   };
   struct region_table {
     std::array<std::atomic<region_map*>, regions> maps;

@@ -253,8 +253,12 @@ bool pause() noexcept {
 }
 
 call::call(const void* frame, const void* caller) noexcept : start_{.frame = frame, .caller = caller} {
-  if (!was_begun.load(std::memory_order_relaxed) && !here.is_inside) begin_once();
-  counts_ = process_recorder.is_recording() && !here.is_inside;
+  bool was_chosen = true;
+  if (!was_begun.load(std::memory_order_relaxed) && !here.is_inside) {
+    begin_once();
+    was_chosen = !process_sampler.is_on();  // It came too early to be a sample, or to be paused.
+  }
+  counts_ = was_chosen && process_recorder.is_recording() && !here.is_inside;
   if (counts_) here.is_inside = true;
 }
 

@@ -20,6 +20,9 @@
 
 #include "../base/statistics_text.hpp"
 #include "command_options.hpp"
+#include "compressed_trace.hpp"
+#include "toggle_signal.hpp"
+#include "trace_input.hpp"
 #include "usage_error.hpp"
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -41,6 +44,10 @@ struct record_options {
   std::uint64_t sample_bytes = 0;  // 0: all calls.
   std::string stacks;              // The depth; empty: no stacks.
   unsigned stack_depth = 0;        // 0: no stacks.
+  int toggle_signal = 0;           // 0: none.
+  bool paused = false;             // It begins so.
+  bool pausable = false;
+  bool compress = false;
   bool children = false;
   bool quiet = false;
 };
@@ -104,6 +111,9 @@ void set_environment(const record_options& options, const std::filesystem::path&
   ::setenv("CISTERN_RECORD_MAX_BYTES", std::to_string(options.max_bytes).c_str(), 1);
   ::setenv("CISTERN_RECORD_SAMPLE_BYTES", std::to_string(options.sample_bytes).c_str(), 1);
   ::setenv("CISTERN_RECORD_STACKS", std::to_string(options.stack_depth).c_str(), 1);
+  ::setenv("CISTERN_RECORD_PAUSED", options.paused ? "1" : "0", 1);
+  ::setenv("CISTERN_RECORD_PAUSABLE", options.pausable ? "1" : "0", 1);
+  ::setenv("CISTERN_RECORD_TOGGLE_SIGNAL", std::to_string(options.toggle_signal).c_str(), 1);
   ::setenv("CISTERN_RECORD_CHILDREN", options.children ? "1" : "0", 1);
 }
 // NOLINTEND(concurrency-mt-unsafe)
@@ -126,15 +136,22 @@ struct ended_program {
   int exec_error = 0;  // Not 0: there never was one.
 };
 
+void say_how_to_toggle(const record_options& options, pid_t program) {
+  std::cerr << "cistern-trace: recording is " << (options.paused ? "paused" : "on") << "; kill -"
+            << signal_name(options.toggle_signal) << ' ' << program << " toggles it\n";
+}
+
 [[nodiscard]] ended_program run_program(const record_options& options, const std::filesystem::path& output) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   const std::filesystem::path library = record_library();
   std::cout.flush();
   ended_program ended;
+  if (options.toggle_signal != 0) hand_on(options.toggle_signal, 0);
   ended.process = ::fork();
   if (ended.process < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (ended.process == 0) {
+    if (options.toggle_signal != 0) ignore_until_exec(options.toggle_signal);
     set_environment(options, library, output);
     become(options.program, ends[1]);
   }
@@ -144,6 +161,10 @@ struct ended_program {
   ::close(ends[1]);
   (void)!::read(ends[0], &ended.exec_error, sizeof ended.exec_error);
   ::close(ends[0]);
+  if (options.toggle_signal != 0 && ended.exec_error == 0) {
+    hand_on(options.toggle_signal, ended.process);
+    if (!options.quiet) say_how_to_toggle(options, ended.process);
+  }
   int status = 0;
   while (::waitpid(ended.process, &status, 0) < 0) {
     if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
@@ -172,7 +193,7 @@ struct trace_summary {
   std::set<std::uint64_t> threads;
   std::optional<trace_reader> trace;
   try {
-    trace.emplace(trace_from_file(path));
+    trace.emplace(source_named(path));
     for (trace_event event; trace->next(event);) {
       threads.insert(event.thread);
       summary.allocations += event.call == trace_call::allocate ? 1U : 0U;
@@ -241,6 +262,22 @@ struct trace_summary {
   return found;
 }
 
+/// The process writes to the trace as long as it lives. What can't be compressed stays as it is, and
+/// readable.
+void compress_if_finished(const std::filesystem::path& path) {
+  try {
+    const std::uint64_t process = trace_reader(source_named(path)).process();
+    if (process != 0 && (::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM)) {
+      std::cerr << "cistern-trace: " << path.string() << " isn't compressed: process " << process
+                << " still writes to it\n";
+      return;
+    }
+    compress_in_place(path);
+  } catch (const std::exception& error) {
+    std::cerr << "cistern-trace: " << path.string() << " isn't compressed: " << error.what() << '\n';
+  }
+}
+
 [[nodiscard]] int record(const record_options& options) {
   // The number is that of this process: that of the program is known only when it is there.
   std::filesystem::path output = options.output;
@@ -263,10 +300,14 @@ struct trace_summary {
               << output.string() << " can't be written\n";
     return ended.status != 0 ? ended.status : not_recorded;
   }
-  bool is_sound = describe(output, options.quiet);
+  std::vector<std::filesystem::path> traces{output};
   if (options.children) {
-    for (const auto& each : traces_beside(output, started))
-      is_sound = describe(each, options.quiet) && is_sound;
+    for (const auto& each : traces_beside(output, started)) traces.push_back(each);
+  }
+  bool is_sound = true;
+  for (const auto& each : traces) {
+    if (options.compress) compress_if_finished(each);
+    is_sound = describe(each, options.quiet) && is_sound;
   }
   return ended.status != 0 || is_sound ? ended.status : not_recorded;
 }
@@ -298,6 +339,19 @@ void add_record_options(CLI::App& command, record_options& options) {
                 "record from where each call was made: up to DEPTH\n"
                 "places (1 to 64; 16 if none is given)")
       ->option_text("[=DEPTH]");
+  command.add_flag("--paused", options.paused,
+                   "begin without recording: the program starts it\n"
+                   "(cistern/record.h), or a signal does");
+  command.add_flag("--pausable", options.pausable, "let the program stop and start the recording");
+  command
+      .add_option_function<std::string>(
+          "--toggle-signal",
+          [&options](const std::string& name) { options.toggle_signal = toggle_signal_from(name); },
+          "a signal that stops the recording and starts it again")
+      ->type_name("NAME");
+  command.add_flag("-z,--compress", options.compress,
+                   "compress the trace by zstd when the program has ended;\n"
+                   "so it is if FILE ends in .zst");
   command.add_flag("-q,--quiet", options.quiet, "no summary");
 }
 
@@ -338,6 +392,10 @@ void add_record_command(CLI::App& app, invocation& run) {
       ->type_name("");
   command.callback([options, &run] {
     if (!options->stacks.empty()) options->stack_depth = stack_depth_from(options->stacks);
+    options->compress = options->compress || options->output.extension() == ".zst";
+    if (options->compress && !can_compress()) {
+      throw usage_error("traces can't be compressed: this program was built without zstd");
+    }
     options->program.insert(options->program.end(), run.program_arguments.begin(),
                             run.program_arguments.end());
     run.status = record(*options);

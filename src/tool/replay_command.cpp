@@ -63,7 +63,7 @@ struct replay_request {
 
 /// The script, and on standard error what there is to say about the trace.
 [[nodiscard]] detail::replay_script script_of(const std::string& path, bool one_thread, std::size_t samples) {
-  trace_reader trace(trace_from_file(path), own_memory());
+  trace_reader trace(source_named(path), own_memory());
   detail::replay_script script = detail::make_replay_script(
       trace, {.one_thread = one_thread, .samples = samples, .memory = own_memory()});
   if (script.allocations == 0) throw std::runtime_error("the trace has no allocation");
@@ -204,7 +204,7 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
       if (request.on) throw usage_error(each.name + " has no blocks to check");
       continue;
     }
-    trace_reader trace(trace_from_file(path));
+    trace_reader trace(source_named(path));
     const std::unique_ptr<replay_resource> resource = each.make();
     const replay_report report = cistern::replay(trace, &resource->get(), {.up_to_the_cut = true});
     std::cout << gap << each.name << '\n' << report;

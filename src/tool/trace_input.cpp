@@ -8,12 +8,13 @@
 #include <system_error>
 
 #include "../base/statistics_text.hpp"
+#include "compressed_trace.hpp"
 #include <sys/mman.h>
 
 namespace cistern::tool {
 
 trace_source source_named(const std::string& name) {
-  return name == "-" ? trace_from_stream(std::cin) : trace_from_file(name);
+  return decompressed(name == "-" ? trace_from_stream(std::cin) : trace_from_file(name));
 }
 
 std::string rereadable(const std::string& name) {

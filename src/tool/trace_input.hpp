@@ -7,7 +7,7 @@
 
 namespace cistern::tool {
 
-/// The file, or standard input for "-".
+/// The file, or standard input for "-"; decompressed.
 [[nodiscard]] trace_source source_named(const std::string& name);
 
 /// A path under which a trace can be read several times, also by processes that this one starts: `name`, or

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <thread>
+#include <vector>
 
 #include <boost/test/unit_test.hpp>
 
@@ -15,7 +17,7 @@ namespace {
 /// Of so many allocations of a size, with a seed of its own.
 std::uint64_t samples_of(const byte_sampler& chooser, std::uint64_t allocations, std::size_t bytes,
                          std::uint64_t seed) {
-  sampling_thread thread{.left_bytes = 1, .random = seed};
+  sampling_thread thread{.left_bytes = 0, .random = seed};
   (void)chooser.passes_by(thread, 1);  // The first gap.
   std::uint64_t samples = 0;
   for (std::uint64_t i = 0; i < allocations; ++i) samples += chooser.passes_by(thread, bytes) ? 0U : 1U;
@@ -54,6 +56,67 @@ BOOST_AUTO_TEST_CASE(sizes_that_nobody_has_are_counted_as_well) {
   BOOST_TEST(samples_of(chooser, 10, 0, 3) == 0U);
   chooser.begin(UINT64_MAX);
   BOOST_TEST(samples_of(chooser, 100, 1, 3) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(while_it_is_paused_nothing_is_recorded) {
+  byte_sampler chooser;
+  for (const std::uint64_t mean : {byte_sampler::every_allocation, std::uint64_t{64}}) {
+    chooser.begin(mean);
+    const std::uint64_t all = samples_of(chooser, 1000, 100, 5);
+    BOOST_TEST(all > (mean == 1 ? 999U : 700U));
+    chooser.pause();
+    BOOST_TEST(samples_of(chooser, 1000, 100, 5) == 0U);
+    chooser.resume();
+    BOOST_TEST(samples_of(chooser, 1000, 100, 5) == all);
+    chooser.toggle();
+    BOOST_TEST(samples_of(chooser, 1000, 100, 5) == 0U);
+    chooser.toggle();
+    BOOST_TEST(samples_of(chooser, 1000, 100, 5) == all);
+  }
+  chooser.begin(0);  // Without pauses.
+  chooser.pause();
+  BOOST_TEST(samples_of(chooser, 10, 100, 5) == 10U);
+}
+
+BOOST_AUTO_TEST_CASE(every_allocation_is_one_of_no_bytes_too) {
+  byte_sampler chooser;
+  chooser.begin(byte_sampler::every_allocation);
+  BOOST_TEST(samples_of(chooser, 10, 0, 3) == 10U);
+}
+
+BOOST_AUTO_TEST_CASE(a_pause_does_not_make_samples_likelier) {
+  byte_sampler chooser;
+  constexpr std::uint64_t mean = 10'000;
+  chooser.begin(mean);
+  sampling_thread thread{.left_bytes = 0, .random = 11};
+  std::uint64_t samples = 0;
+  constexpr std::uint64_t count = 100'000;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    chooser.pause();
+    for (int j = 0; j < 3; ++j) (void)chooser.passes_by(thread, 5000);
+    chooser.resume();
+    samples += chooser.passes_by(thread, 100) ? 0U : 1U;
+  }
+  const double expected = static_cast<double>(count) * (1 - std::exp(-100.0 / mean));
+  BOOST_TEST(std::abs(static_cast<double>(samples) - expected) < 5 * std::sqrt(expected));
+}
+
+BOOST_AUTO_TEST_CASE(any_thread_may_pause_it) {
+  byte_sampler chooser;
+  chooser.begin(byte_sampler::every_allocation);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] {
+      sampling_thread thread;
+      for (int i = 0; i < 2000; ++i) {
+        chooser.toggle();
+        (void)chooser.passes_by(thread, 8);
+      }
+    });
+  }
+  for (std::thread& each : threads) each.join();
+  sampling_thread thread;
+  BOOST_TEST(!chooser.passes_by(thread, 8));  // It was toggled an even number of times.
 }
 
 BOOST_AUTO_TEST_CASE(threads_have_gaps_of_their_own) {

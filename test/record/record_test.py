@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -330,13 +331,13 @@ class Record(unittest.TestCase):
         expected = count * (1 - math.exp(-30_001 / distance))
         self.assertLess(abs(len(made) - expected), 6 * math.sqrt(expected))
         self.assertEqual(struct.unpack("<Q", recorded.trace.read_bytes()[20:28]), (distance,))
-        # Blocks that are never freed, and more of them than can be followed.
+        # Many blocks that are never freed.
         recorded = self.record("keeps", 80_000, options=["--sample", "16"])
         self.assertEqual(recorded.status, 0, recorded.err)
         calls = calls_of(recorded.trace)
         check_consistency(calls)
-        self.assertGreater(len(of_size(calls, 101)), 40_000)
-        self.assertLess(len(of_size(calls, 101)), 1 << 16)
+        expected = 80_000 * (1 - math.exp(-101 / 16))
+        self.assertLess(abs(len(of_size(calls, 101)) - expected), 6 * math.sqrt(80_000 - expected) + 6)
 
     def test_samples_of_threads_and_children(self):
         for options in (["--sample", "1"], ["--sample", "20K", "--stacks"]):
@@ -354,6 +355,124 @@ class Record(unittest.TestCase):
             calls = calls_of(trace)
             check_consistency(calls)
             self.assertLess(len(of_size(calls, 30_001)), 100 if trace != recorded.trace else 30_000)
+
+    def test_a_program_says_what_is_recorded(self):
+        self.assertEqual(subprocess.run([PROGRAM, "starts_and_stops", "-1"], env=ENVIRONMENT, check=False).returncode, 0)
+        recorded = self.record("starts_and_stops", -1)  # Nothing was said of pauses: all is there.
+        self.assertEqual(recorded.status, 0, recorded.err)
+        self.assertEqual(len(of_size(calls_of(recorded.trace), 50_004)), 1)
+        for options in (["--paused"], ["--paused", "--stacks"], ["--paused", "--sample", "1"]):
+            recorded = self.record("starts_and_stops", 0, options=options)
+            self.assertEqual(recorded.status, 0, recorded.err)
+            calls = calls_of(recorded.trace)
+            check_consistency(calls)
+            own = [(call.call, call.bytes) for call in calls if call.bytes > 50_000 or call.bytes == 50_004]
+            # What was recorded has its end, and nothing else has. A block that becomes known by `realloc` is allocated there.
+            self.assertEqual(own[:7], [("allocate", 50_002), ("allocate", 50_003), ("deallocate", 50_002), ("reallocate", 50_013),
+                                       ("deallocate", 50_013), ("allocate", 50_025), ("deallocate", 50_025)])
+            self.assertTrue(all(call.block != "0" for call in calls))
+
+    def test_a_pause_among_threads_and_children(self):
+        for options in (["--pausable"], ["--toggle-signal", "USR2"], ["--toggle-signal", "SIGRTMIN+2", "--sample", "20K"]):
+            number = {"USR2": signal.SIGUSR2, "SIGRTMIN+2": signal.SIGRTMIN + 2}.get((options + [""])[1], 0)
+            recorded = self.record("toggles_among_threads", int(number), options=[*options, "--children"])
+            self.assertEqual(recorded.status, 0, recorded.err)
+            self.assertEqual(len(recorded.traces), 5)
+            live = {}
+            for trace in recorded.traces:
+                calls = calls_of(trace)
+                live = check_consistency(calls)
+                self.assertTrue(all(call.block != "0" for call in calls if call.bytes == 30_001))
+                own = {call.block for call in of_size(calls, 30_001)}
+                if trace == recorded.trace:
+                    self.assertFalse(own & set(live.values()))
+                elif "--sample" not in options:  # The child of a paused process is paused.
+                    self.assertEqual(len(own), 0)
+            for trace in recorded.traces:
+                trace.unlink()
+
+    def test_a_signal_pauses_from_without(self):
+        for to_tool in (True, False):  # The tool hands it on.
+            trace = self.folder / "toggled"
+            started = subprocess.Popen([TOOL, "record", "--toggle-signal=USR2", "-o", str(trace), PROGRAM, "is_toggled"], text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+            match = re.fullmatch(r"cistern-trace: recording is on; kill -USR2 (\d+) toggles it\n", started.stderr.readline())
+            program = int(match[1])
+            for _ in range(3):
+                self.assertEqual(started.stdout.readline(), "ready\n")
+                os.kill(started.pid if to_tool else program, signal.SIGUSR2)
+                for process in (started.pid, program):
+                    self.wait_until_asleep(process)
+                started.stdin.write("\n")
+                started.stdin.flush()
+            started.communicate(timeout=LIMIT_SECONDS)
+            self.assertEqual(started.returncode, 0)
+            self.assertEqual(len(of_size(calls_of(trace), 30_001)), 10 + 30)
+
+    def test_compressed_traces(self):
+        done = subprocess.run([TOOL, "record", "-z", "-q", "-o", str(self.folder / "x"), "true"], env=ENVIRONMENT, check=False,
+                              capture_output=True, text=True)
+        if "without zstd" in done.stderr:
+            self.assertEqual(done.returncode, 2)
+            return
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for options in (["-z"], ["-o", str(self.folder / "a.zst")], ["-z", "--children"]):
+            recorded = self.record("many", 30_000, options=options)
+            path = self.folder / "a.zst" if "-o" in options else recorded.trace
+            self.assertEqual(recorded.status, 0, recorded.err)
+            self.assertEqual(path.read_bytes()[:4], b"\x28\xb5\x2f\xfd")
+            self.assertLess(path.stat().st_size, 30_000 * 4)
+            self.assertEqual(len(of_size(calls_of(path), 30_001)), 30_000)
+            self.assertEqual(list(self.folder.glob("*.part")), [])
+            for command in (["advise"], ["replay", "--on", "new"]):
+                done = subprocess.run([TOOL, *command, str(path)], check=False, capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                done = subprocess.run([TOOL, *command, "-"], check=False, capture_output=True, input=path.read_bytes())
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn("; ended at the size that --max-size allows\n",
+                      self.record("many", 30_000, options=["-z", "--max-size", "100K"]).err)
+        killed = self.record("kill", 30_000, options=["-z"])  # What there is is readable, compressed as well.
+        self.assertEqual(killed.status, 128 + signal.SIGKILL)
+        self.assertIn("; cut off; what happened last is missing\n", killed.err)
+        self.assertGreater(len(of_size(calls_of(killed.trace, 1), 30_001)), 20_000)
+
+    def test_hostile_compressed_traces(self):
+        recorded = self.record("many", 30, options=["-z"])
+        if recorded.status == 2:
+            return
+        whole = recorded.trace.read_bytes()
+        events = calls_of(recorded.trace)
+
+        def check(data, offset_limit):
+            done = subprocess.run([TOOL, "print", "-"], input=data, check=False, capture_output=True, timeout=LIMIT_SECONDS)
+            if done.returncode == 0:
+                return
+            self.assertEqual(done.returncode, 1, done.stderr)
+            at = re.search(rb"^cistern-trace: cistern trace: [a-z ]+: .* at byte (\d+)$", done.stderr, re.MULTILINE)
+            self.assertTrue(at, done.stderr)
+            self.assertLessEqual(int(at[1]), offset_limit)
+            self.assertLessEqual(done.stdout.count(b"\n"), len(events) + 1)
+
+        step = max(1, len(whole) // 20)
+        for size in [*range(0, 12), *range(12, len(whole), step), len(whole) - 1]:
+            check(whole[:size], 1 << 20)
+            self.assertNotEqual(subprocess.run([TOOL, "print", "-"], input=whole[:size], check=False, capture_output=True).returncode, 0)
+        for place in [*range(0, 12), *range(12, len(whole), step)]:
+            check(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1:], 1 << 20)
+        # A frame that asks for a window of two terabytes, and what stands behind the frame.
+        done = subprocess.run([TOOL, "print", "-"], input=b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(100), check=False, capture_output=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, rb"corrupt: zstd: .*memory.* at byte \d+\n")
+        check(whole + b"more", len(whole) + 4)
+
+    @staticmethod
+    def wait_until_asleep(process):
+        """What was sent to it has been handled then."""
+        while True:
+            text = pathlib.Path(f"/proc/{process}/status").read_text()
+            pending = [line for line in text.splitlines() if line.startswith(("SigPnd", "ShdPnd")) and int(line.split()[1], 16) != 0]
+            if not pending and re.search(r"^State:\s+S", text, re.MULTILINE):
+                return
 
     def test_a_bound_on_the_file(self):
         recorded = self.record("many", 30_000, options=["--max-size", "100K"])

@@ -1,5 +1,7 @@
 // What test/record/record_test.py records: a program that does what its first argument says, with sizes by
 // which its own calls are known in the trace from those of the libraries.
+#include <cistern/record.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -342,6 +344,69 @@ void forks_in_a_handler() {
   wait_for_child(sender);
 }
 
+/// A part of it, by what the recorder exports. In a program that isn't recorded nothing happens.
+void starts_and_stops(int expected) {
+  std::vector<void*> blocks;  // Its own memory is of another size.
+  blocks.reserve(4);
+  const auto allocates = [&](std::size_t bytes) { blocks.push_back(kept(std::malloc(bytes))); };
+  allocates(50'001);
+  require(cistern_start_recording() == expected, "cistern_start_recording");
+  allocates(50'002);
+  std::free(blocks[0]);  // Not known to the trace.
+  allocates(50'003);
+  require(cistern_stop_recording() == expected, "cistern_stop_recording");
+  std::free(blocks[1]);
+  void* moved = kept(std::realloc(blocks[2], 50'013));
+  std::free(kept(std::malloc(50'004)));
+  void* other = kept(std::realloc(kept(std::malloc(50'005)), 50'015));
+  require(cistern_start_recording() == expected, "cistern_start_recording again");
+  std::free(moved);
+  other = kept(std::realloc(other, 50'025));
+  std::free(other);
+}
+
+/// Another thread allocates while this one starts and stops. A fork takes the state along.
+void toggles_among_threads(int signal) {
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      while (!stop) many(20);
+    });
+  }
+  for (int i = 0; i < 200; ++i) {
+    many(5);
+    if (signal != 0) {
+      ::raise(signal);
+    } else {
+      (void)(i % 2 == 0 ? cistern_stop_recording() : cistern_start_recording());
+    }
+    if (i % 50 != 0) continue;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      many(100);
+      ::_exit(0);
+    }
+    wait_for_child(child);
+  }
+  stop = true;
+  for (std::thread& each : others) each.join();
+}
+
+/// Who sends the signals is told when it may, and waits until they have come.
+void is_toggled() {
+  const auto waits = [] {
+    std::puts("ready");
+    std::fflush(stdout);
+    (void)std::getchar();
+  };
+  for (int i = 1; i <= 3; ++i) {
+    many(10 * i);
+    waits();
+  }
+  many(40);
+}
+
 struct late {
   ~late() { many(8); }
 };
@@ -362,6 +427,9 @@ int main(int count, char** arguments) {
       {"threads", [&] { threads(number(2), number(3)); }},
       {"many", [&] { many(number(2)); }},
       {"keeps", [&] { keeps(number(2)); }},
+      {"starts_and_stops", [&] { starts_and_stops(number(2)); }},
+      {"toggles_among_threads", [&] { toggles_among_threads(number(2)); }},
+      {"is_toggled", is_toggled},
       {"status", [&] { std::exit(number(2)); }},
       {"_exit", [] { many(11), ::_exit(4); }},
       {"_Exit", [] { many(11), std::_Exit(4); }},
