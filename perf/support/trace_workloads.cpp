@@ -6,6 +6,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "../../src/tool/compressed_trace.hpp"
 #include "../../src/trace/script_player.hpp"
 #include "support/keep.hpp"
 
@@ -18,7 +19,7 @@ using cistern::detail::replay_script;
 
 /// All threads' calls on one, in the order in which they were recorded.
 replay_script script_of(const std::filesystem::path& trace) {
-  cistern::trace_reader reader(cistern::trace_from_file(trace));
+  cistern::trace_reader reader(cistern::tool::decompressed(cistern::trace_from_file(trace)));
   replay_script script = cistern::detail::make_replay_script(reader, {.one_thread = true});
   if (script.cut) throw *script.cut;
   if (script.allocations == 0) throw std::runtime_error(trace.string() + " has no allocation");
