@@ -53,14 +53,14 @@ struct advise_options {
 [[nodiscard]] std::optional<trace_advice> rules_of(const std::string& path,
                                                    const detail::trace_profile& profile) {
   if (profile.cut) return std::nullopt;
-  trace_reader trace(trace_from_file(path), own_memory());
+  trace_reader trace(source_named(path), own_memory());
   return advise(trace, own_memory());
 }
 
 [[nodiscard]] script_maker scripts_of(const std::string& path, std::uint64_t most_bytes) {
   return [path, most_bytes](detail::replay_script_options options) {
     options.memory = own_memory();
-    trace_reader trace(trace_from_file(path), own_memory());
+    trace_reader trace(source_named(path), own_memory());
     detail::replay_script script = detail::make_replay_script(trace, options);
     if (script.lanes.size() > most_replayed_threads) {
       throw std::runtime_error("the trace has " + detail::with_thousands(script.lanes.size()) +
@@ -79,7 +79,7 @@ struct advise_options {
 [[nodiscard]] int give_advice(const advise_options& options) {
   export_file json(options.json);
   const std::string path = rereadable(options.file);
-  trace_reader trace(trace_from_file(path), own_memory());
+  trace_reader trace(source_named(path), own_memory());
   call_sites sites(trace.stacks());
   std::vector<std::uint32_t> site_of_stack;
   const auto site_of = [&](std::uint64_t stack) {
