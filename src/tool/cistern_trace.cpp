@@ -13,6 +13,7 @@
 #include "print_command.hpp"
 #include "record_command.hpp"
 #include "replay_command.hpp"
+#include "report_command.hpp"
 #include "usage_error.hpp"
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -46,6 +47,7 @@ void add_commands(CLI::App& app, invocation& run) {
   cistern::tool::add_replay_command(app, run);
   cistern::tool::add_diff_command(app, run);
   cistern::tool::add_export_command(app, run);
+  cistern::tool::add_report_command(app, run);
   for (CLI::App* const each : app.get_subcommands({})) each->group("Commands");
   add_help_command(app);
 }

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <string_view>
+#include <system_error>
 
 #include <cxxabi.h>
 #include <elf.h>
@@ -17,6 +20,9 @@ namespace {
 constexpr std::streamoff most_file_bytes = std::streamoff{1} << 30;
 
 [[nodiscard]] std::vector<std::byte> contents_of(const std::string& path) {
+  // A trace may name anything: what is no regular file could keep us waiting.
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return {};
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   if (!in) return {};
   const std::streamoff bytes = in.tellg();
@@ -82,6 +88,7 @@ template <class Record>
 }
 
 [[nodiscard]] std::string as_people_write(const char* name) {
+  if (!std::string_view(name).starts_with("_Z")) return name;  // Else a function f would be a float.
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
                                                     std::free);

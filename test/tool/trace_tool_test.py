@@ -637,6 +637,33 @@ class Tool(unittest.TestCase):
                 self.assertEqual(status, 1)
                 self.assertIn(words, err)
 
+    def test_report(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page, other = pathlib.Path(folder, "page.html"), pathlib.Path(folder, "other.json")
+            status, out, err = run("report", "-o", str(page), "-", stdin=trace(CALLS))
+            if status == 1 and not page.exists() and "CISTERN_REPORT_PAGE" in err:
+                self.skipTest("report isn't in this build")  # And says how to have it.
+            self.assertEqual((status, out, err), (0, f"{page}\n", ""))
+            self.assertEqual([page], list(pathlib.Path(folder).iterdir()))
+            text = page.read_text("utf-8")
+            self.assertIn("default-src 'none'", text)
+            data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+            self.assertEqual(data["totals"]["allocations"], sum(line.split()[2] == "allocate" for line in PRINTED.splitlines()))
+            status, out, err = run("report", "-o", "-", "-", stdin=trace(CALLS)[:-1])
+            self.assertEqual((status, out[:15]), (0, "<!doctype html>"))
+            self.assertIn("cut off", err)
+            other.write_text("[]")
+            for words, complaint in ((["-o", "/no/such/folder/x", "-"], "cannot write /no/such/folder/x"),
+                                     (["--replay", "/no/such/file", "-o", str(page), "-"], "cannot read /no/such/file"),
+                                     (["--advice", str(other), "-o", str(page), "-"], "is not what --json writes")):
+                status, out, err = run("report", *words, stdin=trace(CALLS))
+                self.assertEqual((status, out), (1, ""))
+                self.assertIn(complaint, err)
+            self.assertEqual(text, page.read_text("utf-8"))
+            for wrong in (b"", b"something else", trace(CALLS)[:60] + b"?" + trace(CALLS)[61:]):
+                self.assertEqual(run("report", "-o", str(page), "-", stdin=wrong)[0], 1)
+            self.assertEqual(text, page.read_text("utf-8"))
+
     def test_a_missing_file_is_an_error(self):
         status, out, err = run("print", "/no/such/file")
         self.assertEqual((status, out), (1, ""))
@@ -655,9 +682,10 @@ class Tool(unittest.TestCase):
             status, out, err = run(*words)
             self.assertEqual((status, err), (0, ""))
             self.assertIn("\nUsage: cistern-trace [OPTIONS] COMMAND\n", out)
-            for command in ("record", "print", "advise", "replay", "export", "diff"):
+            for command in ("record", "print", "advise", "replay", "export", "diff", "report"):
                 self.assertRegex(out, rf"\n  {command}  ")
         for command, usage in (("print", "FILE"), ("advise", "FILE"), ("replay", "FILE"), ("export", "FILE"), ("diff", "BEFORE AFTER"),
+                               ("report", "FILE"),
                                ("record", "PROGRAM [ARGUMENTS...]")):
             for flag in ("--help", "-h"):
                 status, out, err = run(command, flag)

@@ -1,0 +1,86 @@
+#include "report.hpp"
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <stdexcept>
+#include <system_error>
+
+#include "report_data.hpp"
+#include "report_page.hpp"
+#include "trace_input.hpp"
+
+namespace cistern::tool {
+namespace {
+
+/// A whole file; the next step on failure is in the caller's hands.
+[[nodiscard]] std::string text_of(const std::string& path) {
+  if (path.empty()) return {};
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) throw std::system_error(errno, std::generic_category(), "cannot read " + path);
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos || text[begin] != '{') {
+    throw std::runtime_error(path + " is not what --json writes: a JSON object");
+  }
+  return text;
+}
+
+void write_to(const std::filesystem::path& path, const std::string& page) {
+  errno = 0;
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(page.data(), static_cast<std::streamsize>(page.size()));
+  file.close();
+  if (!file) throw std::system_error(errno, std::generic_category(), "cannot write " + path.string());
+}
+
+void write_page(const std::filesystem::path& path, const std::string& page) {
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) return write_to(path, page);
+  std::filesystem::path part = path;
+  part += ".part";
+  try {
+    write_to(part, page);
+    std::filesystem::rename(part, path);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(part, ignored);
+    throw;
+  }
+}
+
+}  // namespace
+
+int write_report(const report_options& options) {
+  const std::string_view page = report_template();
+  if (page.empty()) {
+    throw std::runtime_error(
+        "report isn't in this build: its page is made of packages from npm. Install nodejs and npm, see that "
+        "npm can "
+        "fetch packages (or run .ci/setup), configure with -DCISTERN_REPORT_PAGE=ON, and build again");
+  }
+  report_input input;
+  input.name =
+      options.trace == "-" ? "standard input" : std::filesystem::path(options.trace).filename().string();
+  input.trace = rereadable(options.trace);
+  input.replay_json = text_of(options.replay);
+  input.advice_json = text_of(options.advice);
+  const report_data data = data_of(input);
+  const std::string whole = page_with(page, data.json);
+  if (options.output == "-") {
+    std::cout << whole;
+  } else {
+    const std::string path =
+        !options.output.empty() ? options.output : (options.trace == "-" ? "report" : input.name) + ".html";
+    write_page(path, whole);
+    std::cout << path << '\n';
+  }
+  if (data.is_cut_off) {
+    std::cout.flush();
+    std::cerr << "cistern-trace: the trace was cut off: the report is about what is there\n";
+  }
+  return 0;
+}
+
+}  // namespace cistern::tool
