@@ -265,7 +265,7 @@ template <typename Table>
 /// The library's advice, which looks at the trace alone; empty if it was cut off.
 [[nodiscard]] std::string advice_text(const std::string& path) {
   try {
-    trace_reader trace(trace_from_file(path));
+    trace_reader trace(source_named(path));
     std::ostringstream text;
     text << advise(trace);
     return text.str();
@@ -292,11 +292,11 @@ template <typename Table>
 }  // namespace
 
 report_data data_of(const report_input& input) {
-  trace_reader first(trace_from_file(input.trace));
+  trace_reader first(source_named(input.trace));
   const trace_survey surveyed = survey(first);
   place_names names(first.stacks());
   const named_sites sites = plan_for(surveyed, names);
-  trace_reader second(trace_from_file(input.trace));
+  trace_reader second(source_named(input.trace));
   const trace_breakdown broken_down = break_down(second, surveyed, sites.plan);
 
   json_object json;
