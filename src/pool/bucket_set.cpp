@@ -24,7 +24,7 @@ constexpr std::int64_t frees_between_looks(unsigned index) noexcept {
 }  // namespace
 
 std::size_t bucket_set::in_use_blocks(unsigned index) const noexcept {
-  const bucket& b = buckets_[index];
+  const bucket& b = buckets_.used(index);
   return hot_[index].popped + b.misses - hot_[index].pushed() - b.released;
 }
 
@@ -35,7 +35,7 @@ void* bucket_set::try_allocate(unsigned index) {
 }
 
 void* bucket_set::try_allocate_listed(unsigned index) {
-  constexpr std::uint32_t first_batch_blocks = 16;
+  constexpr std::uint32_t first_batch_blocks = 4;  // a pool for a request may need no more
   constexpr std::uint32_t most_batch_blocks = 64;
   constexpr std::size_t most_batch_bytes = 8192;
   const std::size_t block_bytes = class_block_bytes(index);
@@ -58,8 +58,8 @@ void* bucket_set::try_allocate_listed(unsigned index) {
 
 // True: the class has a block now, from a new span or from one that blocks were sorted into.
 bool bucket_set::try_add_span(unsigned index) {
-  class_spans& spans = buckets_[index].spans;
-  span* const run = supply_.try_get(index, spans.next_span_pages(index), [&] { return spans.has_block(); });
+  class_spans& spans = buckets_.used(index).spans;
+  span* const run = supply_.try_get(index, spans.next_span(index), [&] { return spans.has_block(); });
   if (run != nullptr) {
     spans.add(run, index, options_.max_blocks_per_chunk);
   }
@@ -161,7 +161,7 @@ void bucket_set::deallocate_watched(unsigned index, void* block) noexcept {
 }
 
 void bucket_set::note(unsigned index) noexcept {
-  const class_spans& spans = buckets_[index].spans;
+  const class_spans& spans = buckets_.used(index).spans;
   const std::size_t listed = listed_blocks_of(index);
   const std::size_t in_use = in_use_blocks(index);
   const std::size_t beside = spans.bytes() - spans.out_blocks() * class_block_bytes(index);
@@ -171,7 +171,7 @@ void bucket_set::note(unsigned index) noexcept {
 // How many frees of a class may go by unseen: to the next look, to the last block in use where the class is
 // large enough to be given up whole, and to the bound of what it may keep.
 void bucket_set::set_room(unsigned index) noexcept {
-  const bucket& b = buckets_[index];
+  const bucket& b = buckets_.used(index);
   std::int64_t room = frees_between_looks(index);
   if (supply_.is_late()) {
     room = std::min<std::int64_t>(room, late_look_frees);
@@ -208,6 +208,9 @@ sorted_blocks bucket_set::sort(unsigned index, std::size_t keep_blocks, std::siz
   if (!is_listed(index)) {
     return sort_runs(index, keep_blocks, most_blocks);
   }
+  if (buckets_.find(index) == nullptr) {
+    return {};
+  }
   bucket& b = buckets_[index];
   free_block*& head = hot_[index].head;
   const std::size_t listed = listed_blocks_of(index);
@@ -240,10 +243,10 @@ sorted_blocks bucket_set::sort(unsigned index, std::size_t keep_blocks, std::siz
 
 sorted_blocks bucket_set::sort_runs(unsigned index, std::size_t keep_blocks,
                                     std::size_t most_blocks) noexcept {
-  run_class& runs = runs_[index - cached_class_count];
+  run_class* const runs = runs_.find(index - cached_class_count);
   sorted_blocks sorted;
-  while (sorted.blocks < most_blocks && runs.kept_blocks() > keep_blocks) {
-    supply_.give(supply_.span_of(runs.take_kept(supply_.listed(), index)));
+  while (runs != nullptr && sorted.blocks < most_blocks && runs->kept_blocks() > keep_blocks) {
+    supply_.give(supply_.span_of(runs->take_kept(supply_.listed(), index)));
     sorted.count(true);
   }
   return sorted;
@@ -252,8 +255,8 @@ sorted_blocks bucket_set::sort_runs(unsigned index, std::size_t keep_blocks,
 std::size_t bucket_set::discard(unsigned index) noexcept {
   std::size_t bytes = 0;
   const span* first = nullptr;
-  if (!lists_are_shut_) {
-    buckets_[index].spans.discard(class_block_bytes(index), SIZE_MAX, first, bytes);
+  if (bucket* const b = buckets_.find(index); b != nullptr && !lists_are_shut_) {
+    b->spans.discard(class_block_bytes(index), SIZE_MAX, first, bytes);
   }
   return bytes;
 }
@@ -273,16 +276,19 @@ std::size_t bucket_set::trim(std::size_t keep_bytes) noexcept {
 
 void bucket_set::release() noexcept {
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    bucket& b = buckets_[index];
-    b.released += in_use_blocks(index);
-    b.spans = {};
-    b.batch_blocks = 0;
-    hot_[index].head = nullptr;
-    note(index);
-    set_room(index);
+    if (bucket* const b = buckets_.find(index); b != nullptr) {
+      b->released += in_use_blocks(index);
+      b->spans = {};
+      b->batch_blocks = 0;
+      hot_[index].head = nullptr;
+      note(index);
+      set_room(index);
+    }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    runs_[index - cached_class_count].release(supply_.listed(), index);
+    if (run_class* const runs = runs_.find(index - cached_class_count); runs != nullptr) {
+      runs->release(supply_.listed(), index);
+    }
   }
   supply_.release();
 }
@@ -290,10 +296,14 @@ void bucket_set::release() noexcept {
 std::size_t bucket_set::in_use_bytes() const noexcept {
   std::size_t bytes = 0;
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    bytes += in_use_blocks(index) * class_block_bytes(index);
+    if (buckets_.find(index) != nullptr) {
+      bytes += in_use_blocks(index) * class_block_bytes(index);
+    }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    bytes += runs_[index - cached_class_count].in_use() * class_block_bytes(index);
+    if (const run_class* const runs = runs_.find(index - cached_class_count); runs != nullptr) {
+      bytes += runs->in_use() * class_block_bytes(index);
+    }
   }
   return bytes;
 }
@@ -307,23 +317,22 @@ void bucket_set::add_to(pool_statistics& statistics) const {
     statistics.buckets.push_back(row);
   };
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    const bucket& b = buckets_[index];
-    if (b.misses != 0) {
+    if (const bucket* const b = buckets_.find(index); b != nullptr && b->misses != 0) {
       const std::size_t in_use = in_use_blocks(index);
       statistics.idle_in_lists_bytes += listed_blocks_of(index) * class_block_bytes(index);
-      statistics.idle_in_spans_bytes += b.spans.bytes() - b.spans.out_blocks() * class_block_bytes(index);
+      statistics.idle_in_spans_bytes += b->spans.bytes() - b->spans.out_blocks() * class_block_bytes(index);
       add(index, {.hits = hot_[index].popped,
-                  .misses = b.misses,
+                  .misses = b->misses,
                   .returned = hot_[index].pushed(),
-                  .depth = b.spans.carved_blocks() - in_use,
+                  .depth = b->spans.carved_blocks() - in_use,
                   .live_blocks = in_use});
     }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    const run_class& runs = runs_[index - cached_class_count];
-    if (runs.hits + runs.misses != 0) {
-      statistics.idle_in_lists_bytes += runs.kept_blocks() * class_block_bytes(index);
-      add(index, runs.row());
+    if (const run_class* const runs = runs_.find(index - cached_class_count);
+        runs != nullptr && runs->hits + runs->misses != 0) {
+      statistics.idle_in_lists_bytes += runs->kept_blocks() * class_block_bytes(index);
+      add(index, runs->row());
     }
   }
   const std::size_t in_use = in_use_bytes();
@@ -335,8 +344,11 @@ void bucket_set::add_to(pool_statistics& statistics) const {
 void bucket_set::check_invariants() const noexcept {
   supply_.check_invariants();
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    const bucket& b = buckets_[index];
-    b.spans.check_invariants(index);
+    const bucket* const b = buckets_.find(index);
+    if (b == nullptr) {
+      continue;
+    }
+    b->spans.check_invariants(index);
     std::size_t listed = 0;
     for (const free_block* block = hot_[index].head; block != nullptr; block = block->next()) {
       ++listed;

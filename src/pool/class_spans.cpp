@@ -171,6 +171,15 @@ std::uint32_t class_spans::next_span_pages(unsigned index) const noexcept {
   return least_pages[index] * static_cast<std::uint32_t>(wanted_bytes / least_bytes);
 }
 
+std::uint32_t class_spans::next_small_span_blocks(unsigned index) const noexcept {
+  constexpr std::size_t first_bytes = 768;
+  if (index >= small_class_count || bytes_ >= page_bytes / 2) {
+    return 0;
+  }
+  const std::size_t wanted_bytes = std::max(first_bytes, 2 * bytes_);
+  return static_cast<std::uint32_t>(std::max<std::size_t>(wanted_bytes / class_block_bytes(index), 1));
+}
+
 void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexcept {
   run->use = span_use::blocks;
   run->index = static_cast<std::uint8_t>(index);

@@ -141,7 +141,7 @@ magazine depot::take_listed(shelf& s, std::size_t most_blocks) noexcept {
   return taken;
 }
 
-bool depot::has_block(unsigned index) const noexcept {
+bool depot::has_block(unsigned index) noexcept {
   const shelf& s = shelves_[index];
   const scoped_lock guard(s.lock);
   return s.spans.has_block() || s.listed_blocks() != 0;
@@ -150,18 +150,18 @@ bool depot::has_block(unsigned index) const noexcept {
 // Null: the class had a block of its own meanwhile, which another thread may have taken since, or there is no
 // memory.
 span* depot::try_get_span(unsigned index, bool& had_block) {
-  std::uint32_t pages = 0;
+  span_wish wanted{};
   {
     shelf& s = shelves_[index];
     const scoped_lock guard(s.lock);
-    pages = s.spans.next_span_pages(index);
+    wanted = s.spans.next_span(index);
   }
   const auto look = [&] {
     const bool is_there = has_block(index);
     had_block = had_block || is_there;
     return is_there;
   };
-  return assigned(supply_.try_get(index, pages, look), index);
+  return assigned(supply_.try_get(index, wanted, look), index);
 }
 
 span* depot::assigned(span* run, unsigned index) noexcept {
@@ -378,7 +378,11 @@ sorted_blocks depot::sort(unsigned index, std::size_t keep_blocks, std::size_t m
   if (index >= cached_class_count) {
     return sort_runs(index, keep_blocks, most_blocks);
   }
-  shelf& s = shelves_[index];
+  shelf* const found = shelves_.find(index);
+  if (found == nullptr) {
+    return {};
+  }
+  shelf& s = *found;
   span_list emptied;
   sorted_blocks sorted;
   const span* last_home = nullptr;
@@ -412,7 +416,11 @@ sorted_blocks depot::sort(unsigned index, std::size_t keep_blocks, std::size_t m
 }
 
 sorted_blocks depot::sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept {
-  run_shelf& s = runs_[index - cached_class_count];
+  run_shelf* const found = runs_.find(index - cached_class_count);
+  if (found == nullptr) {
+    return {};
+  }
+  run_shelf& s = *found;
   sorted_blocks sorted;
   while (sorted.blocks < most_blocks) {
     void* kept = nullptr;
@@ -432,7 +440,11 @@ sorted_blocks depot::sort_runs(unsigned index, std::size_t keep_blocks, std::siz
 // A few spans at a time: whoever wants blocks of the class waits no longer than that.
 std::size_t depot::discard(unsigned index) noexcept {
   constexpr std::size_t spans_at_once = 8;
-  shelf& s = shelves_[index];
+  shelf* const found = shelves_.find(index);
+  if (found == nullptr) {
+    return 0;
+  }
+  shelf& s = *found;
   std::size_t bytes = 0;
   const span* first = nullptr;
   bool is_through = account_.lists_are_shut();
@@ -457,14 +469,16 @@ bool depot::make_room(flushable* own) noexcept {
 std::size_t depot::trim(std::size_t keep_bytes) noexcept {
   std::size_t taken_bytes = 0;  // in use, or in caches
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    const shelf& s = shelves_[index];
-    const scoped_lock guard(s.lock);
-    taken_bytes += (s.spans.out_blocks() - s.listed_blocks()) * class_block_bytes(index);
+    if (const shelf* const s = shelves_.find(index); s != nullptr) {
+      const scoped_lock guard(s->lock);
+      taken_bytes += (s->spans.out_blocks() - s->listed_blocks()) * class_block_bytes(index);
+    }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    const run_shelf& s = runs_[index - cached_class_count];
-    const scoped_lock guard(s.lock);
-    taken_bytes += s.runs.in_use() * class_block_bytes(index);
+    if (const run_shelf* const s = runs_.find(index - cached_class_count); s != nullptr) {
+      const scoped_lock guard(s->lock);
+      taken_bytes += s->runs.in_use() * class_block_bytes(index);
+    }
   }
   const std::size_t held_before = supply_.held_bytes();
   const std::size_t most_bytes = keep_bytes < SIZE_MAX - taken_bytes ? taken_bytes + keep_bytes : SIZE_MAX;
@@ -535,9 +549,11 @@ void depot::add_hits(const std::array<cached, cached_class_count>& given_up) noe
 
 std::uint64_t depot::visits() const noexcept {
   std::uint64_t sum = 0;
-  for (const shelf& s : shelves_) {
-    const scoped_lock guard(s.lock);
-    sum += s.visits;
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    if (const shelf* const s = shelves_.find(index); s != nullptr) {
+      const scoped_lock guard(s->lock);
+      sum += s->visits;
+    }
   }
   return sum;
 }
@@ -557,8 +573,7 @@ void depot::add_to(pool_statistics& statistics,
     statistics.buckets.push_back(row);
   };
   // Rows are added with no lock held: they take memory, which may come from here.
-  const auto row_of = [&](unsigned index) -> bucket_statistics {
-    const shelf& s = shelves_[index];
+  const auto row_of = [&](const shelf& s, unsigned index) -> bucket_statistics {
     const scoped_lock guard(s.lock);
     const std::size_t block_bytes = class_block_bytes(index);
     statistics.idle_in_lists_bytes += s.listed_blocks() * block_bytes;
@@ -575,14 +590,20 @@ void depot::add_to(pool_statistics& statistics,
             .depth = s.spans.carved_blocks() - in_use,
             .live_blocks = in_use};
   };
-  const auto run_row_of = [&](unsigned index) {
-    const run_shelf& s = runs_[index - cached_class_count];
+  const auto run_row_of = [&](const run_shelf& s, unsigned index) {
     const scoped_lock guard(s.lock);
     statistics.idle_in_lists_bytes += s.runs.kept_blocks() * class_block_bytes(index);
     return s.runs.row();
   };
-  for (unsigned index = 0; index < class_count; ++index) {
-    add(index, index < cached_class_count ? row_of(index) : run_row_of(index));
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    if (const shelf* const s = shelves_.find(index); s != nullptr) {
+      add(index, row_of(*s, index));
+    }
+  }
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    if (const run_shelf* const s = runs_.find(index - cached_class_count); s != nullptr) {
+      add(index, run_row_of(*s, index));
+    }
   }
   const std::size_t pages_bytes = supply_.pages_bytes();
   statistics.in_use_bytes += in_use_bytes;
@@ -596,19 +617,20 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
     return;
   }
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    shelf& s = shelves_[index];
-    if (s.visits != 0) {
-      s.hits += in_caches[index].hits;
-      s.released += s.spans.out_blocks() - s.listed_blocks() - in_caches[index].blocks;
-      s.spans = {};
-      s.magazines = {};
-      s.loose = nullptr;
-      s.loose_blocks = 0;
-      note(s, index);
+    if (shelf* const s = shelves_.find(index); s != nullptr) {
+      s->hits += in_caches[index].hits;
+      s->released += s->spans.out_blocks() - s->listed_blocks() - in_caches[index].blocks;
+      s->spans = {};
+      s->magazines = {};
+      s->loose = nullptr;
+      s->loose_blocks = 0;
+      note(*s, index);
     }
   }
   for (unsigned index = cached_class_count; index < class_count; ++index) {
-    runs_[index - cached_class_count].runs.release(supply_.listed(), index);
+    if (run_shelf* const s = runs_.find(index - cached_class_count); s != nullptr) {
+      s->runs.release(supply_.listed(), index);
+    }
   }
   supply_.release();
 }
@@ -616,7 +638,11 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
 void depot::check_invariants() const noexcept {
   supply_.check_invariants();
   for (unsigned index = 0; index < cached_class_count; ++index) {
-    const shelf& s = shelves_[index];
+    const shelf* const found = shelves_.find(index);
+    if (found == nullptr) {
+      continue;
+    }
+    const shelf& s = *found;
     const scoped_lock guard(s.lock);
     s.spans.check_invariants(index);
     if (s.listed_blocks() > s.spans.out_blocks()) {
@@ -632,10 +658,22 @@ void depot::check_invariants() const noexcept {
   }
 }
 
+// All of them, also those that nobody needed yet: none is made while they are held.
 bool depot::each_lock(lock_visitor& visit) noexcept {
-  return visit(supply_.lock()) &&
-         std::all_of(shelves_.begin(), shelves_.end(), [&](shelf& s) { return visit(s.lock); }) &&
-         std::all_of(runs_.begin(), runs_.end(), [&](run_shelf& s) { return visit(s.lock); });
+  if (!visit(supply_.lock())) {
+    return false;
+  }
+  for (unsigned index = 0; index < cached_class_count; ++index) {
+    if (!visit(shelves_[index].lock)) {
+      return false;
+    }
+  }
+  for (unsigned index = cached_class_count; index < class_count; ++index) {
+    if (!visit(runs_[index - cached_class_count].lock)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace cistern::detail

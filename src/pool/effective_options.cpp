@@ -54,9 +54,11 @@ pool_options effective_options(const pool_options& asked) {
   options.thread_cache_bytes =
       std::min({options.thread_cache_bytes, options.thread_caches_total_bytes, options.max_idle_bytes});
   // Read at each construction, so that a program can be switched without recompiling it.
-  options.pass_through = options.pass_through || environment_says_pass_through();
-  if (options.sample_guard == 0) {
-    options.sample_guard = environment_sample_guard();
+  if (environment_has_switches()) {
+    options.pass_through = options.pass_through || environment_says_pass_through();
+    if (options.sample_guard == 0) {
+      options.sample_guard = environment_sample_guard();
+    }
   }
   if (options.pass_through) {
     options.sample_guard = 0;

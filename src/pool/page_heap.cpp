@@ -46,8 +46,8 @@ void page_heap::link(span* run) noexcept {
 
 void page_heap::unlink(span* run) noexcept {
   const unsigned bin = bin_of(run->pages);
-  bins_[bin].remove(run);
-  if (bins_[bin].empty()) {
+  bins_.used(bin).remove(run);
+  if (bins_.used(bin).empty()) {
     filled_bins_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
   }
   free_bytes_ -= run->bytes();
@@ -67,11 +67,12 @@ span* page_heap::find_free(std::uint32_t pages, std::size_t alignment) const noe
   constexpr int most_looks = 8;
   const unsigned own_bin = bin_of(pages);
   int looks = 0;
-  for (span* run = bins_[own_bin].head(); run != nullptr && looks < most_looks; ++looks) {
+  for (span* run = is_filled(own_bin) ? bins_.used(own_bin).head() : nullptr;
+       run != nullptr && looks < most_looks; ++looks) {
     if (run->pages >= pages + (needs_page_more(*run->home, alignment) ? 1 : 0)) {
       return run;
     }
-    run = bins_[own_bin].after(run);
+    run = bins_.used(own_bin).after(run);
   }
   const unsigned above = own_bin + 1;
   for (unsigned word = above / 64; word < filled_bins_.size(); ++word) {
@@ -80,7 +81,7 @@ span* page_heap::find_free(std::uint32_t pages, std::size_t alignment) const noe
       filled &= ~std::uint64_t{0} << (above % 64);
     }
     if (filled != 0) {
-      return bins_[word * 64 + static_cast<unsigned>(std::countr_zero(filled))].head();
+      return bins_.used(word * 64 + static_cast<unsigned>(std::countr_zero(filled))).head();
     }
   }
   return nullptr;
@@ -315,6 +316,18 @@ span* page_heap::try_take_alone(std::size_t block_bytes, std::size_t blocks, std
   return added->spans();
 }
 
+span* page_heap::try_take_small(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
+  constexpr std::size_t small_heap_bytes = std::size_t{16} << 10;
+  if (account_.gives_pages() || pages_bytes_ >= small_heap_bytes || has_run(1, alignment)) {
+    return nullptr;
+  }
+  try {
+    return try_take_alone(block_bytes, blocks, alignment);
+  } catch (const std::bad_alloc&) {  // of pages less may be asked, and more can be done about it
+    return nullptr;
+  }
+}
+
 void page_heap::keep_alone(span* run) noexcept {
   const std::size_t bytes = run->bytes();
   run->is_free = true;
@@ -399,9 +412,9 @@ std::size_t page_heap::give_back_oldest() noexcept {
 
 void page_heap::release() noexcept {
   if (regions_.empty()) {
-    return;  // a pool that served nobody: the bins are most of what there is to do
+    return;  // a pool that served nobody
   }
-  bins_ = {};
+  bins_.clear();
   filled_bins_ = {};
   kept_alone_ = {};
   oldest_idle_ = newest_idle_ = nullptr;
@@ -469,10 +482,12 @@ void page_heap::check_invariants() const noexcept {
   });
   std::size_t binned_bytes = 0;
   for (unsigned bin = 0; bin < bin_count; ++bin) {
-    if (bins_[bin].empty() == ((filled_bins_[bin / 64] >> (bin % 64) & 1U) != 0)) {
+    const span_list* const runs = bins_.find(bin);
+    const span* const first = runs != nullptr ? runs->head() : nullptr;
+    if ((first != nullptr) != is_filled(bin)) {
       broken_invariant("page heap", 0, "the set of filled bins is wrong");
     }
-    for (const span* run = bins_[bin].head(); run != nullptr; run = bins_[bin].after(run)) {
+    for (const span* run = first; run != nullptr; run = runs->after(run)) {
       binned_bytes += run->bytes();
       if (!run->is_free || bin_of(run->pages) != bin) {
         broken_invariant("page heap", 0, "a run is in the wrong bin");

@@ -83,7 +83,7 @@ thread_cache* pool_engine::own_cache() noexcept {
   if (thread_cache* cache = known_cache(); cache != nullptr) {
     return cache;
   }
-  if (!ticket_.thread_takes_caches()) {
+  if (is_early() || !ticket_.thread_takes_caches()) {
     return nullptr;
   }
   thread_cache* cache = idle_or_new_cache();
@@ -92,6 +92,14 @@ thread_cache* pool_engine::own_cache() noexcept {
     return nullptr;
   }
   return cache;
+}
+
+// A cache takes more memory than the blocks of a pool for one request, and longer to make than some visits to
+// the depot.
+bool pool_engine::is_early() noexcept {
+  constexpr std::uint32_t early_requests = 32;
+  return account_.source() == nullptr && early_requests_.load(std::memory_order_relaxed) < early_requests &&
+         early_requests_.fetch_add(1, std::memory_order_relaxed) < early_requests;
 }
 
 thread_cache* pool_engine::idle_or_new_cache() noexcept {

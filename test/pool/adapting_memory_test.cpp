@@ -6,7 +6,9 @@
 // repeated refusals; short lives.
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/no_limit.hpp>
+#include <cistern/page_resource.hpp>
 #include <cistern/pool_options.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -17,6 +19,7 @@
 #include <memory_resource>
 #include <new>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -24,6 +27,7 @@
 #include "../support/pool_checks.hpp"
 
 using cistern::pool_options;
+using cistern::synchronized_pool_resource;
 using cistern::unsynchronized_pool_resource;
 using cistern::testing::checking_resource;
 using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
@@ -164,12 +168,12 @@ BOOST_AUTO_TEST_CASE(memory_of_one_size_serves_another) {
     fixture f;
     std::vector<void*> small = allocate_many(f.pool, 16 * mib / 64, 64);
     f.free_all(small, 64, in_random_order);
-    const std::uint64_t before = f.calls();
+    const std::uint64_t before = f.upstream.allocations();
     std::vector<void*> large = allocate_many(f.pool, 12 * mib / (100 * kib), 100 * kib);
-    BOOST_TEST(f.calls() == before);
+    BOOST_TEST(f.upstream.allocations() == before);
     f.free_all(large, 100 * kib, in_random_order);
     std::vector<void*> middle = allocate_many(f.pool, 12 * mib / 3'000, 3'000);
-    BOOST_TEST(f.calls() == before);
+    BOOST_TEST(f.upstream.allocations() == before);
     f.free_all(middle, 3'000, in_random_order);
     BOOST_TEST(fault_in(f.pool, f.upstream) == "");
   }
@@ -234,33 +238,90 @@ BOOST_AUTO_TEST_CASE(what_refuses_gets_no_more_calls_the_second_time) {
 BOOST_AUTO_TEST_SUITE(short_lives)
 
 BOOST_AUTO_TEST_CASE(a_pool_that_serves_nobody_asks_for_nothing) {
-  constexpr std::size_t ledger_bytes = cistern::detail::checked_build ? 128 : 0;
-  static_assert(sizeof(unsynchronized_pool_resource) <= 10 * kib + ledger_bytes);
   checking_resource upstream;
   { const unsynchronized_pool_resource pool(&upstream); }
+  { const synchronized_pool_resource pool(&upstream); }
   BOOST_TEST(upstream.allocations() == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(ten_sizes_take_few_calls_and_little_memory) {
+/// What a pool takes of upstream for a block of each of `sizes`, in bytes and in calls, and that none of it
+/// is lost.
+struct need {
+  std::size_t bytes;
+  std::uint64_t calls;
+};
+template <class Pool>
+need need_of(const std::vector<std::size_t>& sizes) {
   checking_resource upstream;
+  need needed{};
   {
-    unsynchronized_pool_resource pool(&upstream);
+    Pool pool(&upstream);
     std::vector<void*> blocks;
-    for (std::size_t i = 0; i < 10; ++i) blocks.push_back(pool.allocate(32 + 24 * i, 8));
-    for (std::size_t i = 0; i < 10; ++i) pool.deallocate(blocks[i], 32 + 24 * i, 8);
-    BOOST_TEST(upstream.allocations() <= 4U);
-    // A page for each size, and half as much again, as regions double.
-    BOOST_TEST(upstream.outstanding_bytes() <= 16 * (4 * kib + 64) + 4 * 64);
+    for (const std::size_t size : sizes) blocks.push_back(pool.allocate(size, 8));
+    needed = {upstream.outstanding_bytes(), upstream.allocations()};
+    for (std::size_t i = 0; i < sizes.size(); ++i) pool.deallocate(blocks[i], sizes[i], 8);
+    BOOST_TEST(upstream.allocations() == needed.calls);
+    pool.check_invariants();
   }
-  BOOST_TEST(upstream.deallocations() <= 4U);
+  BOOST_TEST(upstream.deallocations() == needed.calls);
+  return needed;
 }
 
-BOOST_AUTO_TEST_CASE(one_small_block_takes_two_pages) {
+std::vector<std::size_t> ten_sizes() {
+  std::vector<std::size_t> sizes;
+  for (std::size_t i = 0; i < 10; ++i) sizes.push_back(32 + 24 * i);
+  return sizes;
+}
+
+// The standard's pools take 1,688 and 15,400 bytes, in 3 and 15 calls; 2,280 and 15,992 in 6 and 18.
+using both_pools = std::tuple<unsynchronized_pool_resource, synchronized_pool_resource>;
+BOOST_AUTO_TEST_CASE_TEMPLATE(ten_blocks_take_less_than_a_page, Pool, both_pools) {
+  const need needed = need_of<Pool>(std::vector<std::size_t>(10, 64));
+  BOOST_TEST(needed.calls == 1U);
+  BOOST_TEST(needed.bytes == 768U + 2 * 64);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(ten_sizes_take_two_pages, Pool, both_pools) {
+  const need needed = need_of<Pool>(ten_sizes());
+  BOOST_TEST(needed.calls == 9U);  // two of them are of one class
+  BOOST_TEST(needed.bytes <= 9U * (768 + 2 * 64));
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(one_block_takes_less_than_a_page, Pool, both_pools) {
+  for (const std::size_t bytes : {16U, 100U, 500U, 1024U}) {
+    const need needed = need_of<Pool>({bytes});
+    BOOST_TEST(needed.calls == 1U);
+    BOOST_TEST(needed.bytes <= 1024U + 2 * 64);
+  }
+}
+
+// Pages of the system come whole.
+BOOST_AUTO_TEST_CASE(small_spans_are_not_asked_of_page_resource) {
+  cistern::page_resource pages;
+  unsynchronized_pool_resource pool(&pages);
+  pool.deallocate(pool.allocate(100), 100);
+  BOOST_TEST(pool.statistics().upstream_bytes == 2 * (4 * kib + 64) + 64);
+}
+
+// Once there are pages, no class takes memory that no other one could have.
+BOOST_AUTO_TEST_CASE(a_pool_that_has_pages_serves_new_sizes_from_them) {
   checking_resource upstream;
   unsynchronized_pool_resource pool(&upstream);
-  pool.deallocate(pool.allocate(100), 100);
-  BOOST_TEST(upstream.allocations() == 1U);
-  BOOST_TEST(upstream.outstanding_bytes() <= 2 * (4 * kib + 64) + 64);
+  const std::vector<void*> blocks = allocate_many(pool, 1'100, 64);
+  const std::uint64_t calls = upstream.allocations();
+  void* const other = pool.allocate(200, 8);
+  BOOST_TEST(upstream.allocations() == calls);
+  pool.deallocate(other, 200, 8);
+  deallocate_all(pool, blocks, 64);
+}
+
+// Where less than a page is refused, nothing else is tried that wasn't before, and nothing is lost.
+BOOST_AUTO_TEST_CASE(a_small_span_that_is_refused_may_be_smaller) {
+  unsynchronized_pool_resource pool({.max_bytes = 700});
+  void* const block = pool.allocate(100);
+  pool.check_invariants();
+  pool.deallocate(block, 100);
+  BOOST_TEST(pool.statistics().upstream_bytes <= 700U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

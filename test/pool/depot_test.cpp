@@ -159,9 +159,9 @@ BOOST_AUTO_TEST_CASE(new_blocks_come_in_order_of_address) {
   fixture f;
   const std::size_t block_bytes = 24;
   const unsigned index = class_of(block_bytes - 1);
-  const magazine taken = f.take(index, 50);
+  const magazine taken = f.take(index, 30);
   BOOST_TEST(f.fresh);
-  BOOST_TEST(taken.blocks == 50U);
+  BOOST_TEST(taken.blocks == 30U);
   BOOST_TEST(length(taken.head) == taken.blocks);
   for (const auto* block = taken.head; block->next() != nullptr; block = block->next()) {
     BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(block->next()) ==

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <system_error>
 
+#include <unistd.h>
+
 namespace cistern::detail {
 
 /// Whether the environment sets `name` to "1". Allocates nothing. Not while another thread changes the
@@ -27,6 +29,17 @@ namespace cistern::detail {
   std::size_t number = 0;
   const auto [last, error] = std::from_chars(value, end, number);
   return error == std::errc() && last == end ? number : 0;
+}
+
+/// Whether anything of the following is set. In one pass, where each question is one: for the birth of a
+/// pool.
+[[nodiscard]] inline bool environment_has_switches() noexcept {
+  for (const char* const* each = ::environ; each != nullptr && *each != nullptr; ++each) {
+    if ((*each)[0] == 'C' && std::strncmp(*each, "CISTERN_", 8) == 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /// One allocation in how many is to be guarded; 0: none.

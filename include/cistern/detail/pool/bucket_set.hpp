@@ -5,6 +5,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
 #include <cistern/detail/pool/hot_list.hpp>
+#include <cistern/detail/pool/lazy_array.hpp>
 #include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/run_class.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
@@ -72,11 +73,13 @@ class bucket_set {
     std::uint32_t batch_blocks = 0;  ///< What the last miss took.
   };
   [[nodiscard]] static bool is_listed(unsigned index) noexcept { return index < cached_class_count; }
+
+  // Of a class that was used:
+
   [[nodiscard]] std::size_t in_use_blocks(unsigned index) const noexcept;
   [[nodiscard]] std::size_t listed_blocks_of(unsigned index) const noexcept {
-    return buckets_[index].spans.out_blocks() - in_use_blocks(index);
+    return buckets_.used(index).spans.out_blocks() - in_use_blocks(index);
   }
-
   [[nodiscard]] std::size_t in_use_bytes() const noexcept;
 
   [[nodiscard]] void* try_allocate_listed(unsigned index);
@@ -96,8 +99,8 @@ class bucket_set {
   const bool sees_every_free_;
   span_supply<bucket_set, no_lock> supply_;
   std::array<hot_list, cached_class_count> hot_{};
-  std::array<bucket, cached_class_count> buckets_{};
-  std::array<run_class, class_count - cached_class_count> runs_{};
+  lazy_array<bucket, cached_class_count, no_lock> buckets_;
+  lazy_array<run_class, class_count - cached_class_count, no_lock> runs_;
 };
 
 }  // namespace cistern::detail

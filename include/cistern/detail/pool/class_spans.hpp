@@ -45,6 +45,12 @@ inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_bloc
   return block_bytes < page_bytes / 2 ? page_bytes / 2 / block_bytes : 1;
 }
 
+/// What the next span of a class should have.
+struct span_wish {
+  std::uint32_t pages;
+  std::uint32_t small_blocks;  ///< While the heap is small; or 0: pages all the same.
+};
+
 /// Knows nothing of where runs come from. Not thread-safe. A block that is out is in use, or free in a list
 /// of whoever took it.
 ///
@@ -82,6 +88,13 @@ class class_spans {
   [[nodiscard]] static std::uint32_t least_span_pages(unsigned index) noexcept;
   /// How many pages the next span should have: the more blocks are out, the more. O(1).
   [[nodiscard]] std::uint32_t next_span_pages(unsigned index) const noexcept;
+  /// How many blocks it should have while the heap is small: less than a page of them; or 0, where it should
+  /// have pages all the same. O(1).
+  [[nodiscard]] std::uint32_t next_small_span_blocks(unsigned index) const noexcept;
+  /// Both.
+  [[nodiscard]] span_wish next_span(unsigned index) const noexcept {
+    return {next_span_pages(index), next_small_span_blocks(index)};
+  }
   /// A new run is a span of this class, of at most `most_blocks`.
   void add(span* run, unsigned index, std::size_t most_blocks) noexcept;
   /// Moves all spans over to the front of `list`. O(1).

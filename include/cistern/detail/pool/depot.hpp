@@ -7,6 +7,7 @@
 #include <cistern/detail/base/reentrant_mutex.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/class_spans.hpp>
+#include <cistern/detail/pool/lazy_array.hpp>
 #include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/run_class.hpp>
 #include <cistern/detail/pool/span_supply.hpp>
@@ -180,7 +181,7 @@ class depot {
       CISTERN_REQUIRES(s.lock);
   [[nodiscard]] span* try_get_span(unsigned index, bool& had_block);
   [[nodiscard]] span* assigned(span* run, unsigned index) noexcept;
-  [[nodiscard]] bool has_block(unsigned index) const noexcept;
+  [[nodiscard]] bool has_block(unsigned index) noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
   [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
@@ -194,8 +195,8 @@ class depot {
   std::atomic<std::size_t> cache_bytes_{0};
   std::atomic<std::size_t> caches_{0};
   span_supply<depot, reentrant_mutex> supply_;
-  std::array<shelf, cached_class_count> shelves_{};
-  std::array<run_shelf, class_count - cached_class_count> runs_{};
+  lazy_array<shelf, cached_class_count, mutex> shelves_;
+  lazy_array<run_shelf, class_count - cached_class_count, mutex> runs_;
 };
 
 }  // namespace cistern::detail

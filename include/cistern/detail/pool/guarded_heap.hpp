@@ -49,6 +49,14 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.try_take_alone(block_bytes, blocks, alignment);
   }
+  /// See `page_heap::try_take_small`; `blocks` may be 0, and so is the answer.
+  [[nodiscard]] span* try_take_small(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
+    if (blocks == 0) {
+      return nullptr;
+    }
+    const scoped_lock guard(lock_);
+    return heap_.try_take_small(block_bytes, blocks, alignment);
+  }
   [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment) const noexcept {
     const scoped_lock guard(lock_);
     return heap_.has_run(pages, alignment);

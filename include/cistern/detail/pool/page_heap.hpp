@@ -1,6 +1,8 @@
 // page_heap: the memory of a pool, in runs of pages: one size serves another.
 #pragma once
 
+#include <cistern/detail/base/no_lock.hpp>
+#include <cistern/detail/pool/lazy_array.hpp>
 #include <cistern/detail/pool/region_tree.hpp>
 #include <cistern/detail/pool/span.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -56,6 +58,11 @@ class page_heap {
   /// it takes no more of upstream than that and a record, and goes back there when it is given. Where that is
   /// refused, for fewer, down to one; else as `grow`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
+
+  /// The same while the heap is small and has no page left: so a pool of a few blocks takes less than one of
+  /// upstream. Null: there are pages, or upstream has nothing less, or it is refused;
+  /// passes on what else upstream throws.
+  [[nodiscard]] span* try_take_small(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
 
   /// Makes a run in use, of one block, longer or shorter, where it is. False, and nothing changed, where what
   /// lies behind it is in use. O(1).
@@ -114,6 +121,9 @@ class page_heap {
   static constexpr unsigned bin_count = exact_bins + 4 * 18 + 1;
   [[nodiscard]] static unsigned bin_of(std::uint32_t pages) noexcept;
 
+  [[nodiscard]] bool is_filled(unsigned bin) const noexcept {
+    return (filled_bins_[bin / 64] >> (bin % 64) & 1U) != 0;
+  }
   [[nodiscard]] span* find_free(std::uint32_t pages, std::size_t alignment) const noexcept;
   void link(span* run) noexcept;
   void cut_behind(span* run, std::uint32_t pages) noexcept;
@@ -143,7 +153,7 @@ class page_heap {
   span_list kept_alone_;  ///< Free runs of their own, where upstream takes nothing back.
   const std::byte* discarded_up_to_ = nullptr;  ///< Where `discard_next` goes on.
   std::array<std::uint64_t, (bin_count + 63) / 64> filled_bins_{};
-  std::array<span_list, bin_count> bins_{};
+  lazy_array<span_list, bin_count, no_lock> bins_;
 };
 
 }  // namespace cistern::detail

@@ -14,7 +14,9 @@
 #include <cistern/pool_statistics.hpp>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 namespace cistern::detail {
@@ -123,6 +125,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   [[nodiscard]] thread_cache* idle_or_new_cache() noexcept;
   [[nodiscard]] thread_cache* new_cache() noexcept;
   void put_aside(thread_cache& cache) noexcept;
+  [[nodiscard]] bool is_early() noexcept;
   using in_caches = std::array<depot::cached, cached_class_count>;
   in_caches free_caches(bool in_use_too) noexcept;
   static void add_to(in_caches& sums, const thread_cache& cache) noexcept;
@@ -136,6 +139,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   thread_cache* caches_ CISTERN_GUARDED_BY(caches_lock_) = nullptr;
   upstream_account& account_;
   unpooled_blocks* beside_;
+  std::atomic<std::uint32_t> early_requests_{0};  ///< Served without a cache, though there could be one.
   depot depot_;
 };
 

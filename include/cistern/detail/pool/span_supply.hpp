@@ -53,10 +53,10 @@ class span_supply {
   template <class HasBlock>
   [[nodiscard]] span* try_take(std::uint32_t pages, std::uint32_t least_pages, HasBlock has_block,
                                std::size_t alignment = page_bytes);
-  /// A span of `pages` for a class, or of less; of at most `max_blocks_per_chunk` blocks, if that is set.
+  /// A span as wanted for a class, or of less; of at most `max_blocks_per_chunk` blocks, if that is set.
   /// Null where `has_block()`, and what is thrown: as `try_take`.
   template <class HasBlock>
-  [[nodiscard]] span* try_get(unsigned index, std::uint32_t pages, HasBlock has_block);
+  [[nodiscard]] span* try_get(unsigned index, span_wish wanted, HasBlock has_block);
   /// See `page_heap::try_take_alone`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
     return heap_.try_take_alone(block_bytes, blocks, alignment);
@@ -65,7 +65,7 @@ class span_supply {
   template <class HasBlock>
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment,
                                      HasBlock has_block);
-  /// A run that is idle already, or null.
+  /// One that is idle already, or null.
   [[nodiscard]] span* try_take_idle(std::uint32_t pages, std::uint32_t least_pages,
                                     std::size_t alignment = page_bytes) noexcept {
     return heap_.try_take(pages, least_pages, alignment, listed_.now());
@@ -84,7 +84,6 @@ class span_supply {
   void give(span* run) noexcept { heap_.give(run, listed_.now()); }
   /// Takes back spans that left their class whole, of so many bytes. O(1): they join the heap in steps.
   void give_left(span_list& spans, std::size_t bytes) noexcept { heap_.give_left(spans, bytes); }
-
   /// See `guarded_heap`.
   template <std::size_t Most>
   void find_spans(const std::array<free_block*, Most>& blocks, std::size_t count,
@@ -98,10 +97,8 @@ class span_supply {
   /// What of each class lies in lists.
   [[nodiscard]] listed_blocks& listed() noexcept { return listed_; }
   [[nodiscard]] const listed_blocks& listed() const noexcept { return listed_; }
-
-  /// A step on the way back to the bounds, where they are overstepped. To be called in every slow path.
+  /// A step on the way back to the bounds, or to `most_bytes`. To be called in every slow path.
   void settle() noexcept { settle(options_.max_idle_bytes); }
-  /// The same for a bound of `most_bytes`.
   void settle(std::size_t most_bytes) noexcept;
   /// Whether there is more to do than the last step did.
   [[nodiscard]] bool is_late() const noexcept {
@@ -206,17 +203,20 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
 
 template <class Sorter, class Lock>
 template <class HasBlock>
-span* span_supply<Sorter, Lock>::try_get(unsigned index, std::uint32_t pages, HasBlock has_block) {
+span* span_supply<Sorter, Lock>::try_get(unsigned index, span_wish wanted, HasBlock has_block) {
   const std::size_t block_bytes = class_block_bytes(index);
   const std::size_t alignment = class_alignment(index);
   if (options_.max_blocks_per_chunk < most_blocks_per_chunk) {
-    const std::size_t fitting_blocks = std::max<std::size_t>(pages * page_bytes / block_bytes, 1);
+    const std::size_t fitting_blocks = std::max<std::size_t>(wanted.pages * page_bytes / block_bytes, 1);
     const std::size_t blocks = std::min(options_.max_blocks_per_chunk, fitting_blocks);
     return try_take_alone(block_bytes, blocks, alignment, has_block);
   }
+  if (span* const small = heap_.try_take_small(block_bytes, wanted.small_blocks, alignment)) {
+    return small;
+  }
   const auto take_few = [&] { return try_take_alone(block_bytes, few_blocks(block_bytes), alignment); };
   try {
-    span* const run = try_take(pages, class_spans::least_span_pages(index), has_block, alignment);
+    span* const run = try_take(wanted.pages, class_spans::least_span_pages(index), has_block, alignment);
     return run == nullptr && !has_block() && !gives_pages_only_ ? take_few() : run;
   } catch (const std::bad_alloc&) {
     return has_block() ? nullptr : take_few();  // less may still be had

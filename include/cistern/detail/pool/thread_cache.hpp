@@ -26,7 +26,36 @@ class owned_number {
     value_.store(value, std::memory_order_relaxed);
     return *this;
   }
-  owned_number& operator++() noexcept { return *this = *this + T{1}; }
+  // Compilers leave an atomic load and store apart, where one instruction does both, or loads and compares.
+
+  owned_number& operator++() noexcept {
+#if defined(__x86_64__)
+    static_assert(sizeof(value_) == 8);
+    asm("{addq $1, %0|add qword ptr %0, 1}" : "+m"(value_) : : "cc");
+    return *this;
+#else
+    return *this = *this + T{1};
+#endif
+  }
+  owned_number& operator--() noexcept {
+#if defined(__x86_64__)
+    static_assert(sizeof(value_) == 8);
+    asm("{subq $1, %0|sub qword ptr %0, 1}" : "+m"(value_) : : "cc");
+    return *this;
+#else
+    return *this = *this - T{1};
+#endif
+  }
+  [[nodiscard]] bool is_positive() const noexcept {
+#if defined(__x86_64__)
+    static_assert(sizeof(value_) == 8);
+    bool is_greater = false;
+    asm("{cmpq $0, %1|cmp qword ptr %1, 0}" : "=@ccg"(is_greater) : "m"(value_));
+    return is_greater;
+#else
+    return *this > T{0};
+#endif
+  }
 
  private:
   std::atomic<T> value_;
@@ -77,12 +106,11 @@ struct alignas(64) cache_slot {
 
   /// The fast path of a free: false, and nothing done, where somebody has to look first.
   [[nodiscard]] bool try_push(void* memory, std::size_t block_bytes) noexcept {
-    const std::int64_t left = room - 1;
-    if (left < 0) [[unlikely]] {
+    if (!room.is_positive()) [[unlikely]] {
       return false;
     }
     head = free_block::make(memory, block_bytes, head);
-    room = left;
+    --room;
     return true;
   }
 
