@@ -940,10 +940,10 @@ BOOST_AUTO_TEST_CASE(operations_are_counted_unless_told_otherwise) {
     fixture f({.count_operations = count});
     for (int round = 0; round < 3; ++round) deallocate_all(f.pool, allocate_many(f.pool, 10, 100), 100);
     const cistern::bucket_statistics row = bucket_of(f.pool.statistics(), 112);
-    BOOST_TEST(row.misses == 3U);  // of four blocks, the last two of a span of six, and eight of the next
+    BOOST_TEST(row.misses == 3U);  // four blocks, the last two of a span of six, the twelve of the next one
     BOOST_TEST(row.hits == (count ? 27U : 0U));
     BOOST_TEST(row.returned == (count ? 30U : 0U));
-    BOOST_TEST(row.depth == 14U);
+    BOOST_TEST(row.depth == 18U);
     BOOST_TEST(f.fault() == "");
   }
 }
