@@ -173,7 +173,8 @@ std::uint32_t class_spans::next_span_pages(unsigned index) const noexcept {
 
 std::uint32_t class_spans::next_small_span_blocks(unsigned index) const noexcept {
   constexpr std::size_t first_bytes = 768;
-  if (index >= small_class_count || bytes_ >= page_bytes / 2) {
+  constexpr unsigned end = computed_class_of(511);  // of larger ones too few would lie between records
+  if (index >= end || bytes_ >= page_bytes / 2) {
     return 0;
   }
   const std::size_t wanted_bytes = std::max(first_bytes, 2 * bytes_);

@@ -288,10 +288,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(ten_sizes_take_two_pages, Pool, both_pools) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(one_block_takes_less_than_a_page, Pool, both_pools) {
-  for (const std::size_t bytes : {16U, 100U, 500U, 1024U}) {
+  for (const std::size_t bytes : {16U, 100U, 448U}) {
     const need needed = need_of<Pool>({bytes});
     BOOST_TEST(needed.calls == 1U);
-    BOOST_TEST(needed.bytes <= 1024U + 2 * 64);
+    BOOST_TEST(needed.bytes <= 768U + 2 * 64);
   }
 }
 

@@ -30,7 +30,10 @@ using plain_array = lazy_array<entry, count, cistern::detail::no_lock>;
 BOOST_AUTO_TEST_CASE(what_was_never_used_is_not_written_to) {
   alignas(plain_array) std::array<std::byte, sizeof(plain_array)> memory{};
   memory.fill(std::byte{0xa5});
+  const auto keep = [&] { asm volatile("" : : "r"(memory.data()) : "memory"); };  // else the pattern is dead
+  keep();
   auto* const array = new (memory.data()) plain_array;
+  keep();
   (*array)[3].number = 1;
   const auto touched =
       std::count_if(memory.begin(), memory.end(), [](std::byte b) { return b != std::byte{0xa5}; });
