@@ -12,6 +12,7 @@
 #include "../base/statistics_text.hpp"
 #include "place_names.hpp"
 #include "trace_breakdown.hpp"
+#include "trace_input.hpp"
 
 namespace cistern::tool {
 namespace {
