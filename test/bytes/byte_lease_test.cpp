@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(the_pool_counts_hits_misses_returns_and_depth) {
   BOOST_TEST(bucket.hits == 2U);
   BOOST_TEST(bucket.returned == 3U);
   BOOST_TEST(bucket.discarded == 0U);
-  BOOST_TEST(bucket.depth == 16U);  // a miss takes a batch
+  BOOST_TEST(bucket.depth == 4U);  // a miss takes a batch
   BOOST_TEST(bucket.live_blocks == 0U);
 }
 

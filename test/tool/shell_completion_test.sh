@@ -24,7 +24,7 @@ expect() {  # WORDS FOUND: the last word is being written; FOUND may be a patter
   fi
 }
 
-expect "re" "record replay"
+expect "re" "record replay report"
 expect "--v" "--version"
 expect "print --" "*--call*--summary*"
 expect "print --sum" "--summary"

@@ -13,7 +13,7 @@ _cistern_trace_program_at() {  # the index of the word that is the program to be
   for ((i = 2; i < COMP_CWORD; ++i)); do
     case ${COMP_WORDS[i]} in
       --) echo $((i + 1)); return ;;
-      -o | --output | --max-size | --sample) ((++i)); [[ ${COMP_WORDS[i]} == = ]] && ((++i)) ;;
+      -o | --output | --max-size | --sample | --toggle-signal) ((++i)); [[ ${COMP_WORDS[i]} == = ]] && ((++i)) ;;
       =) ((++i)) ;;
       -*) ;;
       *) echo "$i"; return ;;
