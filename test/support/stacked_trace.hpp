@@ -92,7 +92,7 @@ class stacked_trace {
   static void append_stacks(trace_bytes& to) {
     trace_bytes payload;
     for (std::uint64_t function = 1; function <= functions; ++function) {
-      for (const std::uint64_t place : {1, 2}) {
+      for (const std::uint64_t place : {1U, 2U}) {
         append_varint(payload, 2);
         append_varint(payload, 0);
         append_varint(payload, 1000 * function + place);

@@ -175,7 +175,7 @@ stacked_trace cache_with_survivors() {
 stacked_trace messages_handed_over() {
   stacked_trace program;
   std::deque<std::uint64_t> queue;
-  for (int i = 0; i < 10'000; ++i) {
+  for (unsigned i = 0; i < 10'000; ++i) {
     queue.push_back(program.allocate(64 + i % 200, 7, 1));
     if (queue.size() < 50) continue;
     program.free(queue.front(), 8, 2);
@@ -187,7 +187,7 @@ stacked_trace messages_handed_over() {
 
 stacked_trace one_shot() {
   stacked_trace program;
-  for (int i = 0; i < 10'000; ++i) (void)program.allocate(16 + i % 100, 1 + i % 2);
+  for (unsigned i = 0; i < 10'000; ++i) (void)program.allocate(16 + i % 100, 1 + i % 2);
   return program;
 }
 
