@@ -39,9 +39,9 @@ class trace_writer {
   void write(const trace_event& event);
   /// Hands to the sink what is gathered; at the start, at least the trace's header. Throws as `write`.
   void flush();
-  /// Flushes and writes the end mark, without which the trace counts as truncated. The file of `trace_to_file`
-  /// is closed then, so that what only that can tell is thrown as well. Throws as `write`. No effect when
-  /// closed.
+  /// Flushes and writes the end mark, without which the trace counts as truncated. The file of
+  /// `trace_to_file` is closed then, so that what only that can tell is thrown as well. Throws as `write`. No
+  /// effect when closed.
   void close();
 
   /// Events written, with those that are still gathered here.
