@@ -1,28 +1,13 @@
 #include "this_program.hpp"
 
-#include <cerrno>
 #include <stdexcept>
-#include <system_error>
+#include <utility>
 
-#include "../base/posix_call.hpp"
-#include <fcntl.h>
+#include "child_output.hpp"
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace cistern::tool {
-namespace {
-
-[[nodiscard]] std::string read_all(int input) {
-  std::string text;
-  char part[4096];
-  for (;;) {
-    const ssize_t got = detail::without_interruption([&] { return ::read(input, part, sizeof part); });
-    if (got <= 0) return text;
-    text.append(part, static_cast<std::size_t>(got));
-  }
-}
-
-}  // namespace
 
 void become_this_program(const std::vector<std::string>& arguments) noexcept {
   std::vector<char*> pointers{const_cast<char*>("cistern-trace")};
@@ -32,28 +17,17 @@ void become_this_program(const std::vector<std::string>& arguments) noexcept {
 }
 
 std::string output_of_this_program(const std::vector<std::string>& arguments) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
-  const pid_t child = ::fork();
-  if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (child == 0) {
-    ::dup2(ends[1], STDOUT_FILENO);
+  child_output child = output_of_child([&](int output) {
+    ::dup2(output, STDOUT_FILENO);
     become_this_program(arguments);
-    ::_exit(127);
-  }
-  ::close(ends[1]);
-  std::string output = read_all(ends[0]);
-  ::close(ends[0]);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
-  }
+  });
+  const int status = child.status;
   if (status != 0) {
     throw std::runtime_error("the process that was to measure memory " +
                              (WIFSIGNALED(status) ? "was ended by signal " + std::to_string(WTERMSIG(status))
                                                   : "failed with " + std::to_string(WEXITSTATUS(status))));
   }
-  return output;
+  return std::move(child.text);
 }
 
 }  // namespace cistern::tool
