@@ -472,7 +472,7 @@ BOOST_AUTO_TEST_CASE(a_run_alone_takes_a_record_more_and_goes_back_at_once) {
     for (const std::size_t alignment : {std::size_t{8}, std::size_t{64}, std::size_t{4096}}) {
       ground g;
       span* const run = g.heap.try_take_alone(bytes, 1, alignment);
-      const std::size_t whole_bytes = (bytes + 63) / 64 * 64;
+      const std::size_t whole_bytes = (bytes + 15) / 16 * 16;
       BOOST_TEST_CONTEXT(bytes << " bytes aligned to " << alignment) {
         BOOST_TEST(run->bytes() == whole_bytes);
         BOOST_TEST(g.checked.outstanding_bytes() == whole_bytes + sizeof(heap_region) + sizeof(span));
@@ -489,6 +489,26 @@ BOOST_AUTO_TEST_CASE(a_run_alone_takes_a_record_more_and_goes_back_at_once) {
       }
     }
   }
+}
+
+// malloc serves an alignment that it doesn't give by itself several times slower.
+BOOST_AUTO_TEST_CASE(over_new_delete_a_run_alone_asks_for_little_alignment) {
+  upstream_account account(std::pmr::new_delete_resource(), SIZE_MAX);
+  page_heap heap(account);
+  std::vector<span*> runs;
+  for (const std::size_t alignment : {8U, 16U, 32U, 64U, 128U, 4096U}) {
+    for (int i = 0; i < 8; ++i) {
+      span* const run = heap.try_take_alone(96, 3, alignment);
+      runs.push_back(run);
+      BOOST_TEST(reinterpret_cast<std::uintptr_t>(run->base()) % alignment == 0U);
+      BOOST_TEST(run->home->alignment == (alignment <= 64 ? 16U : alignment));
+      BOOST_TEST(run->base() + 3 * 96 <= run->home->base + run->bytes());
+      BOOST_TEST(run->bytes() == 3 * 96 + (alignment == 32 || alignment == 64 ? alignment - 16 : 0U));
+    }
+  }
+  heap.check_invariants();
+  for (span* const run : runs) (void)heap.give(run, 1);
+  BOOST_TEST(account.bytes() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(runs_alone_lie_among_the_others) {
@@ -677,17 +697,17 @@ BOOST_AUTO_TEST_CASE(an_upstream_that_refuses_is_asked_for_less) {
 
 BOOST_AUTO_TEST_CASE(a_run_alone_is_made_shorter_where_it_is_refused) {
   constexpr std::size_t records_bytes = sizeof(heap_region) + sizeof(span);
-  ground g(448 + records_bytes);
-  BOOST_TEST((g.heap.try_take_alone(449, 3, 64) == nullptr));
+  ground g(400 + records_bytes);
+  BOOST_TEST((g.heap.try_take_alone(401, 3, 64) == nullptr));
   span* const limited = g.heap.try_take_alone(100, 64, 64);  // then 32, 16, 8, and 4
   BOOST_REQUIRE(limited != nullptr);
-  BOOST_TEST(limited->bytes() == 448U);
+  BOOST_TEST(limited->bytes() == 400U);
   (void)g.heap.give(limited, 1);
   g.check();
 
   ground unlimited;
   unlimited.upstream.fail_nth(1);
-  BOOST_TEST(unlimited.heap.try_take_alone(100, 8, 64)->bytes() == 448U);
+  BOOST_TEST(unlimited.heap.try_take_alone(100, 8, 64)->bytes() == 400U);
   const std::uint64_t attempts = unlimited.upstream.attempts();
   unlimited.upstream.fail_from_nth(1);
   BOOST_CHECK_THROW((void)unlimited.heap.try_take_alone(100, 8, 64), std::bad_alloc);

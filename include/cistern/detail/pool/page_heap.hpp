@@ -134,6 +134,7 @@ class page_heap {
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
   [[nodiscard]] std::size_t region_alignment(std::size_t pages, std::size_t alignment) const noexcept;
   [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
+  [[nodiscard]] std::size_t alone_alignment(std::size_t alignment) const noexcept;
   template <class Try>
   [[nodiscard]] heap_region* try_less_and_less(std::size_t wanted, std::size_t least, Try try_add);
   void link_idle(heap_region* idle) noexcept;

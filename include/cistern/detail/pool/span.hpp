@@ -19,11 +19,11 @@ enum class span_use : std::uint8_t {
 
 /// The record of the run of pages that begins at the record's own page. A region has one for each of its
 /// pages; only those of the first and the last page of a run, and of every page of a run of blocks, are ever
-/// looked at. One cache line.
+/// looked at. As large as a cache line, and one where its region is aligned for that.
 ///
 /// Free blocks of a run of blocks that begin in an *unlinked* page are in no list: the page's memory may have
 /// been taken away, and the links with it.
-struct alignas(64) span {
+struct alignas(16) span {
   span* next;      ///< In the list that its owner keeps: of a class, of a bin.
   span* previous;  ///< As above.
   heap_region* home;
@@ -51,8 +51,9 @@ struct alignas(64) span {
 };
 static_assert(sizeof(span) == 64);
 
-/// Memory from upstream: runs, and behind them this record, and behind it the spans. One cache line.
-struct alignas(64) heap_region {
+/// Memory from upstream: runs, and behind them this record, and behind it the spans. As large as a cache
+/// line.
+struct alignas(16) heap_region {
   std::byte* base;
   std::size_t bytes;  ///< Of runs, in use or free.
   heap_region* left;  ///< In the tree.
