@@ -13,7 +13,7 @@ constexpr std::uint32_t most_capacity = 2048;
 constexpr std::size_t first_capacity_bytes = 4096;
 constexpr std::size_t first_capacity_blocks = 32;
 
-/// A class with less room than this doubles it when it misses; one with more adds half.
+/// A class with less room than this doubles it when it misses; one with more adds a quarter.
 constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
 
 /// A class of small blocks with less in its magazines gets more when its frees look, whether or not they
@@ -233,7 +233,7 @@ void thread_cache::widen(unsigned index) noexcept {
       std::clamp<std::size_t>(first_capacity_bytes / block_bytes, 1, first_capacity_blocks);
   // Doubled while it is small, so that it has soon what it needs, but no more of what others need.
   const std::uint32_t had = s.capacity;
-  const std::uint32_t step = room_bytes(index, had) < small_room_bytes ? had : std::max(had / 2, 1U);
+  const std::uint32_t step = room_bytes(index, had) < small_room_bytes ? had : std::max(had / 4, 1U);
   const pool_options& options = depot_->options();
   const std::size_t most = std::min({std::size_t{most_capacity}, options.max_idle_blocks_per_bucket / 2,
                                      options.thread_cache_bytes / classes_per_cache / room_bytes(index, 1)});

@@ -216,10 +216,11 @@ double visits_per_1000(std::size_t count, std::size_t least_bytes, std::size_t m
 // What a magazine is for, in figures: a visit is a lock, and on many threads a wait.
 BOOST_AUTO_TEST_CASE(a_thread_on_its_own_seldom_visits_the_depot) {
   BOOST_TEST(visits_per_1000(1000, 8, 4096) <= 1.0);
-  // Between 4 and 7, by the seed: which classes get room is a matter of chance.
+  // Which classes get room is a matter of chance.
   double sum = 0;
   for (const std::uint64_t seed : {1U, 4U, 7U, 11U}) sum += visits_per_1000(500, 16, 32 << 10, seed);
-  BOOST_TEST(sum / 4 <= 6.0);
+  BOOST_TEST_MESSAGE(sum / 4 << " visits for 500 blocks of up to 32 KiB");
+  BOOST_TEST(sum / 4 <= 5.0);
   BOOST_TEST(visits_per_1000(32, 64 << 10, 64 << 10) <= 1.0);
 }
 
