@@ -54,6 +54,7 @@ struct pool_statistics {
   std::size_t idle_in_spans_bytes = 0;     ///< Beside blocks that are out, in memory that serves one size.
   std::size_t idle_in_pages_bytes = 0;     ///< Pages for any size, in regions in which others are in use.
   std::size_t idle_in_regions_bytes = 0;   ///< Regions without a page in use: these can go back to upstream.
+  std::size_t idle_untouched_bytes = 0;    ///< Of these two: what takes no memory of the system, if it can.
   std::size_t overhead_bytes = 0;          ///< The pool's own records: of regions, pages, thread caches.
   std::size_t upstream_bytes = 0;          ///< All bytes held from upstream now.
   std::size_t peak_upstream_bytes = 0;     ///< The most `upstream_bytes` ever was.

@@ -92,22 +92,25 @@ void bucket_set::deallocate(unsigned index, void* block) noexcept {
     asan_unpoison(block, class_block_bytes(index));
     std::memset(block, 0, class_block_bytes(index));
   }
+  std::size_t freed_blocks = 1;
   if (is_listed(index)) {
-    deallocate_listed(index, block);
+    freed_blocks = deallocate_listed(index, block);
   } else {
     deallocate_run(index, block);
   }
-  supply_.listed().tick();
-  supply_.settle();
+  supply_.settle(freed_blocks * class_block_bytes(index));
   if (is_listed(index)) {
     set_room(index);
   }
 }
 
-void bucket_set::deallocate_listed(unsigned index, void* block) noexcept {
+// Returns how many blocks were freed since the last look, this one included.
+std::size_t bucket_set::deallocate_listed(unsigned index, void* block) noexcept {
   const std::size_t block_bytes = class_block_bytes(index);
   bucket& b = buckets_[index];
   hot_[index].push(block, block_bytes);
+  const std::uint64_t pushed = hot_[index].pushed();
+  const std::uint64_t freed_blocks = pushed - std::exchange(b.pushed_before, pushed);
   supply_.listed().use(index);
   if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes)) {
     leave_whole(index);
@@ -116,6 +119,7 @@ void bucket_set::deallocate_listed(unsigned index, void* block) noexcept {
   if (listed_blocks_of(index) > options_.max_idle_blocks_per_bucket) {
     sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
   }
+  return freed_blocks;
 }
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
@@ -156,8 +160,7 @@ void bucket_set::deallocate_watched(unsigned index, void* block) noexcept {
     ++hot_[index].pushed_and_room;
     note(index);
   }
-  supply_.listed().tick();
-  supply_.settle();
+  supply_.settle(block_bytes);
 }
 
 void bucket_set::note(unsigned index) noexcept {

@@ -283,7 +283,7 @@ std::size_t depot::put(unsigned index, magazine blocks) noexcept {
   if (too_many) {
     sort(index, options_.max_idle_blocks_per_bucket, SIZE_MAX);
   }
-  settle();
+  settle(blocks.blocks * class_block_bytes(index));
   return elsewhere;
 }
 
@@ -338,7 +338,7 @@ void depot::deallocate_run(unsigned index, void* block) noexcept {
   if (!is_kept) {
     supply_.give(supply_.span_of(block));
   }
-  settle();
+  settle(class_block_bytes(index));
 }
 
 // Straight back to its run, past the lists, from which a fast path would take it.
@@ -369,7 +369,7 @@ void depot::deallocate_watched(unsigned index, void* block) noexcept {
   if (home != nullptr) {
     supply_.give(home);
   }
-  settle();
+  settle(block_bytes);
 }
 
 // A few at a time, which are nowhere meanwhile: the lists' lock and the heap's are never held together.
@@ -500,7 +500,7 @@ void depot::follow_trim() noexcept {
       effort -= sort(index, 0, effort).blocks;
     }
   }
-  supply_.settle(keep_bytes);
+  supply_.settle_to(keep_bytes);
 }
 
 bool depot::is_block(unsigned index, const void* address) noexcept {

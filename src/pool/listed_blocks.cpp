@@ -49,9 +49,7 @@ void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe,
 
 unsigned listed_blocks::longest_unused(reach wanted) const noexcept {
   const std::uint64_t any = long_.load(std::memory_order_relaxed);
-  std::uint64_t found = wanted == reach::all        ? any
-                        : wanted == reach::ripe_too ? any & ripe_.load(std::memory_order_relaxed)
-                                                    : 0;
+  std::uint64_t found = wanted == reach::all ? any : any & ripe_.load(std::memory_order_relaxed);
   for (std::uint64_t left = any & ~found; left != 0; left &= left - 1) {
     const auto index = static_cast<unsigned>(std::countr_zero(left));
     found |= is_old(last_use(index)) ? std::uint64_t{1} << index : 0;

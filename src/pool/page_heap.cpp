@@ -44,6 +44,8 @@ void page_heap::link(span* run) noexcept {
   bins_[bin].push(run);
   filled_bins_[bin / 64] |= std::uint64_t{1} << (bin % 64);
   free_bytes_ += run->bytes();
+  untouched_bytes_ += run->is_new ? run->bytes() : 0;
+  discardable_bytes_ += is_discardable(*run) ? run->bytes() : 0;
 }
 
 void page_heap::unlink(span* run) noexcept {
@@ -53,6 +55,8 @@ void page_heap::unlink(span* run) noexcept {
     filled_bins_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
   }
   free_bytes_ -= run->bytes();
+  untouched_bytes_ -= run->is_new ? run->bytes() : 0;
+  discardable_bytes_ -= is_discardable(*run) ? run->bytes() : 0;
 }
 
 // The neighbours of a run look at its first and its last page only.
@@ -388,14 +392,24 @@ std::size_t page_heap::discard(heap_region& in, std::size_t least_bytes) noexcep
   std::size_t discarded_bytes = 0;
   span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
   for (span* run = in.spans(); run < end; run += run->pages) {
-    if (run->is_free && !run->is_new && run->bytes() >= least_bytes) {
-      asan_unpoison(run->base(), run->bytes());
-      run->is_new = discard_pages(run->base(), run->bytes());
-      asan_poison(run->base(), run->bytes());
-      discarded_bytes += run->is_new ? run->bytes() : 0;
+    if (run->is_free && !run->is_new && run->bytes() >= least_bytes && try_discard(run)) {
+      discarded_bytes += run->bytes();
     }
   }
   return discarded_bytes;
+}
+
+bool page_heap::try_discard(span* run) noexcept {
+  const bool was_discardable = is_discardable(*run);
+  asan_unpoison(run->base(), run->bytes());
+  run->is_new = discard_pages(run->base(), run->bytes());
+  asan_poison(run->base(), run->bytes());
+  if (run->is_new) {
+    untouched_bytes_ += run->bytes();
+    discardable_bytes_ -= was_discardable ? run->bytes() : 0;
+  }
+  system_refuses_ = !run->is_new;
+  return run->is_new;
 }
 
 std::size_t page_heap::discard_next(std::uint64_t now, std::uint64_t age) noexcept {
@@ -434,7 +448,7 @@ void page_heap::release() noexcept {
   filled_bins_ = {};
   kept_alone_ = {};
   oldest_idle_ = newest_idle_ = nullptr;
-  idle_regions_bytes_ = free_bytes_ = 0;
+  idle_regions_bytes_ = free_bytes_ = untouched_bytes_ = discardable_bytes_ = 0;
   while (!regions_.empty()) {
     give_back(regions_.any());  // upstream may call back: nothing here is to be found any more
   }
@@ -497,6 +511,8 @@ void page_heap::check_invariants() const noexcept {
     idle_bytes += home->is_idle() ? home->bytes : 0;
   });
   std::size_t binned_bytes = 0;
+  std::size_t untouched_bytes = 0;
+  std::size_t discardable_bytes = 0;
   for (unsigned bin = 0; bin < bin_count; ++bin) {
     const span_list* const runs = bins_.find(bin);
     const span* const first = runs != nullptr ? runs->head() : nullptr;
@@ -505,6 +521,8 @@ void page_heap::check_invariants() const noexcept {
     }
     for (const span* run = first; run != nullptr; run = runs->after(run)) {
       binned_bytes += run->bytes();
+      untouched_bytes += run->is_new ? run->bytes() : 0;
+      discardable_bytes += is_discardable(*run) ? run->bytes() : 0;
       if (!run->is_free || bin_of(run->pages) != bin) {
         broken_invariant("page heap", 0, "a run is in the wrong bin");
       }
@@ -514,7 +532,8 @@ void page_heap::check_invariants() const noexcept {
     binned_bytes += run->bytes();
   }
   if (binned_bytes != free_bytes || free_bytes != free_bytes_ || bytes != pages_bytes_ ||
-      idle_bytes != idle_regions_bytes_ || overhead_bytes != overhead_bytes_) {
+      idle_bytes != idle_regions_bytes_ || overhead_bytes != overhead_bytes_ ||
+      untouched_bytes != untouched_bytes_ || discardable_bytes != discardable_bytes_) {
     broken_invariant("page heap", 0, "sums differ from what the regions say");
   }
 }

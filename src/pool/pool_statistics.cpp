@@ -26,6 +26,8 @@ using detail::with_thousands;
        s.idle_in_spans_bytes},
       {"idle_in_pages_bytes", "  in pages", "For any size, in regions in use.", s.idle_in_pages_bytes},
       {"idle_in_regions_bytes", "  in regions", "Regions without a page in use.", s.idle_in_regions_bytes},
+      {"idle_untouched_bytes", "    untouched", "Free pages that take no memory of the system.",
+       s.idle_untouched_bytes},
       {"overhead_bytes", "overhead", "The pool's own records.", s.overhead_bytes},
       {"upstream_bytes", "held from upstream", "All bytes held from upstream.", s.upstream_bytes},
       {"peak_upstream_bytes", "peak", "The most bytes ever held from upstream.", s.peak_upstream_bytes}};

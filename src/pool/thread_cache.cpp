@@ -2,6 +2,7 @@
 #include <cistern/detail/pool/thread_cache.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace cistern::detail {
 namespace {
@@ -36,9 +37,10 @@ std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
 void thread_cache::open(unsigned index) noexcept {
   cache_slot& s = slots_[index];
   std::size_t room = 0;
-  if (!depot_->options().zero_on_free && !is_late_) {
+  if (!depot_->options().zero_on_free && (!is_late_ || index < small_class_count)) {
     const std::size_t most = s.most_blocks();
     room = index < small_class_count ? most - std::min(most, s.loaded_blocks()) : 1;
+    room = is_late_ ? std::min<std::size_t>(room, late_look_frees) : room;
   }
   s.set_room(static_cast<std::int64_t>(room));
 }
@@ -110,17 +112,34 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
   if (s.loaded_blocks() >= s.whole_at) {
     flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
   } else {
-    settle_late();
+    settle_late(index);
     open(index);
   }
 }
 
 // While more is idle than may be, every few frees do a step, whether or not they would get to the depot: a
 // program that has found its rest may never get there.
-void thread_cache::settle_late() noexcept {
-  is_late_ = depot_->is_late();
-  if (is_late_ && ++frees_while_late_ % late_look_frees == 0) {
-    depot_->settle();
+void thread_cache::settle_late(unsigned index) noexcept {
+  if (is_late_) {
+    const std::uint32_t frees =
+        index < small_class_count ? late_look_frees : 1;  // since the last look, about
+    frees_while_late_ += frees;
+    bytes_while_late_ += frees * class_block_bytes(index);
+    if (frees_while_late_ < late_look_frees) {
+      return;
+    }
+    depot_->settle(std::exchange(bytes_while_late_, 0));
+    frees_while_late_ = 0;
+  }
+  look_whether_late();
+}
+
+void thread_cache::look_whether_late() noexcept {
+  const bool was_late = std::exchange(is_late_, depot_->is_late());
+  if (is_late_ && !was_late) {
+    for (cache_slot& slot : slots_) {
+      slot.set_room(0);
+    }
   }
 }
 
@@ -131,12 +150,7 @@ bool thread_cache::has_much_room() const noexcept {
 
 std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
   const std::size_t elsewhere = depot_->put(index, full);
-  is_late_ = depot_->is_late();
-  if (is_late_) {
-    for (cache_slot& slot : slots_) {
-      slot.set_room(0);
-    }
-  }
+  look_whether_late();
   return elsewhere;
 }
 

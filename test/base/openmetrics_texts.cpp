@@ -18,10 +18,10 @@ constexpr const char* broken_name = "caf\xe9 \xe2\x82\xac";
 // Each figure has a value of its own, so that none stands for another; every family is there.
 cistern::pool_statistics pool(std::size_t first) {
   cistern::pool_statistics s;
-  for (std::size_t* figure :
-       {&s.in_use_bytes, &s.idle_bytes, &s.idle_in_lists_bytes, &s.idle_in_caches_bytes,
-        &s.idle_in_spans_bytes, &s.idle_in_pages_bytes, &s.idle_in_regions_bytes, &s.overhead_bytes,
-        &s.upstream_bytes, &s.peak_upstream_bytes, &s.oversize.live_blocks, &s.oversize.live_bytes}) {
+  for (std::size_t* figure : {&s.in_use_bytes, &s.idle_bytes, &s.idle_in_lists_bytes, &s.idle_in_caches_bytes,
+                              &s.idle_in_spans_bytes, &s.idle_in_pages_bytes, &s.idle_in_regions_bytes,
+                              &s.idle_untouched_bytes, &s.overhead_bytes, &s.upstream_bytes,
+                              &s.peak_upstream_bytes, &s.oversize.live_blocks, &s.oversize.live_bytes}) {
     *figure = first++;
   }
   for (std::uint64_t* figure : {&s.upstream_allocations, &s.upstream_deallocations, &s.given_back_idle_bytes,

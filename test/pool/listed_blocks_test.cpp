@@ -26,7 +26,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_listed_at_first) {
   BOOST_TEST(listed.bytes() == 0U);
   BOOST_TEST(listed.now() == 0U);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == listed_blocks::none);
 }
 
 BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
@@ -36,7 +36,7 @@ BOOST_AUTO_TEST_CASE(a_class_stays_with_64_kib_or_two_blocks) {
   listed.note(class_64, 1024, true);
   listed.note(class_100k, 2, true);
   BOOST_TEST(listed.largest() == listed_blocks::none);
-  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == listed_blocks::none);
   BOOST_TEST(listed.bytes() == 64U * 1024 + 2 * class_block_bytes(class_100k));
   listed.note(class_64, 1025, true);
   BOOST_TEST(listed.largest() == class_64);
@@ -51,18 +51,38 @@ BOOST_AUTO_TEST_CASE(what_was_used_longest_ago_comes_first) {
   listed_blocks listed;
   for (const unsigned index : {class_64, class_1k, class_100k}) {
     listed.note(index, 5000, true);
-    listed.tick();
+    listed.tick(0);
     listed.use(index);
   }
   BOOST_TEST(listed.now() == 3U);
-  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_64);
-  listed.tick();
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == class_64);
+  listed.tick(0);
   listed.use(class_64);
-  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_1k);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == class_1k);
   BOOST_TEST(listed.last_use(class_64) == listed.now());
   listed.note(class_1k, 1, true);
-  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe_too) == class_100k);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == class_100k);
   BOOST_TEST(listed.largest() == class_100k);
+}
+
+BOOST_AUTO_TEST_CASE(the_clock_counts_looks_and_much_that_was_freed) {
+  listed_blocks listed;
+  listed.tick(16);
+  listed.tick(100'000);
+  BOOST_TEST(listed.now() == 2U);
+  listed.tick(std::size_t{1} << 20);
+  BOOST_TEST(listed.now() == 10U);
+  BOOST_TEST(listed.freed_bytes() == 100'016U + (std::size_t{1} << 20));
+}
+
+BOOST_AUTO_TEST_CASE(a_class_that_is_not_ripe_may_go_when_it_was_not_used_for_a_while) {
+  listed_blocks listed;
+  listed.note(class_1k, 5000, false);
+  listed.use(class_1k);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == listed_blocks::none);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::all) == class_1k);
+  for (std::uint64_t i = 0; i <= listed_blocks::a_while; ++i) listed.tick(0);
+  BOOST_TEST(listed.longest_unused(listed_blocks::reach::ripe) == class_1k);
 }
 
 BOOST_AUTO_TEST_CASE(random_notes_agree_with_a_model) {

@@ -31,6 +31,7 @@ pool_statistics busy_pool() {
           .idle_in_spans_bytes = 64,
           .idle_in_pages_bytes = 4096,
           .idle_in_regions_bytes = 32'768,
+          .idle_untouched_bytes = 20'480,
           .overhead_bytes = 800,
           .upstream_bytes = 123'498'549,
           .peak_upstream_bytes = 223'461'685,
@@ -70,6 +71,7 @@ BOOST_AUTO_TEST_CASE(table_of_a_busy_pool) {
              "  in spans                       64  B\n"
              "  in pages                    4,096  B       (4 KiB)\n"
              "  in regions                 32,768  B      (32 KiB)\n"
+             "    untouched                20,480  B      (20 KiB)\n"
              "overhead                        800  B\n"
              "held from upstream      123,498,549  B  (117.77 MiB)\n"
              "peak                    223,461,685  B   (213.1 MiB)\n"
@@ -96,6 +98,7 @@ BOOST_AUTO_TEST_CASE(table_of_a_new_pool_has_only_totals) {
              "  in spans              0  B\n"
              "  in pages              0  B\n"
              "  in regions            0  B\n"
+             "    untouched           0  B\n"
              "overhead                0  B\n"
              "held from upstream      0  B\n"
              "peak                    0  B\n"
@@ -143,6 +146,7 @@ BOOST_AUTO_TEST_CASE(json_has_every_field_under_its_name) {
       json ==
       R"({"in_use_bytes":123456789,"idle_bytes":40960,"idle_in_lists_bytes":3000,"idle_in_caches_bytes":1032,)"
       R"("idle_in_spans_bytes":64,"idle_in_pages_bytes":4096,"idle_in_regions_bytes":32768,)"
+      R"("idle_untouched_bytes":20480,)"
       R"("overhead_bytes":800,"upstream_bytes":123498549,)"
       R"("peak_upstream_bytes":223461685,"upstream_allocations":1234,"upstream_deallocations":3,)"
       R"("given_back_idle_bytes":70000000,"given_back_trim_bytes":29963136,"given_back_need_bytes":0,)"
@@ -249,5 +253,5 @@ BOOST_AUTO_TEST_CASE(openmetrics_keeps_the_rules_of_the_format) {
     BOOST_TEST(line.find("{pool=\"p\"") == sample.size());
     BOOST_TEST(line.find_first_not_of("0123456789", line.find("} ") + 2) == std::string::npos);
   }
-  BOOST_TEST(families.size() == 26u);
+  BOOST_TEST(families.size() == 27u);
 }

@@ -61,7 +61,7 @@ class counting_sorter {
   void list(unsigned index, std::size_t blocks) {
     lists[index] = blocks;
     supply->listed().note(index, blocks, true);
-    supply->listed().tick();
+    supply->listed().tick(0);
     supply->listed().use(index);
   }
 
@@ -234,7 +234,7 @@ BOOST_AUTO_TEST_CASE(spans_that_left_join_the_heap_in_steps_and_serve_at_once) {
   span* const run = f.take(100);  // none is that long until some are joined
   BOOST_TEST(f.upstream.allocations() == calls);
   f.supply.give(run);
-  for (int step = 0; step < 4; ++step) f.supply.settle();
+  for (int step = 0; step < 4; ++step) f.supply.settle(0);
   f.supply.shrink(0);
   BOOST_TEST(f.account.bytes() == 0U);
 }
@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(settling_gives_back_in_steps_down_to_the_bound) {
   std::size_t held = f.supply.held_bytes();
   int steps = 0;
   while (f.supply.pages_bytes() > mib && steps < 100) {
-    f.supply.settle();
+    f.supply.settle(0);
     BOOST_TEST(held - f.supply.held_bytes() <= 9 * mib);  // 4 MiB, but for the last region
     held = f.supply.held_bytes();
     ++steps;
@@ -261,7 +261,7 @@ BOOST_AUTO_TEST_CASE(settling_takes_first_what_was_used_longest_ago) {
   f.sorter.list(class_1k, 3000);
   f.sorter.list(class_64, 30'000);
   f.supply.listed().use(class_1k);
-  f.supply.settle();
+  f.supply.settle(0);
   BOOST_TEST(f.sorter.sorted[class_64] > 0U);
   BOOST_TEST(f.sorter.sorted[class_1k] == 0U);
   BOOST_TEST(f.sorter.sorted[class_64] <= 1024U);
@@ -273,7 +273,7 @@ BOOST_AUTO_TEST_CASE(within_the_bound_nothing_is_done) {
   f.supply.give(f.take(10));
   const std::size_t held = f.supply.held_bytes();
   const std::size_t calls = f.sorter.calls;
-  for (int i = 0; i < 10; ++i) f.supply.settle();
+  for (int i = 0; i < 10; ++i) f.supply.settle(0);
   BOOST_TEST(f.sorter.calls == calls);
   BOOST_TEST(f.supply.held_bytes() == held);
 }

@@ -57,7 +57,7 @@ template <class Pool>
 [[nodiscard]] inline bool same_but_for_idle_places(pool_statistics one, pool_statistics other) {
   for (pool_statistics* each : {&one, &other}) {
     each->idle_in_lists_bytes = each->idle_in_caches_bytes = each->idle_in_spans_bytes = 0;
-    each->idle_in_pages_bytes = each->idle_in_regions_bytes = 0;
+    each->idle_in_pages_bytes = each->idle_in_regions_bytes = each->idle_untouched_bytes = 0;
   }
   return one == other;
 }

@@ -68,9 +68,10 @@ class bucket_set {
   /// What the fast paths don't touch of a class with a hot list.
   struct bucket {
     class_spans spans;
-    std::uint64_t misses = 0;        ///< Allocations that took a block from a span.
-    std::uint64_t released = 0;      ///< Blocks in use when `release` came.
-    std::uint32_t batch_blocks = 0;  ///< What the last miss took.
+    std::uint64_t misses = 0;         ///< Allocations that took a block from a span.
+    std::uint64_t released = 0;       ///< Blocks in use when `release` came.
+    std::uint64_t pushed_before = 0;  ///< Frees when somebody last had a look.
+    std::uint32_t batch_blocks = 0;   ///< What the last miss took.
   };
   [[nodiscard]] static bool is_listed(unsigned index) noexcept { return index < cached_class_count; }
 
@@ -84,7 +85,7 @@ class bucket_set {
 
   [[nodiscard]] void* try_allocate_listed(unsigned index);
   [[nodiscard]] void* try_allocate_run(unsigned index);
-  void deallocate_listed(unsigned index, void* block) noexcept;
+  [[nodiscard]] std::size_t deallocate_listed(unsigned index, void* block) noexcept;
   void deallocate_run(unsigned index, void* block) noexcept;
 
   [[nodiscard]] bool try_add_span(unsigned index);

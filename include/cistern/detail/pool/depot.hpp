@@ -63,12 +63,9 @@ class depot {
   /// when the last of them is freed.
   std::size_t put(unsigned index, magazine blocks) noexcept;
   static constexpr std::size_t unknown_blocks = SIZE_MAX;
-  /// A step on the way back to the bounds, as `put` does one.
-  void settle() noexcept {
-    supply_.listed().tick();
-    supply_.settle();
-  }
-  /// Whether there is more to do than the last step did.
+  /// A step on the way back to the bounds, as `put` does one, after a cache took so many bytes.
+  void settle(std::size_t freed_bytes) noexcept { supply_.settle(freed_bytes); }
+  /// See `span_supply`.
   [[nodiscard]] bool is_late() const noexcept { return supply_.is_late(); }
 
   /// One block without a thread cache; null where there is no memory.

@@ -47,7 +47,9 @@ class guarded_heap {
   /// See `page_heap::try_take_alone`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
     const scoped_lock guard(lock_);
-    return heap_.try_take_alone(block_bytes, blocks, alignment);
+    span* const run = heap_.try_take_alone(block_bytes, blocks, alignment);
+    publish();
+    return run;
   }
   /// See `page_heap::try_take_small`; `blocks` may be 0, and so is the answer.
   [[nodiscard]] span* try_take_small(std::size_t block_bytes, std::size_t blocks, std::size_t alignment) {
@@ -55,7 +57,9 @@ class guarded_heap {
       return nullptr;
     }
     const scoped_lock guard(lock_);
-    return heap_.try_take_small(block_bytes, blocks, alignment);
+    span* const run = heap_.try_take_small(block_bytes, blocks, alignment);
+    publish();
+    return run;
   }
   [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment) const noexcept {
     const scoped_lock guard(lock_);
@@ -162,10 +166,12 @@ class guarded_heap {
   void discard_next(std::uint64_t now, std::uint64_t age) noexcept {
     const scoped_lock guard(lock_);
     discarded_bytes_ += heap_.discard_next(now, age);
+    publish();
   }
   void discard_all() noexcept {
     const scoped_lock guard(lock_);
     discarded_bytes_ += heap_.discard_all();
+    publish();
   }
   /// What was taken away from between blocks.
   void add_discarded(std::size_t bytes) noexcept {
@@ -181,10 +187,6 @@ class guarded_heap {
     publish();
   }
 
-  [[nodiscard]] std::size_t pages_bytes() const noexcept {
-    const scoped_lock guard(lock_);
-    return heap_.pages_bytes();
-  }
   [[nodiscard]] std::size_t held_bytes() const noexcept {
     const scoped_lock guard(lock_);
     return heap_.held_bytes();
@@ -203,12 +205,22 @@ class guarded_heap {
     return free_bytes_.load(std::memory_order_relaxed);
   }
 
+  /// Of free runs beside others in use, what could go back to the system.
+  [[nodiscard]] std::size_t discardable_bytes() const noexcept {
+    return discardable_bytes_.load(std::memory_order_relaxed);
+  }
+  /// All memory of runs, in use or free.
+  [[nodiscard]] std::size_t pages_bytes() const noexcept {
+    return pages_bytes_.load(std::memory_order_relaxed);
+  }
+
   /// Adds idle pages and regions, records, and what was given back.
   void add_to(pool_statistics& statistics) const noexcept {
     const scoped_lock guard(lock_);
     const std::size_t in_regions = heap_.idle_regions_bytes();
     statistics.idle_in_pages_bytes += left_bytes() + heap_.free_bytes() - in_regions;
     statistics.idle_in_regions_bytes += in_regions;
+    statistics.idle_untouched_bytes += heap_.untouched_bytes();
     statistics.overhead_bytes += heap_.overhead_bytes();
     statistics.given_back_idle_bytes += given_back_bytes_[index_of(reason::idle)];
     statistics.given_back_trim_bytes += given_back_bytes_[index_of(reason::trim)];
@@ -259,6 +271,8 @@ class guarded_heap {
   void publish() noexcept CISTERN_REQUIRES(lock_) {
     spare_bytes_.store(left_bytes() + heap_.spare_bytes(), std::memory_order_relaxed);
     free_bytes_.store(left_bytes() + heap_.free_bytes(), std::memory_order_relaxed);
+    discardable_bytes_.store(heap_.discardable_bytes(), std::memory_order_relaxed);
+    pages_bytes_.store(heap_.pages_bytes(), std::memory_order_relaxed);
   }
   void add_left_bytes(std::size_t bytes) noexcept CISTERN_REQUIRES(lock_) {
     left_bytes_.store(left_bytes() + bytes, std::memory_order_relaxed);
@@ -274,6 +288,8 @@ class guarded_heap {
   std::atomic<std::size_t> left_bytes_{0};
   std::atomic<std::size_t> spare_bytes_{0};
   std::atomic<std::size_t> free_bytes_{0};
+  std::atomic<std::size_t> discardable_bytes_{0};
+  std::atomic<std::size_t> pages_bytes_{0};
 };
 
 }  // namespace cistern::detail

@@ -14,7 +14,7 @@
 
 namespace cistern::detail {
 
-/// Frees of a class between two looks while more is idle than may be, and the last one didn't get through.
+/// Frees of a class between two looks while more is idle than may be.
 inline constexpr std::uint32_t late_look_frees = 32;
 
 /// Sums and orders that are kept up to date, so that nobody walks over all classes to get them. What is noted
@@ -61,8 +61,12 @@ class listed_blocks {
   }
   /// A class is used.
   void use(unsigned index) noexcept { last_use_[index].store(now(), std::memory_order_relaxed); }
-  /// Some blocks have been freed, of whatever class.
-  void tick() noexcept { clock_.fetch_add(1, std::memory_order_relaxed); }
+  /// Blocks of so many bytes together have been freed, of whatever class: a tick, or one for each 128 KiB.
+  void tick(std::size_t freed_bytes) noexcept {
+    constexpr std::size_t bytes_per_tick = std::size_t{128} << 10;
+    clock_.fetch_add(std::max<std::size_t>(freed_bytes / bytes_per_tick, 1), std::memory_order_relaxed);
+    freed_bytes_.fetch_add(freed_bytes, std::memory_order_relaxed);
+  }
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t bytes_of(unsigned index) const noexcept {
@@ -70,6 +74,10 @@ class listed_blocks {
   }
   /// Ticks so far: the clock of `last_use`.
   [[nodiscard]] std::uint64_t now() const noexcept { return clock_.load(std::memory_order_relaxed); }
+  /// Bytes freed so far, as far as was told.
+  [[nodiscard]] std::uint64_t freed_bytes() const noexcept {
+    return freed_bytes_.load(std::memory_order_relaxed);
+  }
   /// Ticks after which what isn't used counts as no longer in use.
   static constexpr std::uint64_t a_while = 1024;
   /// Whether a moment was more than a while ago.
@@ -86,9 +94,9 @@ class listed_blocks {
   [[nodiscard]] unsigned largest_ripe() const noexcept {
     return largest_of(long_.load(std::memory_order_relaxed) & ripe_.load(std::memory_order_relaxed));
   }
-  /// Of the same the one whose last use is longest ago, and was more than a while ago, or, as `reach` says,
-  /// that is ripe, or whichever; or `none`. O(such classes).
-  enum class reach : std::uint8_t { old, ripe_too, all };
+  /// Of the same the one whose last use is longest ago, of those that are ripe or weren't used for a while,
+  /// or of all, as `reach` says; or `none`. O(such classes).
+  enum class reach : std::uint8_t { ripe, all };
   [[nodiscard]] unsigned longest_unused(reach wanted) const noexcept;
 
  private:
@@ -108,6 +116,7 @@ class listed_blocks {
 
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::uint64_t> clock_{0};
+  std::atomic<std::uint64_t> freed_bytes_{0};
   std::atomic<std::uint64_t> long_{0};  ///< A bit for each class with more than its least stay.
   std::atomic<std::uint64_t> ripe_{0};  ///< A bit for each class that is worth sorting even while it is used.
   static_assert(most_classes <= 64);

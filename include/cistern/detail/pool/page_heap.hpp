@@ -25,6 +25,8 @@ namespace cistern::detail {
 ///     every page is in one run; free runs are in the bin of their length, and never lie side by side
 ///     held_bytes()         == sum of the regions' sizes, records included
 ///     idle_regions_bytes() == pages of the regions that have no run in use, which are in order of age
+///     untouched_bytes()    == free runs that are new; discardable_bytes() == those that are not, that are
+///                             worth a call of the system, and that aren't all of their region
 class page_heap {
  public:
   /// `account` must outlive the heap.
@@ -88,7 +90,8 @@ class page_heap {
   [[nodiscard]] bool upstream_reuses(std::size_t bytes) noexcept { return account_.reuses(bytes); }
   /// Where upstream's memory is pages of the system: takes the memory of free runs away, and leaves their
   /// addresses. For the next region in turn, if no run has come back to it for `age`, and runs worth a call
-  /// of the system; or for all of them. Returns the bytes. O(pages of a region), and O(pages).
+  /// of the system; or for all of them. Returns the bytes. Where the system refuses, nothing is discardable
+  /// from then on. O(pages of a region), and O(pages).
   std::size_t discard_next(std::uint64_t now, std::uint64_t age) noexcept;
   std::size_t discard_all() noexcept;
   /// Gives back every region, whatever is in use. O(regions).
@@ -107,6 +110,13 @@ class page_heap {
   }
   /// Bytes of free runs, those of idle regions included.
   [[nodiscard]] std::size_t free_bytes() const noexcept { return free_bytes_; }
+  /// Of free runs, idle regions included: what nobody has touched since it came from upstream, or since the
+  /// system got its memory.
+  [[nodiscard]] std::size_t untouched_bytes() const noexcept { return untouched_bytes_; }
+  /// Of free runs beside others in use: what `discard_next` may find.
+  [[nodiscard]] std::size_t discardable_bytes() const noexcept {
+    return system_refuses_ ? 0 : discardable_bytes_;
+  }
   /// All memory of runs, in use or free.
   [[nodiscard]] std::size_t pages_bytes() const noexcept { return pages_bytes_; }
   /// All memory from upstream.
@@ -130,7 +140,11 @@ class page_heap {
   void unlink(span* run) noexcept;
   static void mark(span* run) noexcept;
   static constexpr std::size_t least_discarded_bytes = std::size_t{64} << 10;
-  [[nodiscard]] static std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
+  [[nodiscard]] static bool is_discardable(const span& run) noexcept {
+    return !run.is_new && run.bytes() >= least_discarded_bytes && run.pages != run.home->pages();
+  }
+  [[nodiscard]] std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
+  [[nodiscard]] bool try_discard(span* run) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
   [[nodiscard]] std::size_t region_alignment(std::size_t pages, std::size_t alignment) const noexcept;
   [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
@@ -147,6 +161,9 @@ class page_heap {
   region_tree regions_;
   std::size_t idle_regions_bytes_ = 0;
   std::size_t free_bytes_ = 0;
+  std::size_t untouched_bytes_ = 0;
+  std::size_t discardable_bytes_ = 0;
+  bool system_refuses_ = false;  ///< To take memory away: it is locked, say.
   std::size_t pages_bytes_ = 0;
   std::size_t overhead_bytes_ = 0;
   heap_region* oldest_idle_ = nullptr;

@@ -195,7 +195,8 @@ class thread_cache {
   void flush_slot(unsigned index) noexcept;
   std::size_t unload_full(unsigned index) noexcept;
   std::size_t hand_over(unsigned index, magazine full) noexcept;
-  void settle_late() noexcept;
+  void settle_late(unsigned index) noexcept;
+  void look_whether_late() noexcept;
   static void look_for_last(cache_slot& slot, std::size_t blocks_elsewhere, std::size_t being_freed) noexcept;
   [[nodiscard]] static magazine take_spare(cache_slot& slot) noexcept;
 
@@ -204,6 +205,7 @@ class thread_cache {
   unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
   std::uint32_t frees_while_late_ = 0;
+  std::size_t bytes_while_late_ = 0;  ///< Of the same frees.
   bool is_late_ = false;  ///< Whether the depot was when it was last asked: every free is looked at.
   std::array<cache_slot, cached_class_count> slots_{};
 };
