@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <utility>
 
 #include "../base/boundary.hpp"
 #include "broken_invariant.hpp"
@@ -44,8 +45,15 @@ void page_heap::link(span* run) noexcept {
   bins_[bin].push(run);
   filled_bins_[bin / 64] |= std::uint64_t{1} << (bin % 64);
   free_bytes_ += run->bytes();
-  untouched_bytes_ += run->is_new ? run->bytes() : 0;
-  discardable_bytes_ += is_discardable(*run) ? run->bytes() : 0;
+  add_touched(*run, 1);
+}
+
+// What the sums have of a run that comes (1) or goes (-1).
+void page_heap::add_touched(const span& run, int sign) noexcept {
+  const std::size_t touched = std::size_t{run.out} * page_bytes;
+  const std::size_t discardable = is_discardable(run) ? touched : 0;
+  untouched_bytes_ += sign > 0 ? run.bytes() - touched : touched - run.bytes();
+  discardable_bytes_ += sign > 0 ? discardable : std::size_t{0} - discardable;
 }
 
 void page_heap::unlink(span* run) noexcept {
@@ -55,8 +63,7 @@ void page_heap::unlink(span* run) noexcept {
     filled_bins_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
   }
   free_bytes_ -= run->bytes();
-  untouched_bytes_ -= run->is_new ? run->bytes() : 0;
-  discardable_bytes_ -= is_discardable(*run) ? run->bytes() : 0;
+  add_touched(*run, -1);
 }
 
 // The neighbours of a run look at its first and its last page only.
@@ -122,6 +129,7 @@ void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
     rest->pages = run->pages - pages;
     rest->is_free = true;
     rest->is_new = run->is_new;
+    rest->out = std::min(run->out, rest->pages);  // which pages they are isn't known
     rest->begins_behind = 0;
     run->pages = pages;
     mark(rest);
@@ -173,6 +181,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     return bytes;
   }
   run->is_free = true;  // its record says so even where it joins another run, and begins none any more
+  run->out = run->pages;
   home->free_pages += run->pages;
   home->changed_at = now;
   span* const spans = home->spans();
@@ -181,6 +190,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     if (before->is_free) {
       unlink(before);
       before->pages += run->pages;
+      before->out += run->out;
       run = before;
     }
   }
@@ -188,6 +198,7 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
   if (after != spans + home->pages() && after->is_free) {
     unlink(after);
     run->pages += after->pages;
+    run->out += after->out;
   }
   run->is_new = false;
   run->begins_behind = 0;
@@ -259,6 +270,7 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   run->pages = added->pages();
   run->back = 0;
   run->is_new = true;
+  run->out = 0;
   run->begins_behind = 0;
   return added;
 }
@@ -392,24 +404,26 @@ std::size_t page_heap::discard(heap_region& in, std::size_t least_bytes) noexcep
   std::size_t discarded_bytes = 0;
   span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
   for (span* run = in.spans(); run < end; run += run->pages) {
-    if (run->is_free && !run->is_new && run->bytes() >= least_bytes && try_discard(run)) {
-      discarded_bytes += run->bytes();
+    if (run->is_free && !run->is_new && run->bytes() >= least_bytes) {
+      discarded_bytes += discard(run);
     }
   }
   return discarded_bytes;
 }
 
-bool page_heap::try_discard(span* run) noexcept {
-  const bool was_discardable = is_discardable(*run);
+std::size_t page_heap::discard(span* run) noexcept {
   asan_unpoison(run->base(), run->bytes());
-  run->is_new = discard_pages(run->base(), run->bytes());
+  const bool is_done = discard_pages(run->base(), run->bytes());
   asan_poison(run->base(), run->bytes());
-  if (run->is_new) {
-    untouched_bytes_ += run->bytes();
-    discardable_bytes_ -= was_discardable ? run->bytes() : 0;
+  system_refuses_ = !is_done;
+  if (!is_done) {
+    return 0;
   }
-  system_refuses_ = !run->is_new;
-  return run->is_new;
+  add_touched(*run, -1);
+  const std::size_t bytes = std::size_t{std::exchange(run->out, 0)} * page_bytes;
+  run->is_new = true;
+  add_touched(*run, 1);
+  return bytes;
 }
 
 std::size_t page_heap::discard_next(std::uint64_t now, std::uint64_t age) noexcept {
@@ -521,8 +535,12 @@ void page_heap::check_invariants() const noexcept {
     }
     for (const span* run = first; run != nullptr; run = runs->after(run)) {
       binned_bytes += run->bytes();
-      untouched_bytes += run->is_new ? run->bytes() : 0;
-      discardable_bytes += is_discardable(*run) ? run->bytes() : 0;
+      const std::size_t touched = std::size_t{run->out} * page_bytes;
+      untouched_bytes += run->bytes() - touched;
+      discardable_bytes += is_discardable(*run) ? touched : 0;
+      if (run->out > run->pages || run->is_new != (run->out == 0)) {
+        broken_invariant("page heap", 0, "a free run's touched pages are miscounted");
+      }
       if (!run->is_free || bin_of(run->pages) != bin) {
         broken_invariant("page heap", 0, "a run is in the wrong bin");
       }

@@ -2,8 +2,8 @@
 // and bytes held, never by the clock.
 //
 // Plan, a case each: survivors of an expiry; large blocks up and down beyond the bound; a steady state after
-// a phase of other sizes; few survivors of many phases; one size's memory serves another; a fixed arena;
-// repeated refusals; short lives.
+// a phase of other sizes; few survivors of many phases; quiet traffic after a burst; a use that rises and
+// falls beyond the bound; one size's memory serves another; a fixed arena; repeated refusals; short lives.
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/no_limit.hpp>
 #include <cistern/page_resource.hpp>
@@ -14,6 +14,7 @@
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory_resource>
@@ -25,6 +26,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/pool_checks.hpp"
+#include "../support/threads.hpp"
 
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
@@ -162,6 +164,133 @@ BOOST_AUTO_TEST_CASE(few_survivors_of_many_phases_hold_little) {
   BOOST_TEST(most_held_bytes <= phases * phase_bytes / 4);
   BOOST_TEST(fault_in(f.pool, f.upstream) == "");
 }
+
+BOOST_AUTO_TEST_SUITE(bursts)
+
+using both = std::tuple<unsynchronized_pool_resource, synchronized_pool_resource>;
+
+/// A thread's traffic: blocks of 1 to 256 KiB, as many small as large ones, freed in random order.
+template <class Pool>
+class traffic {
+ public:
+  traffic(Pool& pool, std::uint64_t seed) : pool_(pool), random_(seed) {}
+  traffic(const traffic&) = delete;
+  traffic& operator=(const traffic&) = delete;
+  ~traffic() { fall_to(0); }
+
+  void rise_to(std::size_t bytes) {
+    while (live_bytes_ < bytes) take();
+  }
+  void fall_to(std::size_t bytes) {
+    while (live_bytes_ > bytes) give();
+  }
+  void stay_at(std::size_t bytes, std::size_t operations) {
+    for (std::size_t i = 0; i < operations; ++i) live_bytes_ > bytes ? give() : take();
+  }
+
+ private:
+  void take() {
+    const auto bytes =
+        static_cast<std::size_t>(std::exp2(10 + 8 * std::generate_canonical<double, 32>(random_)));
+    live_.push_back({pool_.allocate(bytes), bytes});
+    live_bytes_ += bytes;
+  }
+  void give() {
+    std::swap(live_[below(random_, live_.size())], live_.back());
+    pool_.deallocate(live_.back().ptr, live_.back().bytes);
+    live_bytes_ -= live_.back().bytes;
+    live_.pop_back();
+  }
+
+  Pool& pool_;
+  std::mt19937_64 random_;
+  std::vector<user_block> live_;
+  std::size_t live_bytes_ = 0;
+};
+
+constexpr std::size_t quiet_operations = 40'000;
+
+/// Beside what is in use and what may be idle: a least stay of each class, what is free in spans and in
+/// pieces too small for a call of the system, and the caches of threads.
+template <class Pool>
+std::size_t most_bytes(const Pool& pool) {
+  const cistern::pool_statistics s = pool.statistics();
+  return s.in_use_bytes + pool_options{}.max_idle_bytes + s.idle_in_caches_bytes + 16 * mib;
+}
+
+// Over new/delete the system gets what can't go back to upstream. Twice: memory that went comes again.
+BOOST_AUTO_TEST_CASE_TEMPLATE(what_a_burst_left_takes_no_memory_when_it_is_quiet, Pool, both) {
+  Pool pool;
+  traffic<Pool> only(pool, 1);
+  for (int burst = 0; burst < 2; ++burst) {
+    only.rise_to(240 * mib);
+    only.fall_to(mib);
+    only.stay_at(mib, quiet_operations);
+    const cistern::pool_statistics quiet = pool.statistics();
+    BOOST_TEST(quiet.upstream_bytes - quiet.idle_untouched_bytes <= most_bytes(pool));
+    only.stay_at(mib, quiet_operations);
+    const cistern::pool_statistics later = pool.statistics();
+    BOOST_TEST(later.upstream_allocations + later.upstream_deallocations -
+                   (quiet.upstream_allocations + quiet.upstream_deallocations) <=
+               quiet_operations / 100);
+    BOOST_TEST(later.discarded_bytes - quiet.discarded_bytes <= 64 * mib);
+    pool.check_invariants();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(nor_when_two_threads_share_the_pool) {
+  synchronized_pool_resource pool;
+  run_threads(2, [&](std::size_t index) {
+    traffic<synchronized_pool_resource> one(pool, index + 1);
+    one.rise_to(120 * mib);
+    one.fall_to(mib / 2);
+    one.stay_at(mib / 2, 2 * quiet_operations);
+  });
+  const cistern::pool_statistics quiet = pool.statistics();
+  BOOST_TEST(quiet.upstream_bytes - quiet.idle_untouched_bytes <= most_bytes(pool));
+  pool.check_invariants();
+}
+
+// Of upstreams in general nothing is known: here the regions themselves go back, some MiB at a time.
+BOOST_AUTO_TEST_CASE(what_a_burst_left_goes_back_to_any_upstream) {
+  fixture f;
+  traffic<unsynchronized_pool_resource> only(f.pool, 1);
+  only.rise_to(240 * mib);
+  only.fall_to(mib);
+  std::size_t most_at_once = 0;
+  for (std::size_t i = 0; i < quiet_operations; ++i) {
+    const std::size_t before = f.upstream.outstanding_bytes();
+    only.stay_at(mib, 1);
+    most_at_once = std::max(most_at_once, before - std::min(before, f.upstream.outstanding_bytes()));
+  }
+  BOOST_TEST(f.upstream.outstanding_bytes() <= most_bytes(f.pool));
+  BOOST_TEST(most_at_once <= 9 * mib);
+  const std::uint64_t before = f.calls();
+  only.stay_at(mib, quiet_operations);
+  BOOST_TEST(f.calls() - before <= quiet_operations / 100);
+  BOOST_TEST(fault_in(f.pool, f.upstream) == "");
+}
+
+// That the peak was a short while ago shows that its memory is needed: nothing goes, only to come again.
+BOOST_AUTO_TEST_CASE_TEMPLATE(what_rises_and_falls_keeps_its_memory, Pool, both) {
+  for (const std::size_t bytes : {std::size_t{1000}, 40 * kib}) {
+    Pool pool;
+    std::mt19937_64 random(1);
+    cistern::pool_statistics first;
+    for (int round = 0; round < 6; ++round) {
+      std::vector<void*> blocks = allocate_many(pool, (130 + round % 2) * mib / bytes, bytes);
+      std::shuffle(blocks.begin(), blocks.end(), random);
+      deallocate_all(pool, blocks, bytes);
+      if (round == 1) first = pool.statistics();
+    }
+    const cistern::pool_statistics last = pool.statistics();
+    BOOST_TEST_INFO("blocks of " << bytes);
+    BOOST_TEST(last.upstream_allocations == first.upstream_allocations);
+    BOOST_TEST(last.discarded_bytes == first.discarded_bytes);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_CASE(memory_of_one_size_serves_another) {
   for (const bool in_random_order : {false, true}) {

@@ -457,8 +457,39 @@ BOOST_AUTO_TEST_CASE(pages_beside_used_ones_are_discarded_once_nothing_came_back
   };
   BOOST_TEST(discard(110, 10) == 0U);
   BOOST_TEST(discard(111, 11) == 0U);
-  BOOST_TEST(discard(111, 10) == heap.free_bytes());
+  BOOST_TEST(heap.discardable_bytes() == 40 * page_bytes);
+  BOOST_TEST(heap.untouched_bytes() == heap.free_bytes() - 40 * page_bytes);
+  BOOST_TEST(discard(111, 10) == 40 * page_bytes);  // the others nobody has had
+  BOOST_TEST(heap.discardable_bytes() == 0U);
+  BOOST_TEST(heap.untouched_bytes() == heap.free_bytes());
   BOOST_TEST(discard(211, 10) == 0U);  // they are as new
+  heap.check_invariants();
+}
+
+BOOST_AUTO_TEST_CASE(what_is_discardable_lies_beside_runs_in_use_and_is_worth_a_call) {
+  upstream_account account(cistern::pages(), SIZE_MAX, true);
+  page_heap heap(account);
+  BOOST_REQUIRE(heap.grow(64));
+  span* const first = heap.try_take(15);
+  span* const second = heap.try_take(16);
+  span* const third = heap.try_take(16);
+  span* const last = heap.try_take(17);
+  BOOST_TEST(heap.untouched_bytes() == 0U);
+  (void)heap.give(first, 1);
+  BOOST_TEST(heap.discardable_bytes() == 0U);
+  (void)heap.give(third, 2);
+  BOOST_TEST(heap.discardable_bytes() == 16 * page_bytes);
+  (void)heap.give(second, 3);
+  BOOST_TEST(heap.discardable_bytes() == 47 * page_bytes);
+  BOOST_TEST(heap.discard_next(5, 1) == 47 * page_bytes);
+  heap.check_invariants();
+  // Of a part that is taken and comes back only that has been used.
+  (void)heap.give(heap.try_take(20), 6);
+  BOOST_TEST(heap.discardable_bytes() == 20 * page_bytes);
+  heap.check_invariants();
+  (void)heap.give(last, 7);
+  BOOST_TEST(heap.discardable_bytes() == 0U);  // the region can go back as it is
+  BOOST_TEST(heap.untouched_bytes() == 27 * page_bytes);
   heap.check_invariants();
 }
 

@@ -25,8 +25,8 @@ namespace cistern::detail {
 ///     every page is in one run; free runs are in the bin of their length, and never lie side by side
 ///     held_bytes()         == sum of the regions' sizes, records included
 ///     idle_regions_bytes() == pages of the regions that have no run in use, which are in order of age
-///     untouched_bytes()    == free runs that are new; discardable_bytes() == those that are not, that are
-///                             worth a call of the system, and that aren't all of their region
+///     untouched_bytes()    == what is as new of free runs; discardable_bytes() == what isn't, of those that
+///                             are worth a call of the system and aren't all of their region
 class page_heap {
  public:
   /// `account` must outlive the heap.
@@ -110,8 +110,8 @@ class page_heap {
   }
   /// Bytes of free runs, those of idle regions included.
   [[nodiscard]] std::size_t free_bytes() const noexcept { return free_bytes_; }
-  /// Of free runs, idle regions included: what nobody has touched since it came from upstream, or since the
-  /// system got its memory.
+  /// Of free runs, idle regions included: what nobody has had since it came from upstream, or since the
+  /// system got its memory. At least: where a run is cut it isn't known which of its pages they are.
   [[nodiscard]] std::size_t untouched_bytes() const noexcept { return untouched_bytes_; }
   /// Of free runs beside others in use: what `discard_next` may find.
   [[nodiscard]] std::size_t discardable_bytes() const noexcept {
@@ -144,7 +144,8 @@ class page_heap {
     return !run.is_new && run.bytes() >= least_discarded_bytes && run.pages != run.home->pages();
   }
   [[nodiscard]] std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
-  [[nodiscard]] bool try_discard(span* run) noexcept;
+  [[nodiscard]] std::size_t discard(span* run) noexcept;
+  void add_touched(const span& run, int sign) noexcept;
   [[nodiscard]] std::uint32_t usual_pages() const noexcept;
   [[nodiscard]] std::size_t region_alignment(std::size_t pages, std::size_t alignment) const noexcept;
   [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);

@@ -32,11 +32,11 @@ struct alignas(16) span {
   std::uint32_t back;      ///< Pages from this one back to the first of the run.
   std::uint32_t capacity;  ///< Blocks the run has room for.
   std::uint32_t carved;    ///< Blocks that ever left it: the first ones.
-  std::uint32_t out;       ///< Blocks that are not here now.
+  std::uint32_t out;       ///< Blocks that are not here now; of a free run: pages not as new, at most.
   std::uint8_t index;      ///< Size class.
   span_use use;
   bool is_free;  ///< In the page heap. Written by the heap alone, which asks it of a run's neighbours.
-  bool is_new;   ///< Nobody has had it since it came from upstream, or since its pages were discarded.
+  bool is_new;   ///< Nobody has had any of it since it came from upstream, or since it was discarded.
   std::uint16_t
       begins_behind;  ///< Bytes in front of `base()`: in a region less aligned than a run has to be.
   std::uint8_t unlinked_pages;  ///< Of a run of blocks.
