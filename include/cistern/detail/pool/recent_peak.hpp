@@ -28,8 +28,8 @@ class recent_peak {
   }
   [[nodiscard]] std::size_t bytes() const noexcept {
     std::size_t most = 0;
-    for (const std::atomic<std::size_t>& one : of_) {
-      most = std::max(most, one.load(std::memory_order_relaxed));
+    for (unsigned i = 0; i < peaks; ++i) {
+      most = std::max(most, of_[i].load(std::memory_order_relaxed));
     }
     return most;
   }
