@@ -38,6 +38,9 @@ class idle_policy {
   /// every slow path of a free.
   void settle(std::size_t freed_bytes) noexcept {
     listed_.tick(freed_bytes);
+    if (has_nothing_to_do()) {
+      return;
+    }
     peak_.note(used_bytes(), listed_.freed_bytes());
     settle_to(most_idle_bytes());
   }
@@ -61,6 +64,11 @@ class idle_policy {
   using reason = typename guarded_heap<Lock>::reason;
   void sort_stays(std::size_t& effort) noexcept;
   void discard_step(std::size_t most_bytes) noexcept;
+  // All that is held may be idle, nothing was begun, and no page is discarded for other reasons.
+  [[nodiscard]] bool has_nothing_to_do() const noexcept {
+    return !gives_pages_ && std::max(heap_.pages_bytes(), idle_bytes()) <= options_.max_idle_bytes &&
+           heap_.left_bytes() == 0 && next_stay_.load(std::memory_order_relaxed) == 0;
+  }
   // A large bound is not for what may be needed at once.
   [[nodiscard]] static bool is_large(std::size_t most_bytes) noexcept {
     constexpr std::size_t least_large_bytes = std::size_t{16} << 20;
