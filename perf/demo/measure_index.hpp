@@ -1,7 +1,6 @@
 // measure_index: times the word index under several memory resources, interleaved, and their memory.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -10,8 +9,9 @@
 #include <vector>
 
 #include "demo/corpus.hpp"
+#include "demo/rounds.hpp"
+#include "demo/taker.hpp"
 #include "demo/word_index.hpp"
-#include "support/contestant.hpp"
 
 namespace demo {
 
@@ -22,17 +22,11 @@ struct memory_figures {
 };
 
 struct index_result {
-  const perf::contestant* who = nullptr;
+  const taker* who = nullptr;
   std::shared_ptr<std::pmr::memory_resource> resource;  ///< Lives through all rounds, as a program's would.
   std::vector<double> seconds = {};                     ///< Of one pass, in order of rounds.
   memory_figures memory = {};
   bool same_index = true;
-};
-
-struct index_plan {
-  std::size_t threads = 1;
-  std::size_t rounds = 0;                  ///< 0: as many as fit into `budget`, 3 to 15.
-  std::chrono::duration<double> budget{};  ///< No new round is begun after this time.
 };
 
 struct index_comparison {
@@ -45,12 +39,12 @@ struct index_comparison {
   [[nodiscard]] bool all_same() const;
 };
 
-/// Measures every default contestant that can work with so many threads. `progress` is told each step.
-[[nodiscard]] index_comparison compare_indexing(const corpus& input, const index_plan& plan,
+/// Times all takers that can work with so many threads. `progress` is told each step.
+[[nodiscard]] index_comparison compare_indexing(const corpus& input, std::size_t threads,
+                                                const round_plan& plan,
                                                 const std::function<void(const std::string&)>& progress);
 
 /// Indexes once under `who` in this process, which has done nothing else so far, and says what that took.
-[[nodiscard]] memory_figures index_memory_here(const corpus& input, const perf::contestant& who,
-                                               std::size_t threads);
+[[nodiscard]] memory_figures index_memory_here(const corpus& input, const taker& who, std::size_t threads);
 
 }  // namespace demo
