@@ -1,4 +1,6 @@
 // demo: two jobs, a word index and message traffic, done with their memory from several resources.
+#include <cistern/synchronized_pool_resource.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -353,6 +355,9 @@ bool run_messages(const options& asked) {
   show_step("");
   print_traffic_table(all);
   judge_traffic(all);
+  std::cout << "What a Cistern pool keeps when it is quiet is for the next burst: up to "
+            << demo::human_bytes(cistern::synchronized_pool_resource().options().max_idle_bytes)
+            << " and a little more,\nunless max_idle_bytes says otherwise, or until trim().\n\n";
   const demo::memory_plot plot = all.plot();
   std::cout << "Memory over time; a full bar is " << demo::human_bytes(plot.top_bytes())
             << ", at the right is the end:\n\n";
