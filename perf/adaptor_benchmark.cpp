@@ -127,5 +127,9 @@ void add_all() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return perf::run_benchmarks("adaptor_benchmark", add_all, argc, argv);
+  return perf::run_benchmarks(
+      {.name = "adaptor_benchmark",
+       .help = "What each adaptor adds to an allocation and its deallocation, over both pools.\n",
+       .register_all = add_all},
+      argc, argv);
 }

@@ -91,5 +91,9 @@ BENCHMARK_TEMPLATE(static_fifo, synchronized, 64)->Name("static-fifo/64B/cistern
 }  // namespace
 
 int main(int argc, char** argv) {
-  return perf::run_benchmarks("pool_benchmark", register_workloads, argc, argv);
+  return perf::run_benchmarks(
+      {.name = "pool_benchmark",
+       .help = "The workloads of cistern-compare, and the pools without the virtual call.\n",
+       .register_all = register_workloads},
+      argc, argv);
 }
