@@ -1,215 +1,171 @@
-// object_pool_bench: acquire and give back under each policy, beside what people build by hand, interleaved.
+// object_pool_bench: acquire and give back under each policy, beside what people build by hand.
+#include <cistern/object_pool.hpp>
+
 #include <algorithm>
-#include <chrono>
-#include <fstream>
-#include <iostream>
-#include <memory>
+#include <cstdio>
+#include <functional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
-#include "object_pools/contestants.hpp"
-#include "object_pools/go_pools.hpp"
-#include "support/command_line.hpp"
-#include "support/measure.hpp"
-#include "support/progress.hpp"
-#include "support/report.hpp"
-#include "support/table.hpp"
+#include <benchmark/benchmark.h>
+
+#include "object_pools/by_hand.hpp"
+#include "object_pools/coroutines.hpp"
+#include "object_pools/object.hpp"
+#include "support/benchmark_program.hpp"
+#include "support/thread_team.hpp"
 
 namespace {
 
-using perf::pool_contestant;
-using perf::pool_workload;
+using perf::pool_run;
 
-constexpr const char* usage =
-    R"(Usage: object_pool_bench [options]
-
-Acquires an object, touches it and gives it back, again and again, through object pools of every policy and through
-pools as people write them, interleaved in one session. Prints wall-clock nanoseconds per acquire + give back, all
-threads together: the median of the rounds, then the fastest and the slowest; and how many times as fast our
-counterpart of each other pool was (the median over the rounds).
-
-)";
-
-constexpr const char* options_usage = R"(
-  --filter A,B,...   only these workloads
-  --rounds N         rounds (default 9)
-  --run-time MS      aimed at for one run (default 40; with 64 threads per core, and with coroutines, 10 times
-                     that, so that each thread is interrupted several times)
-  --quick            3 rounds of a quarter of that
-  --go PROGRAM       the pools of perf/go, too, built as PROGRAM
-  --csv FILE         write every round of every contestant
-  --help             print this
-)";
-
-struct options {
-  std::vector<std::string> filters;
-  std::string csv_file;
-  std::string go_program;
-  std::size_t rounds = 9;
-  std::chrono::duration<double> run_time = std::chrono::milliseconds{40};
+/// Threads that acquire an object, touch it and give it back, again and again.
+struct situation {
+  std::string name;
+  unsigned threads = 1;  ///< Or goroutines; with coroutines, the threads that run them.
+  std::size_t objects = 16;
+  bool waits = false;      ///< There are fewer objects than threads.
+  bool long_runs = false;  ///< So that each thread is interrupted several times.
 };
 
-std::vector<pool_workload> workloads() {
+std::vector<situation> situations() {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  return {{"serial", "one thread", 1, 16},
-          {"per_core", "one thread per core", cores, 16},
-          {"crowd", "64 threads per core, an object for each", 64 * cores, 64 * cores},
-          {"scarce", "64 threads per core, 10 objects: most threads wait", 64 * cores, 10, true},
-          {"coroutines", "64 coroutines on one thread, 10 objects, each held over a suspension", 1, 10, true,
-           true},
-          {"coroutines_per_core", "the same with 64 more and a thread for each core", cores, 10, true, true}};
+  const unsigned crowd = 64 * cores;
+  std::vector<situation> all{{.name = "1-thread"}};
+  if (cores > 1) all.push_back({.name = std::to_string(cores) + "-threads", .threads = cores});
+  const std::string name = std::to_string(crowd) + "-threads";
+  all.push_back({.name = name, .threads = crowd, .objects = crowd, .long_runs = true});
+  all.push_back({name + "-10-objects", crowd, 10, true, true});
+  return all;
 }
 
-// How many uses take about as long as wanted; also warms everything up.
-std::size_t calibrate(const pool_contestant& who, const pool_workload& what,
-                      std::chrono::duration<double> wanted) {
-  double uses = 1000;
-  for (;;) {
-    const double taken = who.run(what, static_cast<std::size_t>(uses)) * 1e-9 * uses;
-    if (taken >= wanted.count() / 2) {
-      return static_cast<std::size_t>(uses * wanted.count() / taken) + 1;
+/// A shorter run is mostly the start of its threads, and would say little about how many iterations it takes.
+constexpr std::size_t least_uses = 20'000;
+
+using runner = std::function<pool_run(const situation&, std::size_t uses)>;
+
+void add(const std::string& workload, const situation& where, const std::string& contestant,
+         const runner& run) {
+  const std::string name = "object/" + workload + '/' + where.name + '/' + contestant;
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    // All iterations are one run, whose threads start once.
+    const auto iterations = static_cast<std::size_t>(state.max_iterations);
+    while (state.KeepRunningBatch(state.max_iterations)) {
+      const pool_run one = run(where, std::max(least_uses, iterations * (where.long_runs ? 10 : 1)));
+      const auto per_use = one.elapsed / static_cast<double>(one.uses);
+      state.SetIterationTime(per_use.count() * static_cast<double>(iterations));
     }
-    // A short run is mostly the start of its threads, and says little about a long one.
-    uses *= std::clamp(wanted.count() / taken, 2.0, 8.0);
-  }
+  })->UseManualTime();
 }
 
-// Median over the rounds of the other's time divided by our counterpart's.
-std::string gain(const std::vector<pool_contestant>& who, const std::vector<std::vector<double>>& rounds,
-                 std::size_t other) {
-  const auto ours = std::find_if(who.begin(), who.end(),
-                                 [&](const auto& one) { return one.name == who[other].counterpart; });
-  if (ours == who.end()) {
-    return "";
-  }
-  std::vector<double> ratios;
-  for (std::size_t round = 0; round < rounds[other].size(); ++round) {
-    ratios.push_back(rounds[other][round] / rounds[static_cast<std::size_t>(ours - who.begin())][round]);
-  }
-  return perf::significant(perf::median(ratios)) + " x " + ours->name;
+template <class Pool>
+pool_run run_threads(Pool& pool, const situation& where, std::size_t uses) {
+  const std::size_t each = uses / where.threads + 1;
+  const auto elapsed = perf::time_together(
+      where.threads, [&](unsigned) { pool.one_use(); },
+      [&](unsigned) {
+        for (std::size_t i = 0; i < each; ++i) pool.one_use();
+      },
+      [](unsigned) {});
+  return {elapsed, each * where.threads};
 }
 
-void measure(const pool_workload& what, const options& how, perf::go_pools* go, perf::table& times,
-             std::ostream* csv, perf::progress& progress) {
-  auto who = perf::cpp_pools(what);
-  if (go != nullptr) {
-    const auto more = go->contestants(what);
-    who.insert(who.end(), more.begin(), more.end());
+template <class Policy>
+class cistern_pool {
+ public:
+  explicit cistern_pool(const cistern::object_pool_options& options) : pool_(options) {}
+  void one_use() {
+    auto one = pool_.acquire();
+    use(*one);
   }
-  const bool long_runs = what.waits || what.threads > 2 * std::thread::hardware_concurrency();
-  std::vector<std::size_t> uses;
-  for (const pool_contestant& one : who) {
-    progress.step("warming up " + one.name);
-    uses.push_back(calibrate(one, what, how.run_time * (long_runs ? 10 : 1)));
-  }
-  std::vector<std::vector<double>> rounds(who.size());
-  for (std::size_t round = 0; round < how.rounds; ++round) {
-    progress.step("round " + std::to_string(round + 1));
-    for (std::size_t i = 0; i < who.size(); ++i) {
-      rounds[i].push_back(who[i].run(what, uses[i]));
-      if (csv != nullptr) {
-        *csv << what.name << ',' << what.threads << ',' << what.objects << ',' << who[i].name << ','
-             << round + 1 << ',' << rounds[i].back() << '\n';
-      }
+
+ private:
+  cistern::object_pool<perf::pooled_object, perf::pooled_object_lifecycle, Policy> pool_;
+};
+
+/// A pool with the objects of the situation, which it has from the start.
+template <class Policy>
+runner run_cistern(cistern::object_pool_options options, std::size_t cistern::object_pool_options::*limit) {
+  return [=](const situation& where, std::size_t uses) {
+    cistern::object_pool_options of_run = options;
+    of_run.initial = where.objects;
+    of_run.*limit = where.objects;
+    cistern_pool<Policy> pool(of_run);
+    return run_threads(pool, where, uses);
+  };
+}
+
+template <class Pool>
+pool_run run_by_hand(const situation& where, std::size_t uses) {
+  Pool pool(where.objects);
+  return run_threads(pool, where, uses);
+}
+
+/// The program that has Go's pools; empty without Go.
+constexpr std::string_view go_pools = CISTERN_PERF_GO_POOLS;
+
+/// A run in a process of its own, which is told what to do and answers with the time in seconds.
+runner run_go(const std::string& shape) {
+  return [shape](const situation& where, std::size_t uses) {
+    const std::size_t each = uses / where.threads + 1;
+    const std::string command = '\'' + std::string(go_pools) + "' " + shape + ' ' +
+                                std::to_string(where.threads) + ' ' + std::to_string(where.objects) + ' ' +
+                                std::to_string(each);
+    double seconds = 0;
+    std::FILE* const answer = ::popen(command.c_str(), "r");
+    const bool read = answer != nullptr && std::fscanf(answer, "%lf", &seconds) == 1;
+    if (answer == nullptr || ::pclose(answer) != 0 || !read) throw std::runtime_error(command + " failed");
+    return pool_run{std::chrono::duration<double>(seconds), each * where.threads};
+  };
+}
+
+/// One of our policies, what people would take else, and a vector under a mutex to compare all of them with.
+void add_policy(const std::string& policy, const situation& where, const runner& ours,
+                const std::string& of_go) {
+  add(policy, where, "cistern", ours);
+  add(policy, where, "mutex-vector", run_by_hand<perf::locked_vector>);
+  if (policy == "lifo") add(policy, where, "boost-lockfree", run_by_hand<perf::lockfree_stack>);
+  if (!go_pools.empty()) add(policy, where, "go-" + of_go, run_go(of_go));
+}
+
+void add_coroutines(const situation& where) {
+  const unsigned coroutines = perf::coroutines_per_thread * where.threads;
+  situation with_coroutines{std::to_string(coroutines) + "-on-" + where.name, where.threads, 10, true, true};
+  add("coroutines", with_coroutines, "cistern", [](const situation& here, std::size_t uses) {
+    return perf::run_coroutines(here.threads, here.objects, uses);
+  });
+}
+
+void register_all() {
+  using options = cistern::object_pool_options;
+  const options fifo{.order = cistern::reuse_order::fifo};
+  const options elastic{.max_size = cistern::no_limit, .empty = cistern::when_empty::create};
+  for (const situation& where : situations()) {
+    add_policy("lifo", where, run_cistern<cistern::shared>({}, &options::max_size), "mutex-slice");
+    add_policy("fifo", where, run_cistern<cistern::shared>(fifo, &options::max_size), "channel");
+    if (!where.waits) {  // these never wait
+      add_policy("elastic", where, run_cistern<cistern::shared>(elastic, &options::max_idle),
+                 "channel-factory");
+      add_policy("per-thread", where, run_cistern<cistern::per_thread>({}, &options::max_size), "sync-pool");
     }
+    if (!where.long_runs) add_coroutines(where);
   }
-  for (std::size_t i = 0; i < who.size(); ++i) {
-    const auto [fastest, slowest] = std::minmax_element(rounds[i].begin(), rounds[i].end());
-    times.add({i == 0 ? what.name : "", std::to_string(what.threads), std::to_string(what.objects),
-               who[i].name, perf::significant(perf::median(rounds[i])), perf::significant(*fastest),
-               perf::significant(*slowest), gain(who, rounds, i)});
-  }
+  if (!go_pools.empty()) benchmark::AddCustomContext("go", CISTERN_PERF_GO_VERSION);
 }
 
-void print_usage(std::ostream& out) {
-  out << usage;
-  for (const pool_workload& what : workloads()) {
-    out << "  " << what.name << std::string(21 - what.name.size(), ' ') << what.help << '\n';
-  }
-  out << options_usage;
-}
-
-// Prints the usage and returns false for --help.
-bool parse(perf::arguments given, options& how) {
-  while (given.next()) {
-    const std::string option = given.current();
-    if (option == "--help") {
-      print_usage(std::cout);
-      return false;
-    } else if (option == "--quick") {
-      how.rounds = 3;
-      how.run_time /= 4;
-    } else if (option == "--rounds") {
-      how.rounds = given.number(999);
-    } else if (option == "--run-time") {
-      how.run_time = std::chrono::milliseconds{given.number(999)};
-    } else if (option == "--go") {
-      how.go_program = given.value();
-    } else if (option == "--csv") {
-      how.csv_file = given.value();
-    } else if (option == "--filter") {
-      how.filters = given.list();
-      if (how.filters.empty()) throw perf::usage_error("--filter names no workload");
-    } else {
-      given.refuse_unknown();
-    }
-  }
-  return true;
-}
-
-int run(const options& how) {
-  const std::vector<pool_workload> all = workloads();
-  for (const std::string& name : how.filters) {
-    if (std::none_of(all.begin(), all.end(), [&](const auto& one) { return one.name == name; })) {
-      throw perf::usage_error("no workload \"" + name + '"');
-    }
-  }
-  std::unique_ptr<perf::go_pools> go;
-  if (!how.go_program.empty()) {
-    go = std::make_unique<perf::go_pools>(how.go_program);
-  }
-  std::ofstream csv;
-  if (!how.csv_file.empty()) {
-    csv.open(how.csv_file);
-    csv << "workload,threads,objects,contestant,round,nanoseconds\n";
-  }
-  perf::table times({"workload", "threads", "objects", "pool", "ns", "fastest", "slowest", "we gain"});
-  {
-    perf::progress progress;
-    for (const pool_workload& what : all) {
-      if (how.filters.empty() ||
-          std::find(how.filters.begin(), how.filters.end(), what.name) != how.filters.end()) {
-        progress.stage(what.name);
-        measure(what, how, go.get(), times, csv.is_open() ? &csv : nullptr, progress);
-      }
-    }
-  }
-  for (const std::string& line : perf::environment()) {
-    std::cout << line << '\n';
-  }
-  if (go) {
-    std::cout << "Go: " << go->version() << '\n';
-  }
-  std::cout << perf::build_warning() << '\n';
-  times.print(std::cout);
-  csv.flush();
-  if (!how.csv_file.empty() && !csv) {
-    throw std::runtime_error("cannot write " + how.csv_file);
-  }
-  return 0;
-}
+constexpr const char* help =
+    R"(Acquires an object, touches it and gives it back, through object pools of every policy, through pools as people
+write them, and through Go's where Go was there when this was built: object/POLICY/THREADS/POOL. Times are
+wall-clock nanoseconds per use, all threads together. With 64 threads per core, with an object for each or with
+ten for all, and with 64 coroutines per thread and ten objects, a run takes ten times --benchmark_min_time.
+)";
 
 }  // namespace
 
 int main(int count, char** values) {
-  const auto body = [&] {
-    options how;
-    return parse({count, values}, how) ? run(how) : 0;
-  };
-  return perf::run_program("object_pool_bench", body, [](std::ostream& out) {
-    out << '\n';
-    print_usage(out);
-  });
+  return perf::run_benchmarks({.name = "object_pool_bench", .help = help, .register_all = register_all},
+                              count, values);
 }

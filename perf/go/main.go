@@ -1,25 +1,23 @@
-// Measures Go's pools for object_pool_bench, which asks through standard input, one run a line:
+// One run of one of Go's pools, for object_pool_bench:
 //
-//	POOL GOROUTINES OBJECTS USES
+//	go_pools POOL GOROUTINES OBJECTS USES
 //
-// and gets back the wall-clock nanoseconds per use, all goroutines together, one line each. The line "?" asks
-// for the version of Go.
+// uses the pool so often in each goroutine, and prints the wall-clock seconds.
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
 
 var makers = map[string]func(objects int) pool{
-	"sync.Pool":       newSyncPool,
+	"sync-pool":       newSyncPool,
 	"channel":         newChannelPool,
-	"mutex+slice":     newSlicePool,
-	"channel+factory": newConnectionPool,
+	"mutex-slice":     newSlicePool,
+	"channel-factory": newConnectionPool,
 }
 
 func run(p pool, goroutines, uses int) time.Duration {
@@ -46,23 +44,13 @@ func run(p pool, goroutines, uses int) time.Duration {
 }
 
 func main() {
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		if in.Text() == "?" {
-			fmt.Println(runtime.Version())
-			continue
-		}
-		var name string
-		var goroutines, objects, uses int
-		_, err := fmt.Sscan(in.Text(), &name, &goroutines, &objects, &uses)
-		newPool := makers[name]
-		if err != nil || newPool == nil || goroutines < 1 || objects < 1 || uses < goroutines {
-			fmt.Fprintf(os.Stderr, "not a run: %q\n", in.Text())
-			os.Exit(2)
-		}
-		runtime.GC() // what earlier runs left is not this one's to clear away
-		each := uses / goroutines
-		taken := run(newPool(objects), goroutines, each)
-		fmt.Println(float64(taken.Nanoseconds()) / float64(each*goroutines))
+	var name string
+	var goroutines, objects, uses int
+	_, err := fmt.Sscan(strings.Join(os.Args[1:], " "), &name, &goroutines, &objects, &uses)
+	newPool := makers[name]
+	if err != nil || newPool == nil || goroutines < 1 || objects < 1 || uses < 1 {
+		fmt.Fprintf(os.Stderr, "not a run: %q\n", os.Args[1:])
+		os.Exit(2)
 	}
+	fmt.Println(run(newPool(objects), goroutines, uses).Seconds())
 }

@@ -1,4 +1,5 @@
-// Coroutines that wait for the objects of a shared pool, on an executor of one thread or of several.
+#include "object_pools/coroutines.hpp"
+
 #include <cistern/object_pool.hpp>
 
 #include <atomic>
@@ -8,15 +9,11 @@
 #include <mutex>
 #include <thread>
 
-#include "object_pools/contestants.hpp"
-#include "object_pools/object.hpp"
 #include "support/thread_team.hpp"
 
 namespace perf {
 
 namespace {
-
-constexpr unsigned coroutines_per_thread = 64;
 
 class run_queue {
  public:
@@ -74,26 +71,22 @@ started use_in_turns(coroutine_pool& pool, run_queue& queue, std::size_t uses,
 
 }  // namespace
 
-double run_coroutines(const pool_workload& what, std::size_t uses) {
-  coroutine_pool pool({.max_size = what.objects, .initial = what.objects});
-  const unsigned coroutines = what.threads * coroutines_per_thread;
+pool_run run_coroutines(unsigned threads, std::size_t objects, std::size_t uses) {
+  coroutine_pool pool({.max_size = objects, .initial = objects});
+  const unsigned coroutines = threads * coroutines_per_thread;
   const std::size_t each = uses / coroutines + 1;
   run_queue queue;
   std::atomic<unsigned> running{coroutines};
-  for (unsigned i = 0; i < coroutines; ++i) {
-    use_in_turns(pool, queue, each, running);
-  }
-  const auto time = time_together(
-      what.threads, [](unsigned) {},
+  for (unsigned i = 0; i < coroutines; ++i) use_in_turns(pool, queue, each, running);
+  const auto elapsed = time_together(
+      threads, [](unsigned) {},
       [&](unsigned) {
         while (running > 0) {
-          if (!queue.run_one()) {
-            std::this_thread::yield();
-          }
+          if (!queue.run_one()) std::this_thread::yield();
         }
       },
       [](unsigned) {});
-  return static_cast<double>(time.count()) / static_cast<double>(each * coroutines);
+  return {elapsed, each * coroutines};
 }
 
 }  // namespace perf
