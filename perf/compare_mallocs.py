@@ -1,115 +1,76 @@
 #!/usr/bin/env python3
-"""Compares mallocs on the field's benchmarks and on real programs, each by LD_PRELOAD, interleaved round by round.
+"""Compares mallocs on the field's benchmarks and on real programs, each by LD_PRELOAD, in turns.
 
-Prints a Markdown report: median times, ratios taken within each round, peak resident memory, geometric means.
-docs/benchmarking.md explains the rows. Exit status: 0; 1 when a program failed; 2 wrong usage.
+Each row is a process of its own. Options and results are those of a Google Benchmark program: malloc/ROW/MALLOC, with the
+time of an allocation and its free for the benchmarks and of the whole run for programs, and the counter peak_bytes, the
+peak of the resident set. docs/benchmarking.md explains the rows. Exit status: 0; 1 when a program failed; 2 wrong usage.
 """
 
 import argparse
-import contextlib
-import csv
-import dataclasses
 import json
-import math
 import os
 import pathlib
-import platform
+import random
+import re
 import shutil
-import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-SHAPES = ("alloc-test", "cache-scratch", "cache-thrash", "glibc-simple", "glibc-thread", "larson", "mstress", "rptest",
-          "xmalloc")
-# Means of their own, so that those of the shapes can be compared with older reports.
-PHASES = ("large-alone", "large-filled", "large-growth", "large-sparse", "large-zeroed", "sparse-survivors")
-# Name, file. Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server
-# is, to jemalloc).
+sys.dont_write_bytecode = True  # nothing is left in the sources' folder
+from programs import (CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, answers, environment_in,
+                      free_port, make_repository, pseudo_random_lines)
+
+# Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server is, to jemalloc).
 SYSTEM_LIBRARIES = {"glibc": "libc.so.6", "mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
                     "tcmalloc": "libtcmalloc_minimal.so.4"}
-ORDER = ("glibc", "cistern", "mimalloc", "jemalloc", "tcmalloc")
-LIMIT_SECONDS = 120
-
-
-class Failure(Exception):
-    """What went wrong, for the user."""
-
-
-@dataclasses.dataclass
-class Sample:
-    """One run. `seconds` is what is compared: a benchmark's own clock, a program's wall time."""
-
-    row: str
-    malloc: str
-    round: int
-    seconds: float
-    user_seconds: float
-    system_seconds: float
-    peak_rss_bytes: int
-    operations: int
+SERVER = "redis-server"
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--malloc-bench", required=True, type=pathlib.Path, help="the built malloc_bench")
     parser.add_argument("--cistern", type=pathlib.Path, help="libcistern-malloc.so; left out if not given")
-    parser.add_argument("--mallocs", default=",".join(ORDER), help="A,B,... of " + ", ".join(ORDER))
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE",
-                        help="another malloc's library, which takes part as NAME; may be given again")
-    parser.add_argument("--filter", default="", help="A,B,...: only rows whose name contains one of these")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="threads of the benchmarks (default 2)")
-    parser.add_argument("--quick", action="store_true", help="two short rounds: a rough picture in less than a minute")
-    parser.add_argument("--csv", type=pathlib.Path, help="write every round of every row")
-    parser.add_argument("--markdown", type=pathlib.Path, help="write the report there too")
-    parser.add_argument("--list", action="store_true", help="print the names of rows and mallocs")
+    parser.add_argument("--quick", action="store_true", help="a third of the work")
+    parser.add_argument("--benchmark_filter", default="", type=re.compile, help="a regular expression: only these")
+    parser.add_argument("--benchmark_repetitions", type=int, default=5, help="default 5")
+    parser.add_argument("--benchmark_list_tests", nargs="?", const="true", default="false", choices=["true", "false"])
+    parser.add_argument("--benchmark_out", type=pathlib.Path, help="write every run")
+    parser.add_argument("--benchmark_out_format", choices=["json"])
     arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.threads < 1:
-        parser.error("--rounds and --threads are at least 1")
-    for peer in arguments.peer:
-        name, _, file = peer.partition("=")
-        if not name or not file or name in ORDER:
-            parser.error(f"--peer wants NAME=FILE with a new name, not {peer}")
-    unknown = set(arguments.mallocs.split(",")) - set(ORDER)
-    if unknown:
-        parser.error(f"no malloc called {', '.join(sorted(unknown))}")
+    if arguments.threads < 1 or arguments.benchmark_repetitions < 1:
+        parser.error("--threads and --benchmark_repetitions are at least 1")
     return arguments
 
 
 def system_library(file):
     """The path of a shared library as the loader would find it, or None."""
-    ldconfig = shutil.which("ldconfig") or "/sbin/ldconfig"
-    listing = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
-    for line in listing.splitlines():
-        name, _, path = line.strip().partition(" => ")
-        if name.split(" ")[0] == file and path:
-            return pathlib.Path(path)
-    return None
+    listing = subprocess.run([shutil.which("ldconfig") or "/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    found = re.search(rf"^\s*{re.escape(file)} .*=> (.*)$", listing.stdout, re.MULTILINE)
+    return pathlib.Path(found[1]) if found else None
 
 
-def find_mallocs(arguments):
-    """Name → file, in the order of the table; says which aren't there."""
+def peers():
+    """Name → file of the libraries in the folder CISTERN_PERF_PEERS that are a malloc."""
     found = {}
-    for name in ORDER:
-        if name not in arguments.mallocs.split(","):
-            continue
-        path = arguments.cistern if name == "cistern" else system_library(SYSTEM_LIBRARIES[name])
-        if path is None or not path.is_file():
-            print(f"left out: {name} ({path or SYSTEM_LIBRARIES.get(name, '--cistern')} isn't there)", file=sys.stderr)
-        else:
-            found[name] = path.resolve()
-    for peer in arguments.peer:
-        name, _, file = peer.partition("=")
-        if not pathlib.Path(file).is_file():
-            raise Failure(f"--peer {peer}: there is no such file")
-        found[name] = pathlib.Path(file).resolve()
-    if not found:
-        raise Failure("no malloc to measure")
+    folder = os.environ.get("CISTERN_PERF_PEERS")
+    for path in sorted(pathlib.Path(folder).glob("lib*.so")) if folder else ():
+        symbols = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=False).stdout
+        if re.search(r" [TW] malloc$", symbols, re.MULTILINE):
+            name = re.match(r"lib([a-z]*)", path.name)[1]
+            found[f"{name}-newest" if name in SYSTEM_LIBRARIES else name] = path
     return found
+
+
+def find_mallocs(cistern):
+    """Name → file; says which aren't there."""
+    wanted = {"glibc": system_library(SYSTEM_LIBRARIES["glibc"]), "cistern": cistern,
+              **{name: system_library(file) for name, file in SYSTEM_LIBRARIES.items()}, **peers()}
+    for name in [name for name, path in wanted.items() if path is None or not path.is_file()]:
+        print(f"left out: {name}, as {wanted.pop(name) or 'its library'} isn't there", file=sys.stderr)
+    return {name: path.resolve() for name, path in wanted.items()}
 
 
 class Measurer:
@@ -117,303 +78,147 @@ class Measurer:
 
     def __init__(self, malloc_bench, folder):
         self.malloc_bench = malloc_bench.resolve()
-        self.folder = pathlib.Path(folder)
-        self.environment = {k: v for k, v in os.environ.items()
-                            if not k.startswith(("LD_", "GIT_", "PYTHON", "CISTERN_", "MALLOC_", "MIMALLOC_"))}
+        self.folder = folder
         # The disk is nobody's malloc: git doesn't wait for it.
-        self.environment.update(LC_ALL="C", HOME=str(folder), TMPDIR=str(folder), GIT_CONFIG_NOSYSTEM="1",
-                                GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="core.fsync", GIT_CONFIG_VALUE_0="none")
+        self.environment = {**environment_in(folder), "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync",
+                            "GIT_CONFIG_VALUE_0": "none"}
 
-    def run(self, library, *command, environment=None):
-        """Returns (what the command printed, its cost)."""
+    def start(self, library, command, more):
         full = [str(self.malloc_bench), "run", "--preload", str(library), "--", *map(str, command)]
-        done = subprocess.run(full, capture_output=True, cwd=self.folder, env={**self.environment, **(environment or {})},
-                              check=False, timeout=LIMIT_SECONDS)
-        if done.returncode != 0:
-            raise Failure(f"{' '.join(full)[:300]}\nstatus {done.returncode}:\n{done.stderr.decode(errors='replace')[:2000]}")
-        output, _, cost = done.stdout.rstrip(b"\n").rpartition(b"\n")
-        return output, json.loads(cost)
+        return subprocess.Popen(full, cwd=self.folder, env={**self.environment, **more}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def finish(self, process):
+        """(what the command printed, what it cost)."""
+        output, errors = process.communicate(timeout=LIMIT_SECONDS)
+        if process.returncode != 0 or b"cannot be preloaded" in errors:
+            raise Failure(f"{' '.join(process.args)[:300]}\nstatus {process.returncode}:\n{errors.decode(errors='replace')[:2000]}")
+        printed, _, cost = output.rstrip(b"\n").rpartition(b"\n")
+        return printed, json.loads(cost)
+
+    def program(self, library, *command, **more):
+        """A program's run takes its wall time."""
+        cost = self.finish(self.start(library, command, more))[1]
+        return result(cost["wall_seconds"] * 1e3, 1e3, "ms", cost)
 
     def shape(self, library, name, threads, scale):
-        output, cost = self.run(library, self.malloc_bench, name, "--threads", threads, "--scale", scale)
-        result = json.loads(output)
-        if pathlib.Path(result["malloc"]).resolve() != library:
-            raise Failure(f"{name} ran on {result['malloc']} instead of {library}")
-        return {**cost, "seconds": result["seconds"], "operations": result["operations"]}
+        """A benchmark has a clock of its own; what it takes is that of an allocation and its free."""
+        command = (self.malloc_bench, name, "--threads", threads, "--scale", scale)
+        printed, cost = self.finish(self.start(library, command, {}))
+        told = json.loads(printed)
+        if pathlib.Path(told["malloc"]).resolve() != library:
+            raise Failure(f"{name} ran on {told['malloc']} instead of {library}")
+        return result(told["ns_per_operation"], 1e9 / told["operations"], "ns", cost)
 
-    def program(self, library, *command, environment=None):
-        _, cost = self.run(library, *command, environment=environment)
-        return {**cost, "seconds": cost["wall_seconds"], "operations": 0}
-
-
-def pseudo_random_lines(count):
-    state = 1
-    lines = []
-    for _ in range(count):
-        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
-        lines.append(f"{state >> 8:x}"[: 1 + (state >> 60)])
-    return "\n".join(lines) + "\n"
-
-
-PYTHON_PROGRAM = """
-import collections, json, random, re, sys, threading
-def work(seed):
-    rng = random.Random(seed)
-    for _ in range(int(sys.argv[1])):
-        words = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(1, 12))) for _ in range(8000)]
-        index = collections.defaultdict(list)
-        for place, word in enumerate(words): index[word].append((place, word * 3))
-        back = json.loads(json.dumps({word: index[word] for word in sorted(index)}))
-        re.findall(r"ab+c|d(e|f)+", " ".join(words))
-        [bytearray(size) for size in range(0, 100000, 500)]
-threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-"""
-
-PERL_PROGRAM = """
-my $seed = 1;
-for my $round (1 .. $ARGV[0]) {
-  my %index;
-  for my $i (1 .. 30000) {
-    $seed = ($seed * 1103515245 + 12345) % 2147483648;
-    my $word = join '', map { chr(97 + ($seed >> $_) % 26) } 3 .. (4 + $seed % 12);
-    push @{$index{$word}}, "$i-$word";
-  }
-  my $text = join ' ', map { @{$index{$_}} } sort keys %index;
-  $text =~ s/([aeiou])/<$1>/g;
-}
-"""
-
-CXX_PROGRAM = """
-#include <algorithm>
-#include <map>
-#include <string>
-#include <vector>
-std::map<std::string, std::vector<int>> index_of(const std::vector<std::string>& words) {
-  std::map<std::string, std::vector<int>> index;
-  for (std::size_t i = 0; i < words.size(); ++i) index[words[i]].push_back(static_cast<int>(i));
-  for (auto& [word, places] : index) std::sort(places.begin(), places.end());
-  return index;
-}
-"""
-
-SQL_PROGRAM = """
-CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, amount INTEGER);
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
-INSERT INTO t SELECT i, hex(i * 7919 % 10007) || substr('abcdefghijklmnopqrstuvwxyz', i % 20 + 1), i * 31 % 977 FROM n;
-CREATE INDEX by_name ON t(name);
-SELECT count(*), sum(amount), min(name), max(name) FROM t;
-SELECT amount % 10 AS digit, length(group_concat(name)) FROM t GROUP BY digit;
-UPDATE t SET name = name || upper(name) WHERE id % 5 = 0;
-SELECT a.name, b.amount FROM t a JOIN t b ON a.name = b.name AND a.id < b.id ORDER BY 1, 2 LIMIT 50;
-"""
-
-
-class Programs:
-    """Real programs on work that takes them some tenths of a second; their input is made once, before any clock."""
-
-    def __init__(self, measurer, quick):
-        self.measurer = measurer
-        self.folder = measurer.folder
-        self.work = 1 if quick else 2
-        self.rows = {"python3": ("python3", self.python3), "python3-malloc": ("python3", self.python3_malloc),
-                     "perl": ("perl", self.perl), "sort": ("sort", self.sort), "git": ("git", self.git),
-                     "g++": ("g++", self.gxx), "sqlite3": ("sqlite3", self.sqlite3),
-                     "redis-server": ("redis-benchmark", self.redis)}
-
-    def prepare(self):
-        (self.folder / "lines").write_text(pseudo_random_lines(300_000 * self.work))
-        (self.folder / "unit.cpp").write_text(CXX_PROGRAM)
-        (self.folder / "work.py").write_text(PYTHON_PROGRAM)
-        (self.folder / "work.pl").write_text(PERL_PROGRAM)
-        (self.folder / "work.sql").write_text(SQL_PROGRAM.format(rows=60_000 * self.work))
-        if shutil.which("git"):
-            self.make_repository()
-
-    def make_repository(self):
-        repository = self.folder / "repository"
-        for commit in range(4 * self.work):
-            for number in range(100):
-                path = repository / f"folder{number % 10}" / f"file{number}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(pseudo_random_lines(50 + number * (commit + 1) // 2))
-            # Packed at the end, so that the first run has no more to do than the others.
-            for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", str(commit)], ["gc", "--quiet"]):
-                subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=repository,
-                               env=self.measurer.environment, check=True)
-
-    def python3(self, library):
-        return self.measurer.program(library, sys.executable, "work.py", self.work)
-
-    def python3_malloc(self, library):
-        return self.measurer.program(library, sys.executable, "work.py", self.work, environment={"PYTHONMALLOC": "malloc"})
-
-    def perl(self, library):
-        return self.measurer.program(library, "perl", "work.pl", 2 * self.work)
-
-    def sort(self, library):
-        return self.measurer.program(library, "sort", "--parallel=2", "-o", "sorted", "lines")
-
-    def git(self, library):
-        commands = ("git log --stat -p >/dev/null && git blame folder9/file99 >/dev/null && "
-                    "git -c pack.threads=2 repack -a -d -f --depth=30 --window=30 --quiet && git fsck --full --no-progress")
-        return self.measurer.program(library, "sh", "-c", f"cd repository && {commands}")
-
-    def gxx(self, library):
-        return self.measurer.program(library, "g++", "-std=c++17", "-O1", "-c", "-o", "unit.o", "unit.cpp")
-
-    def sqlite3(self, library):
-        return self.measurer.program(library, "sqlite3", "-batch", ":memory:", ".read work.sql")
-
-    def redis(self, library):
+    def server(self, library, work):
         """The server has the malloc; the clock runs while redis-benchmark, which hasn't, drives it."""
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-        server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir",
-                                   str(self.folder)], env={**self.measurer.environment, "LD_PRELOAD": str(library)},
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = str(free_port())
+        server = self.start(library, (SERVER, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", "."), {})
         try:
             give_up = time.monotonic() + LIMIT_SECONDS
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                    break
+            while not answers(port):
                 if server.poll() is not None or time.monotonic() > give_up:
-                    raise Failure("redis-server doesn't answer")
-                time.sleep(0.01)
-            if str(library) not in pathlib.Path(f"/proc/{server.pid}/maps").read_text():
-                raise Failure(f"redis-server runs without {library}")
-            client = ["redis-benchmark", "-p", str(port), "-q", "-n", str(20_000 * self.work), "-c", "20", "-P", "16", "-r",
-                      "20000", "-d", "300", "-t", "set,get,lpush,lpop,sadd,hset,zadd,lrange_100"]
+                    raise Failure(f"{SERVER} doesn't answer")
             start = time.monotonic()
-            subprocess.run(client, env=self.measurer.environment, stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_SECONDS)
+            subprocess.run(["redis-benchmark", "-p", port, "-q", "-n", str(20_000 * work), "-c", "20", "-P", "16", "-r", "20000",
+                            "-d", "300", "-t", "set,get,lpush,lpop,sadd,hset,zadd,lrange_100"], env=self.environment,
+                           stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_SECONDS)
             seconds = time.monotonic() - start
-            status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
-            peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-            user, system = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(timeout=LIMIT_SECONDS)
-        ticks = os.sysconf("SC_CLK_TCK")
-        return {"seconds": seconds, "user_seconds": int(user) / ticks, "system_seconds": int(system) / ticks,
-                "peak_rss_bytes": peak, "operations": 0}
+            subprocess.run(["redis-cli", "-p", port, "shutdown", "nosave"], capture_output=True, check=False)
+        return result(seconds * 1e3, 1e3, "ms", self.finish(server)[1])
 
 
-def wanted(name, filters):
-    return not filters or any(part in name for part in filters.split(","))
+def result(real_time, units_per_second, unit, cost):
+    """As Google Benchmark writes it; cpu_time is the user's and the system's, of all threads."""
+    return {"real_time": real_time, "cpu_time": (cost["user_seconds"] + cost["system_seconds"]) * units_per_second,
+            "time_unit": unit, "peak_bytes": cost["peak_rss_bytes"]}
 
 
-def rows_of(arguments, measurer, programs):
-    """Row → a function of the library that makes one run."""
-    scale = 0.3 if arguments.quick else 1
-    rows = {}
-    for name in SHAPES + PHASES:
-        rows[name] = lambda library, name=name: measurer.shape(library, name, arguments.threads, scale)
-    for name, (program, run) in programs.rows.items():
-        if shutil.which(program):
-            rows[name] = run
-        else:
-            print(f"left out: {name} ({program} isn't installed)", file=sys.stderr)
-    return {name: run for name, run in rows.items() if wanted(name, arguments.filter)}
+def shapes(malloc_bench):
+    listing = subprocess.run([malloc_bench, "--list"], capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in listing.splitlines()]
 
 
-def measure(arguments, mallocs, rows):
-    """All rounds; the mallocs take turns in every row, and the first one changes from round to round."""
-    samples = []
-    rounds = 2 if arguments.quick else arguments.rounds
-    started = time.monotonic()
-    for number in range(rounds):
-        for row, run in rows.items():
-            print(f"\r[{time.monotonic() - started:4.0f} s] round {number + 1} of {rounds}: {row:<16}", end="",
-                  file=sys.stderr, flush=True)
-            order = list(mallocs.items())
-            turn = number % len(order)
-            order = order[turn:] + order[:turn]
-            for name, library in order if number % 2 == 0 else reversed(order):
-                cost = run(library)
-                samples.append(Sample(row, name, number, cost["seconds"], cost["user_seconds"], cost["system_seconds"],
-                                      cost["peak_rss_bytes"], cost["operations"]))
-    print(f"\r[{time.monotonic() - started:4.0f} s] done{' ' * 40}", file=sys.stderr)
-    return samples
+def rows_of(arguments, measurer):
+    """Row → a function of the library that makes one run. Programs run for some tenths of a second."""
+    scale, work = (0.3, 1) if arguments.quick else (1, 2)
+    rows = {name: lambda library, name=name: measurer.shape(library, name, arguments.threads, scale)
+            for name in shapes(measurer.malloc_bench)}
+    git = ("git log --stat -p >/dev/null && git blame folder9/file99 >/dev/null && "
+           "git -c pack.threads=2 repack -a -d -f --depth=30 --window=30 --quiet && git fsck --full --no-progress")
+    commands = {"python3": (sys.executable, "work.py", work), "perl": ("perl", "work.pl", 2 * work),
+                "sort": ("sort", "--parallel=2", "-o", "sorted", "lines"), "git": ("sh", "-c", f"cd repository && {git}"),
+                "g++": ("g++", "-std=c++17", "-O1", "-c", "-o", "unit.o", "unit.cpp"),
+                "sqlite3": ("sqlite3", "-batch", ":memory:", ".read work.sql")}
+    for name, command in commands.items():
+        rows[name] = lambda library, command=command: measurer.program(library, *command)
+    rows["python3-malloc"] = lambda library: measurer.program(library, *commands["python3"], PYTHONMALLOC="malloc")
+    rows[SERVER] = lambda library: measurer.server(library, work)
+    missing = [name for name in (*commands, SERVER) if not shutil.which("redis-benchmark" if name == SERVER else name)]
+    for name in missing:
+        print(f"left out: {name}, which isn't installed", file=sys.stderr)
+    return {name: run for name, run in rows.items() if name not in missing}
 
 
-def median_ratio(samples, row, malloc, reference, figure):
-    """The median over the rounds of malloc's figure by the reference's of the same round."""
-    of = {name: {s.round: figure(s) for s in samples if s.row == row and s.malloc == name} for name in (malloc, reference)}
-    return statistics.median(value / of[reference][number] for number, value in of[malloc].items())
+def make_inputs(measurer, rows, quick):
+    """What the programs work on; made once, before any clock."""
+    work = 1 if quick else 2
+    (measurer.folder / "lines").write_text(pseudo_random_lines(300_000 * work))
+    (measurer.folder / "unit.cpp").write_text(CXX_PROGRAM)
+    (measurer.folder / "work.py").write_text(PYTHON_PROGRAM)
+    (measurer.folder / "work.pl").write_text(PERL_PROGRAM)
+    (measurer.folder / "work.sql").write_text(SQL_PROGRAM.format(rows=60_000 * work))
+    if "git" in rows:
+        make_repository(measurer.folder, measurer.environment, files=100)
 
 
-def geometric_mean(values):
-    values = list(values)
-    return math.exp(sum(math.log(value) for value in values) / len(values)) if values else math.nan
+def measure(chosen, mallocs, rows, repetitions):
+    """A dictionary for each run. In every row the mallocs take turns, in another order each time."""
+    runs = []
+    for repetition in range(repetitions):
+        for row, names in chosen.items():
+            if sys.stderr.isatty():
+                print(f"\rrepetition {repetition + 1} of {repetitions}: {row:<16}", end="", file=sys.stderr, flush=True)
+            for name in random.sample(names, len(names)):
+                runs.append({"name": f"malloc/{row}/{name}", "run_type": "iteration", "repetitions": repetitions,
+                             "repetition_index": repetition, "iterations": 1, **rows[row](mallocs[name])})
+    return runs
 
 
-def table(samples, rows, mallocs, reference, figure, show):
-    """Markdown: for each row and malloc the median and, in brackets, the ratio to the reference's."""
-    lines = ["| row | " + " | ".join(mallocs) + " |", "| --- |" + " ---: |" * len(mallocs)]
-    ratios = {name: [] for name in mallocs}
-    for row in rows:
-        cells = []
-        for name in mallocs:
-            ratio = median_ratio(samples, row, name, reference, figure)
-            ratios[name].append(ratio)
-            median = statistics.median(figure(s) for s in samples if s.row == row and s.malloc == name)
-            operations = next(s.operations for s in samples if s.row == row)
-            cells.append(f"{show(median, operations)} ({ratio:.2f})")
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    means = (f"**{geometric_mean(ratios[name]):.2f}**" for name in mallocs)
-    return lines + ["| geometric mean of the ratios | " + " | ".join(means) + " |", ""]
+def print_ratios(runs, reference):
+    """Medians of the ratios within each repetition; perf/report.py says more."""
+    try:
+        import pandas
+    except ImportError:
+        print("no table, as pandas isn't installed")
+        return
+    frame = pandas.DataFrame(runs)
+    frame[["row", "malloc"]] = frame["name"].str.split("/", expand=True)[[1, 2]]
+    for measure_name, title in (("real_time", "Time"), ("peak_bytes", "Peak memory")):
+        wide = frame.pivot(index=["row", "repetition_index"], columns="malloc", values=measure_name)
+        ratios = wide.div(wide[reference], axis=0).groupby(level="row").median()
+        print(f"\n{title}, {reference}'s being 1:\n{ratios.round(2).to_string()}")
 
 
-def show_time(seconds, operations):
-    return f"{seconds * 1e9 / operations:.3g} ns" if operations else f"{seconds * 1e3:.0f} ms"
-
-
-def show_memory(peak, _operations):
-    return f"{peak / 2**20:.1f} MiB"
-
-
-def processor():
-    with contextlib.suppress(OSError, StopIteration):
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-        return next(line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name"))
-    return platform.machine()
-
-
-def report(arguments, mallocs, samples):
-    shapes = [row for row in SHAPES if any(s.row == row for s in samples)]
-    phases = [row for row in PHASES if any(s.row == row for s in samples)]
-    programs = list(dict.fromkeys(s.row for s in samples if s.row not in SHAPES + PHASES))
-    rounds = 1 + max(s.round for s in samples)
-    kernel = ".".join(platform.release().split(".")[:2])
-    lines = [f"{processor()}, {os.cpu_count()} hardware threads, Linux {kernel}; {rounds} rounds, "
-             f"{arguments.threads} threads in the benchmarks. Medians; in brackets the median of the ratios within each round.", ""]
-    reference = "mimalloc" if "mimalloc" in mallocs else next(iter(mallocs))
-    for title, group in (("Benchmarks", shapes), ("Large blocks and survivors", phases)):
-        if group:
-            lines += [f"{title}: time of one allocation and its free, relative to {reference}'s.", ""]
-            lines += table(samples, group, mallocs, reference, lambda s: s.seconds, show_time)
-            lines += [f"{title}: peak resident memory, relative to {reference}'s.", ""]
-            lines += table(samples, group, mallocs, reference, lambda s: s.peak_rss_bytes, show_memory)
-    reference = "glibc" if "glibc" in mallocs else reference
-    if programs:
-        lines += [f"Programs: wall time, relative to {reference}'s.", ""]
-        lines += table(samples, programs, mallocs, reference, lambda s: s.seconds, show_time)
-        lines += [f"Programs: user and system time, relative to {reference}'s.", ""]
-        lines += table(samples, programs, mallocs, reference, lambda s: s.user_seconds + s.system_seconds, show_time)
-        lines += [f"Programs: peak resident memory, relative to {reference}'s.", ""]
-        lines += table(samples, programs, mallocs, reference, lambda s: s.peak_rss_bytes, show_memory)
-    return "\n".join(lines)
-
-
-def write_csv(path, samples):
-    fields = [field.name for field in dataclasses.fields(Sample)]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(fields)
-        for sample in samples:
-            writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in dataclasses.astuple(sample)])
+def run(arguments, folder):
+    measurer = Measurer(arguments.malloc_bench, folder)
+    mallocs = find_mallocs(arguments.cistern)
+    rows = rows_of(arguments, measurer)
+    chosen = {row: [name for name in mallocs if arguments.benchmark_filter.search(f"malloc/{row}/{name}")] for row in rows}
+    chosen = {row: names for row, names in chosen.items() if names}
+    if arguments.benchmark_list_tests == "true":
+        print("\n".join(f"malloc/{row}/{name}" for row, names in chosen.items() for name in names))
+        return
+    if not chosen:
+        raise Failure("the filter leaves no row; --benchmark_list_tests names them")
+    make_inputs(measurer, chosen, arguments.quick)
+    runs = measure(chosen, mallocs, rows, arguments.benchmark_repetitions)
+    context = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "num_cpus": os.cpu_count(),
+               **{f"library_{name}": str(path) for name, path in mallocs.items()}}
+    if arguments.benchmark_out:
+        arguments.benchmark_out.write_text(json.dumps({"context": context, "benchmarks": runs}, indent=1))
+    print_ratios(runs, next(iter(chosen.values()))[0])
 
 
 def main():
@@ -421,27 +226,10 @@ def main():
     # Without a folder that goes away afterwards git and the others would leave their work behind.
     with tempfile.TemporaryDirectory() as folder:
         try:
-            measurer = Measurer(arguments.malloc_bench, folder)
-            programs = Programs(measurer, arguments.quick)
-            if arguments.list:
-                print("\n".join((*SHAPES, *PHASES, *programs.rows)), *ORDER, sep="\n")
-                return 0
-            mallocs = find_mallocs(arguments)
-            rows = rows_of(arguments, measurer, programs)
-            if not rows:
-                raise Failure(f"no row is called like {arguments.filter}; --list names them")
-            if set(rows) - set(SHAPES + PHASES):
-                programs.prepare()
-            samples = measure(arguments, mallocs, rows)
+            run(arguments, pathlib.Path(folder))
         except (Failure, OSError, subprocess.SubprocessError) as failure:
             print(f"\ncompare_mallocs: {failure}", file=sys.stderr)
             return 1
-    text = report(arguments, mallocs, samples)
-    print(text)
-    if arguments.csv:
-        write_csv(arguments.csv, samples)
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
     return 0
 
 

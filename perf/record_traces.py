@@ -7,16 +7,15 @@ after all others; 2 wrong usage.
 """
 
 import argparse
-import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from compare_mallocs import CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, pseudo_random_lines
+from programs import (CXX_PROGRAM, GIT_CONFIG, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, answers,
+                      environment_in, free_port, make_repository, pseudo_random_lines)
 
 AWK_PROGRAM = """
 { word = substr($1, 1, 4); count[word]++; lines[word] = lines[word] " " NR; last[NR % 5000] = $1 $1 }
@@ -66,8 +65,6 @@ write! edited
 quit
 """
 
-GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=none", "-c", "core.pager=cat")
-
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -102,20 +99,6 @@ def make_inputs(folder, work):
     for i in range(70):
         (folder / f"in{i}").write_text(str(i))
     (folder / "rows.json").write_text(f"[{rows}]")
-
-
-def make_repository(folder, environment):
-    repository = folder / "repository"
-    repository.mkdir()
-    for commit in range(8):
-        for number in range(60):
-            path = repository / f"folder{number % 10}" / f"file{number}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(pseudo_random_lines(50 + number * (commit + 1) // 2))
-        commands = [*([["init", "--quiet"]] if commit == 0 else []), ["add", "."], ["commit", "--quiet", "-m", str(commit)]]
-        for command in commands:
-            subprocess.run(["git", *GIT_CONFIG, *command], cwd=repository, env=environment, check=True)
-    subprocess.run(["git", *GIT_CONFIG, "gc", "--quiet"], cwd=repository, env=environment, check=True)
 
 
 def compiler_proper():
@@ -158,17 +141,6 @@ def run_alone(command, folder, environment, _work):
     return done.returncode, done.stderr.decode(errors="replace")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(port):
-    return subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False,
-                          timeout=LIMIT_SECONDS).stdout.startswith(b"PONG")
-
-
 def run_under_load(command, folder, environment, work):
     """A server, which redis-benchmark drives. Neither that nor redis-cli is recorded."""
     port = free_port()
@@ -204,11 +176,6 @@ def record(recorder, name, program, arguments, environment, folder, work, finish
 
 def is_installed(name, program):
     return program is not None and (name != "redis-server" or shutil.which("redis-benchmark") is not None)
-
-
-def environment_in(folder):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "GIT_", "PYTHON", "CISTERN_", "MALLOC_"))}
-    return {**kept, "LC_ALL": "C", "HOME": str(folder), "TMPDIR": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def record_all(arguments, chosen, inputs):

@@ -18,8 +18,9 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from compare_mallocs import CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure
-from record_traces import GIT_CONFIG, compiler_proper, environment_in, make_repository
+from programs import (CXX_PROGRAM, GIT_CONFIG, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, environment_in,
+                      make_repository)
+from record_traces import compiler_proper
 
 WAYS = {"plain": None, "record": [], "stacks": ["--stacks"], "paused": ["--paused"], "sample": ["--sample", "512K"],
         "sample-stacks": ["--sample", "512K", "--stacks"], "heaptrack": None}

@@ -1,0 +1,108 @@
+"""Programs of the machine that are run under a malloc or a recorder: what they work on, and where."""
+
+import os
+import socket
+import subprocess
+
+LIMIT_SECONDS = 120
+GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=none", "-c", "core.pager=cat")
+
+
+class Failure(Exception):
+    """What went wrong, for the user."""
+
+
+def pseudo_random_lines(count):
+    state = 1
+    lines = []
+    for _ in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        lines.append(f"{state >> 8:x}"[: 1 + (state >> 60)])
+    return "\n".join(lines) + "\n"
+
+
+PYTHON_PROGRAM = """
+import collections, json, random, re, sys, threading
+def work(seed):
+    rng = random.Random(seed)
+    for _ in range(int(sys.argv[1])):
+        words = ["".join(rng.choice("abcdefghij") for _ in range(rng.randint(1, 12))) for _ in range(8000)]
+        index = collections.defaultdict(list)
+        for place, word in enumerate(words): index[word].append((place, word * 3))
+        back = json.loads(json.dumps({word: index[word] for word in sorted(index)}))
+        re.findall(r"ab+c|d(e|f)+", " ".join(words))
+        [bytearray(size) for size in range(0, 100000, 500)]
+threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+PERL_PROGRAM = """
+my $seed = 1;
+for my $round (1 .. $ARGV[0]) {
+  my %index;
+  for my $i (1 .. 30000) {
+    $seed = ($seed * 1103515245 + 12345) % 2147483648;
+    my $word = join '', map { chr(97 + ($seed >> $_) % 26) } 3 .. (4 + $seed % 12);
+    push @{$index{$word}}, "$i-$word";
+  }
+  my $text = join ' ', map { @{$index{$_}} } sort keys %index;
+  $text =~ s/([aeiou])/<$1>/g;
+}
+"""
+
+CXX_PROGRAM = """
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+std::map<std::string, std::vector<int>> index_of(const std::vector<std::string>& words) {
+  std::map<std::string, std::vector<int>> index;
+  for (std::size_t i = 0; i < words.size(); ++i) index[words[i]].push_back(static_cast<int>(i));
+  for (auto& [word, places] : index) std::sort(places.begin(), places.end());
+  return index;
+}
+"""
+
+SQL_PROGRAM = """
+CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, amount INTEGER);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+INSERT INTO t SELECT i, hex(i * 7919 % 10007) || substr('abcdefghijklmnopqrstuvwxyz', i % 20 + 1), i * 31 % 977 FROM n;
+CREATE INDEX by_name ON t(name);
+SELECT count(*), sum(amount), min(name), max(name) FROM t;
+SELECT amount % 10 AS digit, length(group_concat(name)) FROM t GROUP BY digit;
+UPDATE t SET name = name || upper(name) WHERE id % 5 = 0;
+SELECT a.name, b.amount FROM t a JOIN t b ON a.name = b.name AND a.id < b.id ORDER BY 1, 2 LIMIT 50;
+"""
+
+
+def make_repository(folder, environment, files=60):
+    """folder/repository, of eight commits, packed, so that the first run has no more to do than the others."""
+    repository = folder / "repository"
+    repository.mkdir()
+    for commit in range(8):
+        for number in range(files):
+            path = repository / f"folder{number % 10}" / f"file{number}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(pseudo_random_lines(50 + number * (commit + 1) // 2))
+        commands = [*([["init", "--quiet"]] if commit == 0 else []), ["add", "."], ["commit", "--quiet", "-m", str(commit)]]
+        for command in commands:
+            subprocess.run(["git", *GIT_CONFIG, *command], cwd=repository, env=environment, check=True)
+    subprocess.run(["git", *GIT_CONFIG, "gc", "--quiet"], cwd=repository, env=environment, check=True)
+
+
+def environment_in(folder):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "GIT_", "PYTHON", "CISTERN_", "MALLOC_", "MIMALLOC_"))}
+    return {**kept, "LC_ALL": "C", "HOME": str(folder), "TMPDIR": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port):
+    """Whether a redis-server does."""
+    return subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False,
+                          timeout=LIMIT_SECONDS).stdout.startswith(b"PONG")
