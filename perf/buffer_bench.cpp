@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <memory_resource>
 #include <random>
@@ -205,7 +206,7 @@ struct counting {
 
 /// `work(buffer, step)` does so many operations on an empty buffer.
 template <class Work>
-void fill(const std::string& name, std::size_t operations, const Work& work) {
+void fill(const std::string& name, std::int64_t operations, const Work& work) {
   register_all_buffers(name, [=]<class Buffer>(benchmark::State& state) {
     plainly step;
     while (state.KeepRunningBatch(operations)) {
@@ -245,9 +246,9 @@ void append_bytes() {
 }
 
 void append_pieces(std::size_t bytes, const std::string& name) {
-  const std::size_t count = (std::size_t{1} << 20) / bytes;
+  const auto count = static_cast<std::int64_t>((std::size_t{1} << 20) / bytes);
   fill("append/" + name, count, [count, piece = std::string(bytes, 'p')](auto& b, auto& step) {
-    for (std::size_t i = 0; i < count; ++i) step(b, [&] { b.append(piece); });
+    for (std::int64_t i = 0; i < count; ++i) step(b, [&] { b.append(piece); });
   });
 }
 
