@@ -1,235 +1,187 @@
-// compare: every memory resource on the same work, interleaved in one process; times, ratios, peak memory.
-#include <algorithm>
-#include <fstream>
+// cistern-compare: every memory resource on the same work, as Google Benchmark rows named
+// AREA/WORKLOAD/CONTESTANT.
 #include <iostream>
-#include <optional>
+#include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "support/benchmark_program.hpp"
 #include "support/command_line.hpp"
 #include "support/contestant.hpp"
-#include "support/measure.hpp"
+#include "support/held_over_time.hpp"
+#include "support/inlined_workloads.hpp"
+#include "support/keep.hpp"
 #include "support/peak_memory.hpp"
-#include "support/progress.hpp"
-#include "support/report.hpp"
+#include "support/peer_malloc.hpp"
 #include "support/trace_workloads.hpp"
 #include "support/workload.hpp"
 
 namespace {
 
-constexpr const char* usage =
-    R"(Usage: compare [options]
+constexpr const char* help = R"(Usage: cistern-compare [options]
 
-Runs every memory resource on the same work, interleaved in one process, and prints nanoseconds per
-operation (the median of the rounds), in brackets the time relative to mimalloc's.
-
-  --filter A,B,...       only workloads whose name contains A or B or ...
-  --contestants A,B,...  only these memory resources, by their full names
-  --rounds N             rounds per workload (default 9)
-  --traces FOLDER        replay the traces NAME.trace that stand there as well
-  --quick                3 short rounds and one memory run, less work: a rough picture in a minute
-  --no-memory            don't measure peak memory
-  --csv FILE             write every round of every contestant
-  --markdown FILE        write the report as Markdown
-  --list                 print the names of workloads and contestants
-  --help                 print this
-
-The program starts itself with "--peak-memory-of WORKLOAD CONTESTANT" to measure peak memory; it then prints
-the peak resident set, how much of it the work added, and how much of that was held in the end, in bytes.
-docs/benchmarking.md explains the workloads and the method.
+Runs every memory resource on the same work. A row is called AREA/WORKLOAD/CONTESTANT; an iteration is one
+operation, its real time is what counts. Counters come from a process of its own, with a fixed amount of work.
+docs/benchmarking.md explains rows, contestants and counters.
 )";
 
 struct options {
-  std::vector<std::string> filters;
-  std::vector<std::string> contestants;
+  std::string traces;  // a folder; empty: none
   perf::effort how_much = perf::effort::full;
-  std::string traces;  // A folder; empty: none.
-  std::string csv_file;
-  std::string markdown_file;
-  std::optional<std::pair<std::string, std::string>> peak_memory_of;
-  perf::plan how;
-  bool list = false;
-  bool help = false;
+  bool memory = true;
+  bool list_contestants = false;
+  std::string held_over_time;
+  std::string peak_memory_of;
 };
 
-options parse(perf::arguments given) {
-  options result;
-  std::optional<std::size_t> rounds;
-  bool memory = true;
-  while (given.next()) {
-    const std::string option = given.current();
-    if (option == "--filter") {
-      result.filters = given.list();
-    } else if (option == "--contestants") {
-      result.contestants = given.list();
-    } else if (option == "--rounds") {
-      rounds = given.number(1000);
-    } else if (option == "--quick") {
-      result.how = {.rounds = 3, .run_time = std::chrono::milliseconds(5), .memory_runs = 1};
-      result.how_much = perf::effort::quick;
-    } else if (option == "--traces") {
-      result.traces = given.value();
-    } else if (option == "--no-memory") {
-      memory = false;
-    } else if (option == "--csv") {
-      result.csv_file = given.value();
-    } else if (option == "--markdown") {
-      result.markdown_file = given.value();
-    } else if (option == "--list") {
-      result.list = true;
-    } else if (option == "--help" || option == "-h") {
-      result.help = true;
-    } else if (option == "--peak-memory-of") {
-      auto workload = given.value();
-      result.peak_memory_of.emplace(std::move(workload), given.value());
-    } else {
-      given.refuse_unknown();
-    }
+std::vector<perf::workload> workloads(const options& asked) {
+  std::vector<perf::workload> all;
+  for (auto&& some :
+       {perf::block_workloads(), perf::container_workloads(), perf::threaded_workloads(),
+        perf::large_workloads(asked.how_much), perf::phase_workloads(asked.how_much), perf::life_workloads(),
+        asked.traces.empty() ? std::vector<perf::workload>() : perf::trace_workloads(asked.traces)}) {
+    all.insert(all.end(), some.begin(), some.end());
   }
-  if (rounds) result.how.rounds = *rounds;
-  if (!memory) result.how.memory_runs = 0;
-  if (result.how_much == perf::effort::quick) result.how.child_arguments.emplace_back("--quick");
-  if (!result.traces.empty()) {
-    result.how.child_arguments.insert(result.how.child_arguments.end(), {"--traces", result.traces});
-  }
-  return result;
+  return all;
 }
 
-const perf::contestant& contestant_named(const std::string& name) {
-  for (const perf::contestant& each : perf::contestants()) {
-    if (each.name == name) return each;
-  }
-  throw perf::usage_error("no contestant is called " + name + " (see --list)");
+std::string row_name(const perf::workload& what) {
+  return what.area + '/' + what.name;
 }
 
-std::vector<const perf::contestant*> chosen_contestants(const options& asked) {
-  std::vector<const perf::contestant*> chosen;
-  for (const std::string& name : asked.contestants) chosen.push_back(&contestant_named(name));
-  if (!chosen.empty()) return chosen;
-  for (const perf::contestant& each : perf::contestants()) {
-    if (perf::takes_part(each)) chosen.push_back(&each);
-  }
-  return chosen;
-}
-
-std::vector<perf::workload> known_workloads(const options& asked) {
-  auto known = perf::all_workloads(asked.how_much);
-  if (!asked.traces.empty()) {
-    for (auto&& replay : perf::trace_workloads(asked.traces)) known.push_back(std::move(replay));
-  }
-  return known;
-}
-
-std::vector<perf::workload> chosen_workloads(const options& asked,
-                                             const std::vector<const perf::contestant*>& who) {
-  auto chosen = known_workloads(asked);
-  std::erase_if(chosen, [&](const perf::workload& each) {
-    const bool matches = asked.filters.empty() ||
-                         std::any_of(asked.filters.begin(), asked.filters.end(), [&](const auto& part) {
-                           return each.name.find(part) != std::string::npos;
-                         });
-    const bool feasible =
-        std::any_of(who.begin(), who.end(), [&](const auto* one) { return perf::eligible(*one, each); });
-    return !matches || !feasible;
-  });
-  if (chosen.empty()) throw perf::usage_error("no workload matches (see --list)");
-  return chosen;
-}
-
-const char* condition_of(const perf::contestant& who) {
-  if (who.there != nullptr && !who.there()) return " (not there, see docs/benchmarking.md)";
-  return who.by_default ? "" : " (only when named)";
-}
-
-void list(const options& asked) {
-  std::cout << "workloads:\n";
-  for (const perf::workload& each : known_workloads(asked)) {
-    std::cout << "  " << each.name << " (" << each.operation << ")\n";
-  }
-  std::cout << "contestants:\n";
-  for (const perf::contestant& each : perf::contestants()) {
-    std::cout << "  " << each.name << condition_of(each) << '\n';
-  }
+/// "pool/pair/64B/mimalloc" as "pool/pair/64B" and mimalloc.
+std::pair<std::string, const perf::contestant*> split(const std::string& name) {
+  const std::size_t slash = name.rfind('/');
+  const perf::contestant* who =
+      slash == std::string::npos ? nullptr : perf::find_contestant(name.substr(slash + 1));
+  if (who == nullptr) throw perf::usage_error(name + " doesn't end in /CONTESTANT (see --list-contestants)");
+  return {name.substr(0, slash), who};
 }
 
 void print_peak_memory(const options& asked) {
-  const auto& [workload, contestant] = *asked.peak_memory_of;
-  for (const perf::workload& each : known_workloads(asked)) {
-    if (each.name != workload) continue;
-    const perf::contestant& who = contestant_named(contestant);
-    if (!perf::eligible(who, each)) throw perf::usage_error(contestant + " doesn't run " + workload);
-    const auto peak = perf::peak_memory_here(each, who);
-    std::cout << peak.peak_bytes << ' ' << peak.growth_bytes << ' ' << peak.held_bytes << '\n';
+  const auto [row, who] = split(asked.peak_memory_of);
+  for (const perf::workload& each : workloads(asked)) {
+    if (row_name(each) != row || !perf::eligible(*who, each)) continue;
+    print(perf::peak_memory_here(each, *who));
     return;
   }
-  throw perf::usage_error("no workload is called " + workload + " (see --list)");
+  throw perf::usage_error("there is no row " + asked.peak_memory_of);
 }
 
-/// Opened before anything is measured, so that a wrong name is told at once. An empty name opens nothing.
-std::ofstream open_output(const std::string& name) {
-  std::ofstream file;
-  if (name.empty()) return file;
-  file.open(name);
-  if (!file) throw std::runtime_error("can't write " + name);
-  return file;
+void print_held_over_time(const options& asked) {
+  const auto [scene, who] = split(asked.held_over_time);
+  if (!perf::plays(*who, scene)) throw perf::usage_error("there is no scene " + asked.held_over_time);
+  perf::play_scene(std::cout, scene, *who, asked.how_much);
 }
 
-void finish_output(std::ofstream& file, const std::string& name) {
-  file.flush();
-  if (!file) throw std::runtime_error("writing " + name + " failed");
+/// Returns false where the benchmarks are to be run.
+bool do_something_else(const options& asked) {
+  if (!asked.peak_memory_of.empty()) {
+    print_peak_memory(asked);
+  } else if (!asked.held_over_time.empty()) {
+    print_held_over_time(asked);
+  } else if (asked.list_contestants) {
+    for (const perf::contestant& each : perf::contestants()) std::cout << each.name << '\n';
+  } else {
+    return false;
+  }
+  return true;
 }
 
-void run(const options& asked, const std::string& command) {
-  const auto who = chosen_contestants(asked);
-  const auto workloads = chosen_workloads(asked, who);
-  std::ofstream csv = open_output(asked.csv_file);
-  std::ofstream markdown = open_output(asked.markdown_file);
+/// Measured once, at the end of a row's first repetition.
+const perf::peak_memory& peak_memory_of(const std::string& name, const options& asked) {
+  static std::map<std::string, perf::peak_memory> known;
+  const auto found = known.find(name);
+  if (found != known.end()) return found->second;
+  std::vector<std::string> arguments{"--peak-memory-of=" + name};
+  if (asked.how_much == perf::effort::quick) arguments.emplace_back("--quick");
+  if (!asked.traces.empty()) arguments.push_back("--traces=" + asked.traces);
+  return known[name] = perf::peak_memory_in_child(arguments);
+}
 
-  for (const std::string& line : perf::environment()) std::cout << line << '\n';
-  if (const auto warning = perf::build_warning(); !warning.empty())
-    std::cerr << "warning: " << warning << '\n';
-  std::cout << '\n';
-  perf::print_header(std::cout, who);
-  perf::progress progress;
-  std::vector<perf::comparison> all;
-  for (const perf::workload& each : workloads) {
-    progress.stage("workload " + std::to_string(all.size() + 1) + " of " + std::to_string(workloads.size()) +
-                   ", " + each.name);
-    all.push_back(perf::compare(each, who, asked.how, [&](const std::string& step) { progress.step(step); }));
-    progress.clear();
-    perf::print_row(std::cout, all.back(), who);
+void add_counters(benchmark::State& state, const perf::workload& what, const perf::contestant& who,
+                  const options& asked) {
+  const auto taken = peak_memory_of(row_name(what) + '/' + who.name, asked);
+  const auto show = [&](const char* name, std::size_t value) {
+    state.counters[name] = benchmark::Counter(static_cast<double>(value), benchmark::Counter::kDefaults,
+                                              benchmark::Counter::OneK::kIs1024);
+  };
+  show("peak_bytes", taken.peak_bytes);
+  if (what.hold != nullptr) show("held_bytes", taken.held_bytes);
+  if (taken.live_bytes != 0) show("live_bytes", taken.live_bytes);
+  if (who.keeps == nullptr || what.run == nullptr) return;
+  show("upstream_calls", taken.kept.upstream_calls);
+  show("upstream_bytes", taken.kept.upstream_bytes);
+}
+
+void run(benchmark::State& state, const perf::workload& what, const perf::contestant& who,
+         const options& asked) {
+  if (what.prepare != nullptr) what.prepare();
+  state.SetLabel(what.operation);
+  const perf::resource_maker make = [&] { return who.make(what.one_block_bytes); };
+  if (what.run_lives != nullptr) {
+    what.run_lives(state, make);
+  } else {
+    const auto resource = make();
+    what.run(state, perf::hide(resource.get()));
   }
-  perf::print_summary(std::cout, all, who);
-  if (csv.is_open()) {
-    perf::write_csv(csv, all);
-    finish_output(csv, asked.csv_file);
+  if (asked.memory && !who.empty_handed) add_counters(state, what, who, asked);
+}
+
+void register_rows(const options& asked) {
+  static const std::vector<perf::workload> all = workloads(asked);
+  for (const perf::workload& what : all) {
+    for (const perf::contestant& who : perf::contestants()) {
+      if (!perf::eligible(who, what)) continue;
+      benchmark::RegisterBenchmark((row_name(what) + '/' + who.name).c_str(),
+                                   [&](benchmark::State& state) { run(state, what, who, asked); });
+    }
   }
-  if (markdown.is_open()) {
-    perf::write_markdown(markdown, all, who, command);
-    finish_output(markdown, asked.markdown_file);
+}
+
+void describe_peers() {
+  for (const perf::peer_malloc& each : perf::peer_mallocs().found) {
+    benchmark::AddCustomContext("peer_" + std::string(each.name), each.version);
   }
+  for (const std::string& each : perf::peer_mallocs().missing) {
+    std::cerr << "cistern-compare leaves out " << each << '\n';
+  }
+#if defined(_LIBCPP_VERSION)
+  benchmark::AddCustomContext("standard_library", "libc++ " + std::to_string(_LIBCPP_VERSION));
+#else
+  benchmark::AddCustomContext("standard_library", "libstdc++ " + std::to_string(_GLIBCXX_RELEASE));
+#endif
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto body = [&] {
-    const perf::arguments given(argc, argv);
-    std::string command = "compare";
-    for (const std::string& argument : given.all()) command += ' ' + argument;
-    const options asked = parse(given);
-    if (asked.help) {
-      std::cout << usage;
-    } else if (asked.list) {
-      list(asked);
-    } else if (asked.peak_memory_of) {
-      print_peak_memory(asked);
-    } else {
-      run(asked, command);
-    }
-    return 0;
+  options asked;
+  perf::benchmark_program program{.name = "cistern-compare", .help = help};
+  const auto text = [](std::string& into) { return [&into](const std::string& value) { into = value; }; };
+  program.options = {
+      {"traces", "FOLDER", "replay the traces NAME.trace that stand there as well, as rows trace/NAME",
+       text(asked.traces)},
+      {"quick", "", "less work in rows that have an amount in their name, which then says so",
+       [&](const std::string&) { asked.how_much = perf::effort::quick; }},
+      {"no-memory", "", "without counters, and without the processes of their own that they come from",
+       [&](const std::string&) { asked.memory = false; }},
+      {"list-contestants", "", "print the names of all that are there, and do nothing else",
+       [&](const std::string&) { asked.list_contestants = true; }},
+      {"held-over-time", "SCENE/CONTESTANT",
+       "print, as CSV, what is held during a burst or beside survivors (the two scenes), and do nothing else",
+       text(asked.held_over_time)},
+      {"peak-memory-of", "ROW/CONTESTANT", "how this program starts itself for counters",
+       text(asked.peak_memory_of)},
   };
-  return perf::run_program("compare", body, [](std::ostream& out) { out << "Try compare --help.\n"; });
+  program.instead = [&] { return do_something_else(asked); };
+  program.register_all = [&] {
+    describe_peers();
+    register_rows(asked);
+    perf::register_inlined_workloads();
+  };
+  return perf::run_benchmarks(program, argc, argv);
 }

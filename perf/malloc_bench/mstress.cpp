@@ -10,7 +10,7 @@
 #include "malloc_bench/block.hpp"
 #include "malloc_bench/shape.hpp"
 #include "support/random.hpp"
-#include "support/workload.hpp"
+#include "support/thread_team.hpp"
 
 namespace malloc_bench {
 namespace {

@@ -68,17 +68,6 @@ std::vector<char*> take_options(const benchmark_program& program, int count, cha
   return others;
 }
 
-/// What is wrong with this build for measuring; empty if nothing is.
-std::string build_warning() {
-#if defined(CISTERN_CHECKED) && CISTERN_CHECKED
-  return "this is a checked build: cistern's figures include the checks; use the release preset";
-#elif !defined(__OPTIMIZE__)
-  return "this build isn't optimised; use the release preset";
-#else
-  return {};
-#endif
-}
-
 void add_context() {
   benchmark::AddCustomContext("cistern_version", CISTERN_PERF_VERSION);
   benchmark::AddCustomContext("cistern_commit", CISTERN_PERF_COMMIT);
@@ -109,6 +98,16 @@ int run(const benchmark_program& program, int count, char** values) {
 }
 
 }  // namespace
+
+std::string build_warning() {
+#if defined(CISTERN_CHECKED) && CISTERN_CHECKED
+  return "this is a checked build: cistern's figures include the checks; use the release preset";
+#elif !defined(__OPTIMIZE__)
+  return "this build isn't optimised; use the release preset";
+#else
+  return {};
+#endif
+}
 
 int run_benchmarks(const benchmark_program& program, int count, char** values) {
   return run_program(

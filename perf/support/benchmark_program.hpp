@@ -28,6 +28,9 @@ struct benchmark_program {
   std::function<void()> register_all = nullptr;
 };
 
+/// What is wrong with this build for measuring; empty if nothing is.
+[[nodiscard]] std::string build_warning();
+
 /// The program's `main`. The context of what it writes has the library's version and commit, the compiler and
 /// the kind of build. Returns the exit status: 0 if all went well; 2, with a message on stderr, for a wrong
 /// option; 1 if a benchmark or anything else throws, or if the filter leaves no benchmark.

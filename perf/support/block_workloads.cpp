@@ -21,10 +21,10 @@ workload pair(std::size_t bytes) {
   return {.name = "pair/" + size_name(bytes),
           .operation = "allocate + deallocate",
           .one_block_bytes = bytes,
-          .memory_repetitions = 100,
-          .run = [bytes](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100 * batch_blocks,
+          .run = [bytes](benchmark::State& state, std::pmr::memory_resource* resource) {
             const company others(resource, bytes);
-            return time_repetitions(repetitions, batch_blocks, [=] {
+            time_batches(state, batch_blocks, [=] {
               for (std::size_t i = 0; i < batch_blocks; ++i) {
                 void* block = resource->allocate(bytes);
                 touch(block);
@@ -40,10 +40,10 @@ workload batch(std::string name, std::vector<std::uint32_t> order) {
   return {.name = "batch/" + std::move(name),
           .operation = "allocate + deallocate",
           .one_block_bytes = bytes,
-          .memory_repetitions = 100,
-          .run = [order = std::move(order)](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100 * batch_blocks,
+          .run = [order = std::move(order)](benchmark::State& state, std::pmr::memory_resource* resource) {
             std::vector<void*> blocks(order.size());
-            return time_repetitions(repetitions, order.size(), [&] {
+            time_batches(state, order.size(), [&] {
               for (void*& block : blocks) {
                 block = resource->allocate(bytes);
                 touch(block);
@@ -76,18 +76,17 @@ std::vector<std::uint32_t> shuffled() {
 workload random_sizes(std::string name, std::size_t live) {
   return {.name = "live/" + std::move(name),
           .operation = "deallocate + allocate",
-          .memory_repetitions = std::max<std::size_t>(1, live / 1000),
-          .run = [live](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = static_cast<std::int64_t>(live),
+          .run = [live](benchmark::State& state, std::pmr::memory_resource* resource) {
             random_source random(12);
             std::vector<slot> slots(live);
             fill_all(resource, slots, random, 512);
             // Every slot is replaced about once before the clock starts: the order of a fresh heap is gone.
             for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, 512);
-            const auto result = time_repetitions(repetitions, 1000, [&] {
+            time_batches(state, 1000, [&] {
               for (int i = 0; i < 1000; ++i) replace_one(resource, slots, random, 512);
             });
             empty_all(resource, slots);
-            return result;
           }};
 }
 
@@ -96,13 +95,12 @@ workload random_sizes(std::string name, std::size_t live) {
 workload rise_and_fall() {
   return {.name = "rise-and-fall/500000",
           .operation = "allocate + deallocate",
-          .memory_repetitions = 1,
-          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .run = [](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr std::size_t count = 500'000;
             constexpr std::size_t stride = 314'159;  // prime to count: visits every slot once
             random_source random(14);
             std::vector<slot> slots(count);
-            return time_repetitions(repetitions, count, [&] {
+            time_batches(state, count, [&] {
               fill_all(resource, slots, random, 512);
               for (std::size_t i = 0, index = 0; i < count; ++i, index = (index + stride) % count) {
                 resource->deallocate(slots[index].block, slots[index].bytes);
@@ -115,8 +113,8 @@ workload rise_and_fall() {
 workload mixed_sizes() {
   return {.name = "mixed/32KiB",
           .operation = "deallocate + allocate",
-          .memory_repetitions = 100,
-          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100 * batch_blocks,
+          .run = [](benchmark::State& state, std::pmr::memory_resource* resource) {
             random_source random(13);
             const auto size = [&random] {
               const std::uint64_t bits = random.next();
@@ -125,7 +123,7 @@ workload mixed_sizes() {
             };
             std::vector<slot> slots(1000);
             for (slot& place : slots) fill(resource, place, size());
-            const auto result = time_repetitions(repetitions, 1000, [&] {
+            time_batches(state, 1000, [&] {
               for (int i = 0; i < 1000; ++i) {
                 slot& place = slots[random.below(slots.size())];
                 resource->deallocate(place.block, place.bytes);
@@ -133,7 +131,6 @@ workload mixed_sizes() {
               }
             });
             empty_all(resource, slots);
-            return result;
           }};
 }
 

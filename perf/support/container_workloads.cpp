@@ -16,13 +16,13 @@ constexpr std::size_t rebuilt_elements = 50'000;
 
 /// A workload whose repetition calls `work(resource, random)`, counted as `operations` operations.
 template <class Work>
-workload container(std::string name, std::string operation, std::uint64_t operations, Work work) {
+workload container(std::string name, std::string operation, std::size_t operations, Work work) {
   return {.name = std::move(name),
           .operation = std::move(operation),
-          .memory_repetitions = 30,
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 30 * static_cast<std::int64_t>(operations),
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             random_source random(21);
-            return time_repetitions(repetitions, operations, [&] { work(resource, random); });
+            time_batches(state, operations, [&] { work(resource, random); });
           }};
 }
 
@@ -103,8 +103,7 @@ void erase_at_random(string_list& strings, random_source& random) {
 workload walk(std::string name, void (*erase_half)(string_list&, random_source&)) {
   return {.name = "walk/" + std::move(name),
           .operation = "element visited",
-          .memory_repetitions = 1,
-          .run = [erase_half](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .run = [erase_half](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr std::size_t count = 100'000;
             random_source random(22);
             string_list strings(resource);
@@ -113,7 +112,7 @@ workload walk(std::string name, void (*erase_half)(string_list&, random_source&)
               erase_half(strings, random);
               while (strings.size() < count) append_string(strings, random);
             }
-            return time_repetitions(repetitions, count, [&] {
+            time_batches(state, count, [&] {
               std::uint64_t sum = 0;
               for (const auto& text : strings) sum += static_cast<unsigned char>(text.front());
               keep_value(sum);

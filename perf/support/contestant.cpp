@@ -3,44 +3,41 @@
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
+#include <algorithm>
 #include <ostream>
 
+#include <boost/pool/pool.hpp>
+#ifdef CISTERN_PERF_BOOST_CONTAINER
+#include <boost/container/pmr/synchronized_pool_resource.hpp>
+#include <boost/container/pmr/unsynchronized_pool_resource.hpp>
+#endif
+
 #include "support/floor_resource.hpp"
-#include "support/mimalloc_resource.hpp"
 #include "support/nothing_resource.hpp"
-#include "support/snmalloc_resource.hpp"
+#include "support/peer_malloc.hpp"
 #include <malloc.h>
 
 namespace perf {
 namespace {
 
-using resource_pointer = std::shared_ptr<std::pmr::memory_resource>;
-
 template <class Pool>
-resource_pointer make_pool(std::size_t) {
+std::shared_ptr<std::pmr::memory_resource> make_pool(std::size_t) {
   return std::make_shared<Pool>();
 }
 
-resource_pointer make_floor(std::size_t one_block_bytes) {
-  return std::make_shared<floor_resource>(one_block_bytes);
-}
-
-resource_pointer make_nothing(std::size_t) {
-  return std::make_shared<nothing_resource>();
-}
-
-template <std::pmr::memory_resource* (*get)()>
-resource_pointer use_global(std::size_t) {
-  return {get(), [](std::pmr::memory_resource*) {}};
-}
-
-std::pmr::memory_resource* new_delete() {
-  return std::pmr::new_delete_resource();
-}
-
 template <class Pool>
-void print_statistics(std::ostream& out, std::pmr::memory_resource& pool) {
-  out << dynamic_cast<Pool&>(pool).statistics();
+std::shared_ptr<std::pmr::memory_resource> make_for_one_size(std::size_t one_block_bytes) {
+  return std::make_shared<Pool>(one_block_bytes);
+}
+
+contestant::factory use(std::pmr::memory_resource* resource) {
+  return [resource](std::size_t) {
+    return std::shared_ptr<std::pmr::memory_resource>(resource, [](std::pmr::memory_resource*) {});
+  };
+}
+
+void trim_malloc(std::pmr::memory_resource&) {
+  malloc_trim(0);
 }
 
 template <class Pool>
@@ -49,84 +46,135 @@ void trim(std::pmr::memory_resource& pool) {
   malloc_trim(0);
 }
 
-void trim_malloc(std::pmr::memory_resource&) {
-  malloc_trim(0);
-}
-
-void trim_mimalloc(std::pmr::memory_resource&) {
-  mimalloc_collect();
-}
-
-void trim_found_mimalloc(std::pmr::memory_resource&) {
-  mimalloc_found_collect();
-}
-
-/// One of our pools, with its default options over new/delete.
 template <class Pool>
-constexpr contestant ours(std::string_view name, bool thread_safe) {
-  return {.name = name,
-          .ours = true,
-          .thread_safe = thread_safe,
-          .make = make_pool<Pool>,
-          .print_statistics = print_statistics<Pool>,
-          .give_back = trim<Pool>};
+account account_of(std::pmr::memory_resource& pool) {
+  const cistern::pool_statistics now = dynamic_cast<Pool&>(pool).statistics();
+  return {now.upstream_allocations + now.upstream_deallocations, now.upstream_bytes};
 }
 
-constexpr contestant doing_nothing{.name = "nothing", .thread_safe = true, .make = make_nothing};
+template <class Pool>
+void print(std::ostream& out, std::pmr::memory_resource& pool) {
+  out << dynamic_cast<Pool&>(pool).statistics();
+}
 
-constexpr contestant list[] = {
-    {.name = "floor", .one_size_only = true, .make = make_floor, .give_back = trim_malloc},
-    ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false),
-    ours<cistern::synchronized_pool_resource>("cistern-sync", true),
-    {.name = "mimalloc",
-     .thread_safe = true,
-     .global = true,
-     .make = use_global<mimalloc_resource>,
-     .give_back = trim_mimalloc},
-    {.name = "mimalloc-sized",
-     .thread_safe = true,
-     .global = true,
-     .by_default = false,
-     .make = use_global<mimalloc_sized_resource>,
-     .give_back = trim_mimalloc},
-    {.name = "mimalloc-found",
-     .thread_safe = true,
-     .global = true,
-     .there = mimalloc_named,
-     .make = use_global<mimalloc_found_resource>,
-     .give_back = trim_found_mimalloc},
-    {.name = "snmalloc",
-     .thread_safe = true,
-     .global = true,
-     .there = snmalloc_named,
-     .make = use_global<snmalloc_resource>,
-     .give_back = trim_malloc},
-    {.name = "std-unsync",
-     .make = make_pool<std::pmr::unsynchronized_pool_resource>,
-     .give_back = trim_malloc},
-    {.name = "std-sync",
-     .thread_safe = true,
-     .make = make_pool<std::pmr::synchronized_pool_resource>,
-     .give_back = trim_malloc},
-    {.name = "new/delete",
-     .thread_safe = true,
-     .global = true,
-     .make = use_global<new_delete>,
-     .give_back = trim_malloc},
+/// A pool with its default options over new/delete.
+template <class Pool>
+contestant pool(std::string name, bool thread_safe) {
+  return {
+      .name = std::move(name), .thread_safe = thread_safe, .make = make_pool<Pool>, .give_back = trim_malloc};
+}
+
+template <class Pool>
+contestant ours(std::string name, bool thread_safe) {
+  contestant result = pool<Pool>(std::move(name), thread_safe);
+  result.give_back = trim<Pool>;
+  result.keeps = account_of<Pool>;
+  result.print_statistics = print<Pool>;
+  return result;
+}
+
+/// Boost.Pool, which has blocks of one size and doesn't look at the size asked for.
+class boost_pool final : public std::pmr::memory_resource {
+ public:
+  explicit boost_pool(std::size_t block_bytes) : pool_(block_bytes) {}
+
+ private:
+  void* do_allocate(std::size_t, std::size_t) override {
+    void* const block = pool_.malloc();
+    if (block == nullptr) [[unlikely]]
+      throw std::bad_alloc();
+    return block;
+  }
+  void do_deallocate(void* block, std::size_t, std::size_t) override { pool_.free(block); }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+  boost::pool<> pool_;
 };
+
+#ifdef CISTERN_PERF_BOOST_CONTAINER
+/// A resource of Boost.Container, whose memory_resource is another class than the standard's. The calls below
+/// are not virtual: the compiler knows the pool's class.
+template <class Pool>
+class boost_container_pool final : public std::pmr::memory_resource {
+  struct known final : Pool {
+    using Pool::do_allocate;
+    using Pool::do_deallocate;
+  };
+
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    return pool_.do_allocate(bytes, alignment);
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    pool_.do_deallocate(block, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+  known pool_;
+};
+#endif
+
+std::vector<contestant> make_contestants() {
+  std::vector<contestant> all;
+  all.push_back({.name = "floor",
+                 .one_size_only = true,
+                 .make = make_for_one_size<floor_resource>,
+                 .give_back = trim_malloc});
+  all.push_back(ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false));
+  all.push_back(ours<cistern::synchronized_pool_resource>("cistern-sync", true));
+  for (const peer_malloc& peer : peer_mallocs().found) {
+    all.push_back({.name = std::string(peer.name),
+                   .thread_safe = true,
+                   .global = true,
+                   .make = use(peer.resource),
+                   .give_back = peer.give_back});
+  }
+  all.push_back(pool<std::pmr::unsynchronized_pool_resource>("std-unsync", false));
+  all.push_back(pool<std::pmr::synchronized_pool_resource>("std-sync", true));
+#ifdef CISTERN_PERF_BOOST_CONTAINER
+  namespace boost_pmr = boost::container::pmr;
+  all.push_back(pool<boost_container_pool<boost_pmr::unsynchronized_pool_resource>>("boost-unsync", false));
+  all.push_back(pool<boost_container_pool<boost_pmr::synchronized_pool_resource>>("boost-sync", true));
+#endif
+  all.push_back({.name = "boost-pool",
+                 .one_size_only = true,
+                 .make = make_for_one_size<boost_pool>,
+                 .give_back = trim_malloc});
+  all.push_back({.name = "monotonic",
+                 .never_frees = true,
+                 .make = make_pool<std::pmr::monotonic_buffer_resource>,
+                 .give_back = trim_malloc});
+  all.push_back({.name = "new-delete",
+                 .thread_safe = true,
+                 .global = true,
+                 .make = use(std::pmr::new_delete_resource()),
+                 .give_back = trim_malloc});
+  all.push_back({.name = "nothing", .empty_handed = true, .make = make_pool<nothing_resource>});
+  return all;
+}
 
 }  // namespace
 
-std::span<const contestant> contestants() {
-  return list;
+const std::vector<contestant>& contestants() {
+  static const std::vector<contestant> all = make_contestants();
+  return all;
 }
 
-const contestant& nothing() {
-  return doing_nothing;
+const contestant* find_contestant(const std::string& name) {
+  const auto& all = contestants();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const contestant& one) { return one.name == name; });
+  return found != all.end() ? &*found : nullptr;
 }
 
-bool takes_part(const contestant& who) {
-  return who.by_default && (who.there == nullptr || who.there());
+bool eligible(const contestant& who, const workload& what) {
+  const bool lives = what.run_lives != nullptr;
+  return (!who.one_size_only || (what.one_block_bytes != 0 && !lives)) &&
+         (what.threads == 0 || who.thread_safe) && (!who.global || !lives) && (!who.never_frees || lives) &&
+         (!who.empty_handed || what.net);
 }
 
 }  // namespace perf

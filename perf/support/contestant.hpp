@@ -2,45 +2,51 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <memory_resource>
-#include <span>
 #include <string>
-#include <string_view>
+#include <vector>
+
+#include "support/workload.hpp"
 
 namespace perf {
 
-/// One way to get memory. Each measurement makes a fresh resource and destroys it afterwards.
+/// What a resource says of itself.
+struct account {
+  std::uint64_t upstream_calls = 0;  ///< Allocations and frees, ever.
+  std::size_t upstream_bytes = 0;    ///< Held from upstream now.
+};
+
+/// One way to get memory. Each repetition makes a fresh resource and destroys it afterwards.
 struct contestant {
   /// `one_block_bytes`: the only size the workload asks for, or 0 where it asks for many.
-  using factory = std::shared_ptr<std::pmr::memory_resource> (*)(std::size_t one_block_bytes);
+  using factory = std::function<std::shared_ptr<std::pmr::memory_resource>(std::size_t one_block_bytes)>;
 
-  std::string_view name;
-  bool ours = false;           ///< A cistern pool: the summary compares it with all others.
+  std::string name;
   bool thread_safe = false;    ///< Takes part in workloads with threads.
   bool one_size_only = false;  ///< Takes part only in workloads of one block size.
   bool global = false;         ///< There is one in the process: it doesn't come and go.
-  bool by_default = true;      ///< Takes part unless contestants are named.
-  /// Whether it can take part here; null: always.
-  bool (*there)() = nullptr;
+  bool never_frees = false;    ///< Takes part only where resources live shortly.
+  bool empty_handed = false;   ///< Gives blocks that are none: takes part only where times are net.
   factory make = nullptr;
+  /// Asks the resource, and what it gets its memory from, to give back all they can.
+  std::function<void(std::pmr::memory_resource&)> give_back = nullptr;
+  /// Null where it keeps no account.
+  account (*keeps)(std::pmr::memory_resource&) = nullptr;
   /// Prints the resource's own statistics; null where it keeps none.
   void (*print_statistics)(std::ostream&, std::pmr::memory_resource&) = nullptr;
-  /// Asks the resource, and what it gets its memory from, to give back all they can.
-  void (*give_back)(std::pmr::memory_resource&) = nullptr;
 };
 
-/// All contestants, in the order of the report's columns.
-[[nodiscard]] std::span<const contestant> contestants();
+/// All that are there, in the order of a report.
+[[nodiscard]] const std::vector<contestant>& contestants();
 
-/// Gives blocks that are none. What a workload takes on it is the workload's own cost.
-[[nodiscard]] const contestant& nothing();
+/// The one of this name, or null.
+[[nodiscard]] const contestant* find_contestant(const std::string& name);
 
-/// Whether `who` takes part where nobody is named.
-[[nodiscard]] bool takes_part(const contestant& who);
-
-/// Times are given relative to this contestant.
-inline constexpr std::string_view reference_name = "mimalloc";
+/// Whether `who` can do `what`.
+[[nodiscard]] bool eligible(const contestant& who, const workload& what);
 
 }  // namespace perf

@@ -1,6 +1,5 @@
 #include <cstddef>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "support/keep.hpp"
@@ -11,7 +10,6 @@
 namespace perf {
 namespace {
 
-constexpr std::string_view group_name = "large blocks";
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
@@ -20,11 +18,10 @@ workload tide(std::string name, std::size_t count, std::size_t bytes) {
   return {.name = std::move(name),
           .operation = "allocate + deallocate",
           .one_block_bytes = bytes,
-          .memory_repetitions = 10,
-          .group = group_name,
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 10 * static_cast<std::int64_t>(count),
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             std::vector<void*> blocks(count);
-            return time_repetitions(repetitions, count, [&] {
+            time_batches(state, count, [&] {
               for (void*& block : blocks) touch(block = resource->allocate(bytes));
               for (void* block : blocks) resource->deallocate(block, bytes);
             });
@@ -36,19 +33,17 @@ workload tide(std::string name, std::size_t count, std::size_t bytes) {
 workload replace(std::string name, std::size_t live, size_range sizes) {
   return {.name = std::move(name),
           .operation = "deallocate + allocate",
-          .memory_repetitions = 10,
-          .group = group_name,
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 2000,
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr int operations = 200;
             random_source random(15);
             std::vector<slot> slots(live);
             fill_all(resource, slots, random, sizes);
             for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, sizes);
-            const auto result = time_repetitions(repetitions, operations, [&] {
+            time_batches(state, operations, [&] {
               for (int i = 0; i < operations; ++i) replace_one(resource, slots, random, sizes);
             });
             empty_all(resource, slots);
-            return result;
           }};
 }
 
@@ -56,11 +51,10 @@ workload replace(std::string name, std::size_t live, size_range sizes) {
 workload fall_at_random(std::string name, std::size_t count, size_range sizes) {
   return {.name = std::move(name),
           .operation = "allocate + deallocate",
-          .group = group_name,
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             random_source random(16);
             std::vector<slot> slots(count);
-            return time_repetitions(repetitions, count, [&] {
+            time_batches(state, count, [&] {
               fill_all(resource, slots, random, sizes);
               shuffle(slots, random);
               empty_all(resource, slots);

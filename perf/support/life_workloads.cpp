@@ -25,13 +25,11 @@ void deallocate_all(std::pmr::memory_resource* resource, const size_list& sizes,
 workload life(std::string name, const size_list& sizes) {
   return {.name = "life/" + std::move(name),
           .operation = "a resource's life",
-          .memory_repetitions = 1000,
-          .group = "lives",
-          .reference = "std-unsync",
+          .memory_operations = 1000,
           .run_lives =
-              [=](const resource_maker& make, std::size_t repetitions) {
+              [=](benchmark::State& state, const resource_maker& make) {
                 std::array<void*, 10> blocks{};
-                return time_repetitions(repetitions, 1, [&] {
+                time_batches(state, 1, [&] {
                   const auto resource = make();
                   std::pmr::memory_resource* const hidden = hide(resource.get());
                   allocate_all(hidden, sizes, blocks.data());

@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-#include "support/mimalloc_resource.hpp"
+#include "support/peer_malloc.hpp"
 
 namespace {
 

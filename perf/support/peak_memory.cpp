@@ -8,9 +8,7 @@
 #include <system_error>
 #include <vector>
 
-#include "support/measure.hpp"
-#include "support/mimalloc_resource.hpp"
-#include "support/snmalloc_resource.hpp"
+#include "support/keep.hpp"
 #include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,11 +34,6 @@ std::string read_all(int input) {
   return text;
 }
 
-std::size_t middle(std::vector<std::size_t> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// The figure, given in KiB, on the line of `file` that starts with `key`.
 std::size_t proc_bytes(const char* file, const std::string& key) {
   std::ifstream input(file);
@@ -50,12 +43,45 @@ std::size_t proc_bytes(const char* file, const std::string& key) {
   throw std::runtime_error(std::string(file) + " has no line " + key);
 }
 
-/// For everyone, so that their code is in everyone's figure.
-void load_peers() {
-  static_cast<void>(mimalloc_version());
-  if (mimalloc_named()) static_cast<void>(mimalloc_found_version());
-  if (snmalloc_named()) static_cast<void>(snmalloc_resource());
+/// Makes the high-water mark what is resident now. Throws `std::runtime_error` if the system doesn't let us.
+void forget_resident_peak() {
+  std::ofstream("/proc/self/clear_refs") << "5" << std::flush;
+  // Where the write was refused, or did nothing, the mark is far above.
+  if (resident_peak_bytes() > resident_bytes() + (std::size_t{4} << 20)) {
+    throw std::runtime_error(
+        "the kernel doesn't forget the peak of the resident set (/proc/self/clear_refs)");
+  }
 }
+
+/// Nobody looks at the time.
+class silent_reporter : public benchmark::BenchmarkReporter {
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>&) override {}
+};
+
+/// Calls `work` as a benchmark of so many iterations.
+void do_fixed_work(std::int64_t operations, const std::function<void(benchmark::State&)>& work) {
+  benchmark::RegisterBenchmark("fixed", work)->Iterations(operations);
+  silent_reporter silent;
+  benchmark::RunSpecifiedBenchmarks(&silent, nullptr, "fixed");
+}
+
+/// What was resident when it was made, and how much more it has been since.
+class growth {
+ public:
+  growth() {
+    ::malloc_trim(0);  // what is only kept for later would hide the first of what is needed
+    forget_resident_peak();
+    before_ = resident_bytes();
+    peak_before_ = resident_peak_bytes();
+  }
+  [[nodiscard]] std::size_t peak_bytes() const { return resident_peak_bytes() - peak_before_; }
+  [[nodiscard]] std::size_t bytes() const { return std::max(resident_bytes(), before_) - before_; }
+
+ private:
+  std::size_t peak_before_ = 0;
+  std::size_t before_ = 0;
+};
 
 }  // namespace
 
@@ -90,56 +116,51 @@ std::string output_of_this_program(const std::vector<std::string>& arguments) {
   return answer;
 }
 
-void forget_resident_peak() {
-  std::ofstream("/proc/self/clear_refs") << "5" << std::flush;
-  // Where the write was refused, or did nothing, the mark is far above.
-  if (resident_peak_bytes() > resident_bytes() + (std::size_t{4} << 20)) {
-    throw std::runtime_error(
-        "the kernel doesn't forget the peak of the resident set (/proc/self/clear_refs)");
-  }
-}
-
 peak_memory peak_memory_here(const workload& what, const contestant& who) {
-  load_peers();
-  if (what.prepare != nullptr) {
-    what.prepare();
-    ::malloc_trim(0);
-    forget_resident_peak();  // what was read may have taken more for a moment
-  }
-  const std::size_t before = resident_peak_bytes();
-  const std::size_t resident_before = resident_bytes();
-  std::size_t held = 0;
+  if (what.prepare != nullptr) what.prepare();
+  peak_memory taken;
+  if (what.live_bytes != nullptr) taken.live_bytes = what.live_bytes();
+  const resource_maker make = [&] { return who.make(what.one_block_bytes); };
+  const auto keep_account = [&](std::pmr::memory_resource& resource) {
+    if (who.keeps != nullptr) taken.kept = who.keeps(resource);
+  };
   if (what.hold != nullptr) {
-    what.hold([&] { return who.make(what.one_block_bytes); },
-              [&](std::pmr::memory_resource* resource) {
-                if (resource != nullptr) who.give_back(*resource);
-                held = resident_bytes();
-              });
+    const growth grown;
+    what.hold(make, [&](std::pmr::memory_resource* resource) {
+      if (resource != nullptr) {
+        keep_account(*resource);
+        who.give_back(*resource);
+      }
+      taken.held_bytes = grown.bytes();
+    });
+    taken.peak_bytes = grown.peak_bytes();
   } else {
-    static_cast<void>(run_once(what, who, what.memory_repetitions));
+    do_fixed_work(what.memory_operations, [&](benchmark::State& state) {
+      const growth grown;
+      const auto resource = make();
+      what.run(state, hide(resource.get()));
+      keep_account(*resource);
+      taken.peak_bytes = grown.peak_bytes();
+    });
   }
-  const std::size_t after = resident_peak_bytes();
-  return {after, after - before, held - std::min(held, resident_before)};
+  return taken;
 }
 
-peak_memory peak_memory_in_child(const workload& what, const contestant& who, std::size_t runs,
-                                 std::vector<std::string> arguments) {
-  std::vector<std::size_t> peaks;
-  std::vector<std::size_t> growths;
-  std::vector<std::size_t> held;
-  arguments.insert(arguments.end(), {"--peak-memory-of", what.name, std::string(who.name)});
-  for (std::size_t run = 0; run < runs; ++run) {
-    peak_memory one;
-    const std::string answer = output_of_this_program(arguments);
-    if (std::sscanf(answer.c_str(), "%zu %zu %zu", &one.peak_bytes, &one.growth_bytes, &one.held_bytes) !=
-        3) {
-      throw std::runtime_error("no peak memory in \"" + answer + '"');
-    }
-    peaks.push_back(one.peak_bytes);
-    growths.push_back(one.growth_bytes);
-    held.push_back(one.held_bytes);
+void print(const peak_memory& taken) {
+  std::printf("%zu %zu %zu %llu %zu\n", taken.peak_bytes, taken.held_bytes, taken.live_bytes,
+              static_cast<unsigned long long>(taken.kept.upstream_calls), taken.kept.upstream_bytes);
+}
+
+peak_memory peak_memory_in_child(const std::vector<std::string>& arguments) {
+  peak_memory taken;
+  unsigned long long calls = 0;
+  const std::string answer = output_of_this_program(arguments);
+  if (std::sscanf(answer.c_str(), "%zu %zu %zu %llu %zu", &taken.peak_bytes, &taken.held_bytes,
+                  &taken.live_bytes, &calls, &taken.kept.upstream_bytes) != 5) {
+    throw std::runtime_error("no peak memory in \"" + answer + '"');
   }
-  return {middle(std::move(peaks)), middle(std::move(growths)), middle(std::move(held))};
+  taken.kept.upstream_calls = calls;
+  return taken;
 }
 
 }  // namespace perf

@@ -1,4 +1,4 @@
-// peak_memory: the peak resident set of one workload under one contestant, in a process of its own.
+// peak_memory: what one workload takes of memory under one contestant, in a process of its own.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,12 @@
 
 namespace perf {
 
+/// Of a fixed amount of work, the same for everyone.
 struct peak_memory {
-  std::size_t peak_bytes = 0;    ///< The kernel's high-water mark of the process (VmHWM).
-  std::size_t growth_bytes = 0;  ///< How much of that came after the process had started up.
-  std::size_t held_bytes = 0;    ///< What of the growth was held when a workload's `hold` had settled; or 0.
+  std::size_t peak_bytes = 0;  ///< What the work added to the resident set, at most.
+  std::size_t held_bytes = 0;  ///< What of it was held when a workload's `hold` had settled; or 0.
+  std::size_t live_bytes = 0;  ///< The most that was live at once, as asked for; 0: not known.
+  account kept;                ///< Of resources that keep an account, at the end.
 };
 
 /// The resident set of this process, in bytes: its high-water mark, and now.
@@ -25,16 +27,13 @@ struct peak_memory {
 /// fails.
 [[nodiscard]] std::string output_of_this_program(const std::vector<std::string>& arguments);
 
-/// Makes the high-water mark what is resident now. Throws `std::runtime_error` if the system doesn't let us.
-void forget_resident_peak();
-
-/// Runs the workload's fixed amount of work once in this process, and says what it took. Only meaningful in
-/// a process that has done nothing else.
+/// Does the workload's fixed amount of work once in this process, and says what it took. Only meaningful in
+/// a process that has done nothing else and has registered no benchmark.
 [[nodiscard]] peak_memory peak_memory_here(const workload& what, const contestant& who);
 
-/// Starts this program again with `arguments` and `--peak-memory-of WORKLOAD CONTESTANT`, `runs` times one
-/// after another, and returns the medians. Throws `std::runtime_error` if a child fails.
-[[nodiscard]] peak_memory peak_memory_in_child(const workload& what, const contestant& who, std::size_t runs,
-                                               std::vector<std::string> arguments);
+void print(const peak_memory& taken);
+/// Starts this program again with `arguments`, upon which it `print`s. Throws `std::runtime_error` if it
+/// fails.
+[[nodiscard]] peak_memory peak_memory_in_child(const std::vector<std::string>& arguments);
 
 }  // namespace perf

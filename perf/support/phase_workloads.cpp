@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -14,7 +13,6 @@
 namespace perf {
 namespace {
 
-constexpr std::string_view group_name = "phases";
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
@@ -23,9 +21,8 @@ constexpr std::size_t mib = 1024 * kib;
 workload steady_after_small() {
   return {.name = "phases/then-32x64KiB-1MiB",
           .operation = "deallocate + allocate",
-          .memory_repetitions = 10,
-          .group = group_name,
-          .run = [](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 2000,
+          .run = [](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr int operations = 200;
             constexpr size_range small{1 * kib, 256 * kib};
             constexpr size_range large{64 * kib, mib};
@@ -36,11 +33,10 @@ workload steady_after_small() {
             empty_all(resource, slots);
             slots.resize(32);
             fill_all(resource, slots, random, large);
-            const auto result = time_repetitions(repetitions, operations, [&] {
+            time_batches(state, operations, [&] {
               for (int i = 0; i < operations; ++i) replace_one(resource, slots, random, large);
             });
             empty_all(resource, slots);
-            return result;
           }};
 }
 
@@ -57,13 +53,13 @@ workload other_sizes(std::string name, std::size_t phase_bytes) {
   const auto go_through = [phase_bytes](std::pmr::memory_resource* resource) {
     random_source random(18);
     std::vector<slot> slots;
-    std::size_t blocks = 0;
+    benchmark::IterationCount blocks = 0;
     for (const size_range& sizes : phases) {
       for (std::size_t live_bytes = 0; live_bytes < phase_bytes; live_bytes += slots.back().bytes) {
         fill(resource, slots.emplace_back(), sizes.pick(random.next() >> 32U));
         touch_pages(slots.back());
       }
-      blocks += slots.size();
+      blocks += static_cast<benchmark::IterationCount>(slots.size());
       empty_all(resource, slots);
       slots.clear();
     }
@@ -71,11 +67,10 @@ workload other_sizes(std::string name, std::size_t phase_bytes) {
   };
   return {.name = std::move(name),
           .operation = "allocate + deallocate",
-          .group = group_name,
           .run =
-              [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
-                const std::size_t blocks = go_through(resource);
-                return time_repetitions(repetitions, blocks, [&] { go_through(resource); });
+              [=](benchmark::State& state, std::pmr::memory_resource* resource) {
+                const auto blocks = go_through(resource);
+                while (state.KeepRunningBatch(blocks)) go_through(resource);
               },
           .hold =
               [=](const resource_maker& make, const settled_hook& settled) {
@@ -83,7 +78,7 @@ workload other_sizes(std::string name, std::size_t phase_bytes) {
                 go_through(hide(resource.get()));
                 settled(resource.get());
               },
-          .asked_bytes = [=] { return phase_bytes; }};
+          .live_bytes = [=] { return phase_bytes; }};
 }
 
 /// A map of 500,000 strings of 200 characters of which 95 % expire: from then on much is idle between the
@@ -91,16 +86,15 @@ workload other_sizes(std::string name, std::size_t phase_bytes) {
 workload temporary_after_expiry(std::size_t entries, std::string size_name, std::size_t bytes) {
   return {.name = "survivors/" + std::to_string(entries / 1000) + "k/" + std::move(size_name),
           .operation = "allocate + deallocate",
-          .memory_repetitions = 10,
-          .group = group_name,
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 1000,
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr int operations = 100;
             std::pmr::unordered_map<std::uint32_t, std::pmr::string> cache(resource);
             for (std::uint32_t i = 0; i < entries; ++i) cache.try_emplace(i, 200, 's');
             for (std::uint32_t i = 0; i < entries; ++i) {
               if ((i * 2654435761U >> 16U) % 20 != 0) cache.erase(i);
             }
-            return time_repetitions(repetitions, operations, [&] {
+            time_batches(state, operations, [&] {
               for (int i = 0; i < operations; ++i) {
                 void* block = resource->allocate(bytes);
                 touch(block);
@@ -120,13 +114,13 @@ class sparse_survivors {
   ~sparse_survivors() { empty_all(resource_, survivors_); }
 
   /// Returns the number of blocks that came, most of them gone again.
-  std::size_t go_through() {
-    std::size_t blocks = 0;
+  benchmark::IterationCount go_through() {
+    benchmark::IterationCount blocks = 0;
     for (const std::size_t bytes : {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536}) {
       std::vector<slot> slots(phase_bytes_ / bytes);
       for (slot& place : slots) fill(resource_, place, bytes);
       for (std::size_t i = 0; i < slots.size(); ++i) keep_or_free(slots[i], i % 3000 == 1500);
-      blocks += slots.size();
+      blocks += static_cast<benchmark::IterationCount>(slots.size());
     }
     return blocks;
   }
@@ -148,12 +142,10 @@ class sparse_survivors {
 workload sparse(std::string name, std::size_t phase_bytes) {
   return {.name = std::move(name),
           .operation = "allocate + deallocate",
-          .group = group_name,
           .run =
-              [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
-                const std::size_t blocks = sparse_survivors(resource, phase_bytes).go_through();
-                return time_repetitions(repetitions, blocks,
-                                        [=] { sparse_survivors(resource, phase_bytes).go_through(); });
+              [=](benchmark::State& state, std::pmr::memory_resource* resource) {
+                const auto blocks = sparse_survivors(resource, phase_bytes).go_through();
+                while (state.KeepRunningBatch(blocks)) sparse_survivors(resource, phase_bytes).go_through();
               },
           .hold =
               [=](const resource_maker& make, const settled_hook& settled) {
@@ -162,7 +154,7 @@ workload sparse(std::string name, std::size_t phase_bytes) {
                 survivors.go_through();
                 settled(resource.get());
               },
-          .asked_bytes = [=] { return phase_bytes; }};
+          .live_bytes = [=] { return phase_bytes; }};
 }
 
 }  // namespace

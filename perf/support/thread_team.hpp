@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <barrier>
+#include <chrono>
 #include <cstddef>
 #include <thread>
 #include <vector>
 
-#include "support/workload.hpp"
-
 namespace perf {
+
+using clock = std::chrono::steady_clock;
 
 /// Runs `prepare(index)`, then, once every thread is ready, `work(index)`, then `finish(index)` on each of
 /// `threads` threads. The time is from the first thread's start of `work` to the last one's end.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <memory>
 #include <optional>
 #include <set>
@@ -13,7 +14,6 @@
 #include "support/random.hpp"
 #include "support/ring.hpp"
 #include "support/slots.hpp"
-#include "support/thread_team.hpp"
 #include "support/workload.hpp"
 
 namespace perf {
@@ -27,13 +27,40 @@ std::string with_threads(std::string name, unsigned threads) {
 
 constexpr auto nothing = [](unsigned) {};
 
+/// Runs `prepare(index)` on each of `threads` threads, then, once all are ready, `work(index, batches)`,
+/// which is timed, then `finish(index)`. A batch is so many operations of one thread. The first thread is the
+/// benchmark's own: its clock runs from its start of the work to the last one's end.
+template <class Prepare, class Work, class Finish>
+void time_together(benchmark::State& state, unsigned threads, std::size_t operations, Prepare prepare,
+                   Work work, Finish finish) {
+  const std::size_t batches = (static_cast<std::size_t>(state.max_iterations) + operations - 1) / operations;
+  std::barrier together(static_cast<std::ptrdiff_t>(threads));
+  std::vector<std::jthread> team;
+  for (unsigned index = 1; index < threads; ++index) {
+    team.emplace_back([&, index] {
+      prepare(index);
+      together.arrive_and_wait();
+      work(index, batches);
+      together.arrive_and_wait();
+      finish(index);
+    });
+  }
+  prepare(0);
+  together.arrive_and_wait();
+  while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(batches * operations))) {
+    work(0, batches);
+    together.arrive_and_wait();
+  }
+  finish(0);
+}
+
 /// Every thread allocates and frees blocks of 64 bytes, none of which leaves it.
 workload pairs(unsigned threads) {
   return {.name = with_threads("thread-pairs", threads),
           .operation = "allocate + deallocate, each thread",
           .threads = threads,
-          .memory_repetitions = 100,
-          .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100'000,
+          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
             const auto work = [resource](std::size_t pairs) {
               const company others(resource, 64);
               for (std::size_t i = 0; i < pairs; ++i) {
@@ -42,9 +69,9 @@ workload pairs(unsigned threads) {
                 resource->deallocate(block, 64);
               }
             };
-            const auto elapsed = time_together(
-                threads, [&](unsigned) { work(1000); }, [&](unsigned) { work(repetitions * 1000); }, nothing);
-            return measurement{elapsed, repetitions * 1000};
+            time_together(
+                state, threads, 1000, [&](unsigned) { work(1000); },
+                [&](unsigned, std::size_t batches) { work(batches * 1000); }, nothing);
           }};
 }
 
@@ -55,8 +82,8 @@ workload larson(unsigned threads) {
   return {.name = with_threads("larson", threads),
           .operation = "deallocate + allocate, each thread",
           .threads = threads,
-          .memory_repetitions = 200,
-          .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 200'000,
+          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
             constexpr std::size_t max_bytes = 512;
             std::vector<std::vector<slot>> tables(std::size_t{2} * threads, std::vector<slot>(1000));
             std::vector<std::atomic<std::vector<slot>*>> mailboxes(threads);
@@ -68,10 +95,10 @@ workload larson(unsigned threads) {
               }
               mailboxes[index].store(&tables[threads + index]);
             };
-            const auto work = [&](unsigned index) {
+            const auto work = [&](unsigned index, std::size_t batches) {
               random_source random = randoms[index];
               std::vector<slot>* mine = &tables[index];
-              for (std::size_t i = 0; i < repetitions; ++i) {
+              for (std::size_t i = 0; i < batches; ++i) {
                 for (int j = 0; j < 1000; ++j) replace_one(resource, *mine, random, max_bytes);
                 mine = mailboxes[(index + 1) % threads].exchange(mine);
               }
@@ -80,7 +107,7 @@ workload larson(unsigned threads) {
               empty_all(resource, tables[index]);
               empty_all(resource, tables[threads + index]);
             };
-            return measurement{time_together(threads, prepare, work, finish), repetitions * 1000};
+            time_together(state, threads, 1000, prepare, work, finish);
           }};
 }
 
@@ -89,9 +116,8 @@ workload thread_replace(std::string name, unsigned threads, std::size_t live, si
   return {.name = with_threads("thread-replace/" + std::move(name), threads),
           .operation = "deallocate + allocate, each thread",
           .threads = threads,
-          .memory_repetitions = 100,
-          .group = "replacing in threads",
-          .run = [=](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100'000,
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             std::vector<std::vector<slot>> tables(threads, std::vector<slot>(live));
             const auto replace = [&](unsigned index, std::size_t times) {
               random_source random(35 + index);
@@ -102,11 +128,10 @@ workload thread_replace(std::string name, unsigned threads, std::size_t live, si
               fill_all(resource, tables[index], random, sizes);
               replace(index, 4 * live);
             };
-            const std::size_t times = repetitions * 1000;
-            const auto elapsed = time_together(
-                threads, prepare, [&](unsigned index) { replace(index, times); },
+            time_together(
+                state, threads, 1000, prepare,
+                [&](unsigned index, std::size_t batches) { replace(index, batches * 1000); },
                 [&](unsigned index) { empty_all(resource, tables[index]); });
-            return measurement{elapsed, times};
           }};
 }
 
@@ -116,10 +141,10 @@ workload producer_consumer(unsigned threads) {
   return {.name = with_threads("producer-consumer", threads),
           .operation = "block allocated, passed on, deallocated",
           .threads = threads,
-          .memory_repetitions = 200,
-          .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 200 * 16 * 64,
+          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
             using queue = ring<std::array<slot, 64>, 64>;
-            constexpr std::size_t cells_per_repetition = 16;
+            constexpr std::size_t cells_per_batch = 16;
             constexpr std::size_t warm_up_cells = 256;
             std::vector<std::unique_ptr<queue>> queues;
             for (unsigned i = 0; i < threads / 2; ++i) queues.push_back(std::make_unique<queue>());
@@ -136,11 +161,10 @@ workload producer_consumer(unsigned threads) {
                 }
               }
             };
-            const std::size_t cells = repetitions * cells_per_repetition;
-            const auto elapsed = time_together(
-                threads, [&](unsigned index) { exchange(index, warm_up_cells); },
-                [&](unsigned index) { exchange(index, cells); }, nothing);
-            return measurement{elapsed, cells * 64};
+            time_together(
+                state, threads, cells_per_batch * 64, [&](unsigned index) { exchange(index, warm_up_cells); },
+                [&](unsigned index, std::size_t batches) { exchange(index, batches * cells_per_batch); },
+                nothing);
           }};
 }
 
@@ -150,8 +174,8 @@ workload come_and_go(unsigned threads) {
   return {.name = with_threads("come-and-go", threads),
           .operation = "allocate + deallocate, each thread (with its start and end)",
           .threads = threads,
-          .memory_repetitions = 50,
-          .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 50'000,
+          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
             const auto life = [resource](unsigned index) {
               random_source random(33 + index);
               std::vector<slot> slots(500);
@@ -159,7 +183,7 @@ workload come_and_go(unsigned threads) {
               for (std::size_t i = 0; i < slots.size(); ++i) replace_one(resource, slots, random, 512);
               empty_all(resource, slots);
             };
-            return time_repetitions(repetitions, 1000, [&] {
+            time_batches(state, 1000, [&] {
               std::vector<std::jthread> team;
               for (unsigned index = 0; index < threads; ++index) team.emplace_back(life, index);
             });
@@ -171,8 +195,8 @@ workload handed_over(unsigned threads) {
   return {.name = with_threads("handed-over", threads),
           .operation = "element built, passed on, destroyed",
           .threads = threads,
-          .memory_repetitions = 100,
-          .run = [threads](std::pmr::memory_resource* resource, std::size_t repetitions) {
+          .memory_operations = 100 * 200,
+          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
             using table = std::pmr::unordered_map<std::uint64_t, std::pmr::string>;
             using queue = ring<std::optional<table>, 8>;
             constexpr std::size_t elements = 200;
@@ -194,10 +218,8 @@ workload handed_over(unsigned threads) {
                 }
               }
             };
-            const auto elapsed = time_together(
-                threads, [&](unsigned index) { exchange(index, 16); },
-                [&](unsigned index) { exchange(index, repetitions); }, nothing);
-            return measurement{elapsed, repetitions * elements};
+            time_together(
+                state, threads, elements, [&](unsigned index) { exchange(index, 16); }, exchange, nothing);
           }};
 }
 

@@ -29,10 +29,8 @@ replay_script script_of(const std::filesystem::path& trace) {
 struct prepared_replay {
   explicit prepared_replay(const std::filesystem::path& trace) : script(script_of(trace)), player(script) {}
 
-  std::chrono::nanoseconds play(std::pmr::memory_resource* resource, const play_options& options) {
-    const cistern::detail::play_result played = player.play(*resource, options);
-    if (played.refused != 0) throw std::bad_alloc();
-    return played.elapsed;
+  void play(std::pmr::memory_resource* resource, const play_options& options = {}) {
+    if (player.play(*resource, options).refused != 0) throw std::bad_alloc();
   }
 
   replay_script script;
@@ -41,27 +39,25 @@ struct prepared_replay {
 
 workload replay(const std::filesystem::path& trace) {
   const auto prepared = std::make_shared<std::unique_ptr<prepared_replay>>();
-  return {.name = "replay/" + trace.stem().string(),
+  return {.name = trace.stem().string(),
           .operation = "allocate + deallocate",
-          .group = "replays",
+          .area = "trace",
           .net = true,
           .run =
-              [prepared](std::pmr::memory_resource* resource, std::size_t repetitions) {
-                const play_options options{.repetitions = repetitions, .warm_up = true};
-                return measurement{(*prepared)->play(resource, options),
-                                   repetitions * (*prepared)->script.allocations};
+              [prepared](benchmark::State& state, std::pmr::memory_resource* resource) {
+                time_batches(state, (*prepared)->script.allocations, [&] { (*prepared)->play(resource); });
               },
           .hold =
               [prepared](const resource_maker& make, const settled_hook& settled) {
                 const auto resource = make();
-                (void)(*prepared)->play(hide(resource.get()), {.way = play_way::filling});
+                (*prepared)->play(hide(resource.get()), {.way = play_way::filling});
                 settled(resource.get());
               },
           .prepare =
               [prepared, trace] {
                 if (*prepared == nullptr) *prepared = std::make_unique<prepared_replay>(trace);
               },
-          .asked_bytes = [prepared] { return (*prepared)->script.peak_bytes; }};
+          .live_bytes = [prepared] { return (*prepared)->script.peak_bytes; }};
 }
 
 }  // namespace

@@ -1,66 +1,52 @@
-// workload: one kind of work over a memory resource, and the list of all of them.
+// workload: one kind of work over a memory resource, as a benchmark, and the list of all of them.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <memory_resource>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include <benchmark/benchmark.h>
+
 namespace perf {
-
-/// What one run of a workload took: the timed part only, without set-up, warm-up and tear-down.
-struct measurement {
-  std::chrono::nanoseconds elapsed{};
-  std::uint64_t operations = 0;  ///< As one thread counts them.
-
-  [[nodiscard]] double nanoseconds_per_operation() const {
-    return static_cast<double>(elapsed.count()) / static_cast<double>(operations);
-  }
-};
 
 /// Makes a contestant's resource anew.
 using resource_maker = std::function<std::shared_ptr<std::pmr::memory_resource>()>;
 /// Called while only what has to stay is live; with the resource where it shall give back what it can.
 using settled_hook = std::function<void(std::pmr::memory_resource*)>;
 
-/// Has `run` or `run_lives`.
+/// Has `run` or `run_lives`. An iteration of the benchmark is one operation. What it sets up, and one batch
+/// of operations to warm up, lies outside the timed loop.
 struct workload {
   std::string name;
-  std::string operation;               ///< What one operation is, for the report.
+  std::string operation;               ///< What one operation is: the benchmark's label.
   std::size_t one_block_bytes = 0;     ///< The only size it asks for; 0: many sizes.
   unsigned threads = 0;                ///< 0: unthreaded, open to resources that aren't thread-safe.
-  std::size_t memory_repetitions = 1;  ///< The same fixed work for everyone when peak memory is measured.
-  std::string_view group = {};         ///< Averaged with its like; empty: with its number of threads.
-  std::string_view reference = {};     ///< Whose times others' are relative to; empty: mimalloc's.
-  bool net = false;  ///< What it takes on a resource that does nothing is taken off everyone's time.
-  std::function<measurement(std::pmr::memory_resource*, std::size_t repetitions)> run = nullptr;
+  std::int64_t memory_operations = 1;  ///< The same fixed work for everyone when peak memory is measured.
+  std::string area = "pool";
+  bool net = false;  ///< Done on a resource that does nothing as well: what the work itself takes.
+  std::function<void(benchmark::State&, std::pmr::memory_resource*)> run = nullptr;
   /// Where resources come and go within the work: only for contestants that do.
-  std::function<measurement(const resource_maker&, std::size_t repetitions)> run_lives = nullptr;
+  std::function<void(benchmark::State&, const resource_maker&)> run_lives = nullptr;
   /// Where there is one, memory is measured on this, with what is held when it calls `settled`, once.
   std::function<void(const resource_maker&, const settled_hook& settled)> hold = nullptr;
   /// Called before the first run in a process; reads what the work needs.
   std::function<void()> prepare = nullptr;
   /// The most that `hold` has live at once, as asked for; known after `prepare`.
-  std::function<std::size_t()> asked_bytes = nullptr;
+  std::function<std::size_t()> live_bytes = nullptr;
 };
 
 /// How much work a workload makes of itself. Names say which: another amount is another workload.
 enum class effort { full, quick };
 
-using clock = std::chrono::steady_clock;
-
-/// Calls `work` once or twice to warm up, then times `repetitions` calls.
+/// Calls `work`, which does so many operations, once to warm up, then as often as the benchmark asks for.
 template <class Work>
-measurement time_repetitions(std::size_t repetitions, std::uint64_t operations_per_repetition, Work&& work) {
+void time_batches(benchmark::State& state, std::size_t operations, Work&& work) {
   work();
-  const auto start = clock::now();
-  for (std::size_t i = 0; i < repetitions; ++i) work();
-  return {clock::now() - start, repetitions * operations_per_repetition};
+  while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(operations))) work();
 }
 
 [[nodiscard]] std::vector<workload> block_workloads();                 ///< Bare blocks on one thread.
@@ -69,8 +55,5 @@ measurement time_repetitions(std::size_t repetitions, std::uint64_t operations_p
 [[nodiscard]] std::vector<workload> life_workloads();                  ///< Resources that live shortly.
 [[nodiscard]] std::vector<workload> container_workloads();             ///< Containers on one thread.
 [[nodiscard]] std::vector<workload> threaded_workloads();              ///< 1, 2 and all hardware threads.
-
-/// All of the above.
-[[nodiscard]] std::vector<workload> all_workloads(effort how_much);
 
 }  // namespace perf
