@@ -116,7 +116,8 @@ class sparse_survivors {
   /// Returns the number of blocks that came, most of them gone again.
   benchmark::IterationCount go_through() {
     benchmark::IterationCount blocks = 0;
-    for (const std::size_t bytes : {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536}) {
+    static constexpr std::size_t sizes[] = {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536};
+    for (const std::size_t bytes : sizes) {
       std::vector<slot> slots(phase_bytes_ / bytes);
       for (slot& place : slots) fill(resource_, place, bytes);
       for (std::size_t i = 0; i < slots.size(); ++i) keep_or_free(slots[i], i % 3000 == 1500);
