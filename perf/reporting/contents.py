@@ -1,0 +1,193 @@
+"""What the report has: areas and their programs, groups of rows, pictures, tables."""
+
+import pathlib
+import re
+import sys
+
+from . import page, pictures
+from .measuring import Job, benchmark_jobs, run
+from .wording import bytes_text, round_number
+
+PERF = pathlib.Path(__file__).resolve().parent.parent
+# Area → what it is about; in the order in which they are measured.
+AREAS = {
+    "trace": "real programs' allocations, replayed",
+    "pool": "the pools beside other resources",
+    "held": "memory held over time",
+    "allocator": "standard allocators",
+    "buffer": "growable buffers",
+    "object": "object pools",
+    "adaptor": "adaptors over a pool",
+    "malloc": "malloc of whole programs",
+}
+POOL_GROUPS = {
+    "one size": "pool/pair,pool/batch",
+    "many sizes": "pool/live,pool/rise-and-fall,pool/mixed",
+    "containers": "pool/list,pool/map,pool/unordered_map,pool/vector,pool/string",
+    "threads": "pool/thread-pairs,pool/larson,pool/come-and-go,pool/thread-replace,pool/producer-consumer,pool/handed-over",
+    "large blocks": "pool/tide,pool/large,pool/large-fall",
+    "phases": "pool/phases,pool/survivors,pool/sparse-survivors",
+}
+SIZE_NAMES = {"B": 1, "KiB": 2**10, "MiB": 2**20}
+
+
+# How each area is measured: how often, and how long at a time.
+FULL = {"repetitions": 9, "seconds": 0.025}
+QUICK = {"repetitions": 3, "seconds": 0.01}
+SCENES = ("burst", "survivors")
+PROGRAMS = {"allocator": "allocator_bench", "buffer": "buffer_bench", "object": "object_pool_bench", "adaptor": "adaptor_benchmark"}
+
+
+def run_options(quick):
+    how = QUICK if quick else FULL
+    return [f"--benchmark_repetitions={how['repetitions']}", f"--benchmark_min_time={how['seconds']}",
+            "--benchmark_enable_random_interleaving=true"]
+
+
+def record_traces(build):
+    """The folder with the traces of real programs, which are recorded once."""
+    traces = build / "perf" / "traces"
+    recorder = build / "libcistern-record.so"
+    run([PERF / "record_traces.py", "--recorder", recorder, traces])
+    return traces
+
+
+def jobs(build, areas, quick):
+    """What is to be run for these areas, in order."""
+    perf = build / "perf"
+    compare = perf / "bin" / "cistern-compare"
+    made = []
+    for area in areas:
+        if area == "trace":
+            made += benchmark_jobs(area, compare, ["--traces", record_traces(build), "--benchmark_filter=^trace/"], run_options(quick))
+        elif area == "pool":
+            made += benchmark_jobs(area, compare, ["--benchmark_filter=^pool/"], run_options(quick))
+        elif area == "held":
+            made += curve_jobs(compare)
+        elif area == "malloc":
+            made += malloc_jobs(build, quick)
+        elif (perf / PROGRAMS[area]).exists():
+            made += benchmark_jobs(area, perf / PROGRAMS[area], [], run_options(quick))
+        else:
+            print(f"left out: {area}, as {perf / PROGRAMS[area]} isn't built", file=sys.stderr)
+    return made
+
+
+def curve_jobs(compare, only=""):
+    """Each scene with each contestant, in a process of its own."""
+    names = ["cistern-unsync", "cistern-sync"]
+    return [Job("held", f"{scene}/{name}", [compare, f"--held-over-time={scene}/{name}"], True) for scene in SCENES for name in names]
+
+
+def malloc_jobs(build, quick):
+    return []
+
+
+def keep(document, job, result):
+    """Puts what a job gave into the results."""
+    if job.is_curve:
+        scene, contestant = job.name.split("/")
+        document["held"].setdefault(scene, {})[contestant] = result["curve"]
+    else:
+        document["rows"].update(result["rows"])
+
+
+def keep_before(document, before, area):
+    """Takes an area that isn't measured now from earlier results."""
+    if area == "held":
+        document["held"] = before.get("held", {})
+    document["rows"].update({row: each for row, each in before.get("rows", {}).items() if row.startswith(area + "/")})
+
+
+def size_of(text):
+    """'4KiB' → 4096; None where it is no size."""
+    found = re.fullmatch(r"(\d+)(B|KiB|MiB)", text)
+    return int(found[1]) * SIZE_NAMES[found[2]] if found else None
+
+
+def number_of(text):
+    return int(text) if text.isdigit() else None
+
+
+def by_last_part(results, prefix, read):
+    """{what the last part of the name says: row}."""
+    rows = {read(row.rpartition("/")[2]): row for row in results.rows_below(prefix) if row.count("/") == prefix.count("/") + 1}
+    return {value: row for value, row in rows.items() if value is not None}
+
+
+def size_text(size):
+    return bytes_text(size, round_number)
+
+
+def groups_of(results, groups=POOL_GROUPS):
+    found = {title: [row for prefix in prefixes.split(",") for row in results.rows_below(prefix)]
+             for title, prefixes in groups.items()}
+    return {title: rows for title, rows in found.items() if rows}
+
+
+def each_row(results, area):
+    """Every row a group of its own, without the area's name."""
+    return {row.partition("/")[2]: [row] for row in results.rows_below(area)}
+
+
+def chosen(results, area, names=pictures.CHOSEN):
+    return pictures.chosen(results, results.rows_below(area), names)
+
+
+def all_of(results, area):
+    """Ours first, then the others by name."""
+    return sorted(results.contestants(results.rows_below(area)), key=lambda name: (not pictures.is_ours(name), name))
+
+
+def overview(results):
+    rows = results.rows_below("trace")
+    return pictures.overview(results, rows, page.big_rows(results, rows))
+
+
+def threads(results):
+    titles = {"pool/thread-pairs": "pairs in each thread", "pool/larson": "blocks change threads",
+              "pool/come-and-go": "threads come and go", "pool/thread-replace/1000x8B-4KiB": "replacing small blocks",
+              "pool/thread-replace/100x1-256KiB": "replacing up to 256 KiB"}
+    panels = {title: by_last_part(results, prefix, number_of) for prefix, title in titles.items()}
+    return pictures.curves(results, panels, chosen(results, "pool/thread-pairs"), "threads", xlog=False)
+
+
+# File → (its title, what draws it from the results; None where there is nothing to draw).
+PICTURES = {
+    "overview": ("Time and memory of real programs' allocations", overview),
+    "traces": ("Each real program's time and memory, relative to new/delete", lambda results: pictures.trace_dots(
+        results, results.rows_below("trace"), chosen(results, "trace"))),
+    "pool": ("Time of groups of workloads, relative to new/delete", lambda results: pictures.ratio_bars(
+        results, groups_of(results), chosen(results, "pool"), "new-delete", columns=2)),
+    "block-size": ("Time of an allocation and its free, against block size", lambda results: pictures.curves(
+        results, {"allocate and free one block": by_last_part(results, "pool/pair", size_of)}, chosen(results, "pool/pair"),
+        "block size", xticks=size_text)),
+    "live-blocks": ("Time of a replacement, against live blocks", lambda results: pictures.curves(
+        results, {"replace one of so many blocks of 8 to 512 bytes": by_last_part(results, "pool/live", number_of)},
+        chosen(results, "pool/live"), "live blocks", xticks=lambda number: f"{number:,}")),
+    "threads": ("Time of an operation, against threads", threads),
+    "held": ("Resident memory over time", lambda results: pictures.held_over_time(
+        results, {"burst": "a burst that is freed", "survivors": "a few blocks survive"}, pictures.CHOSEN)),
+    "allocator": ("Standard allocators: time relative to std::allocator", lambda results: pictures.ratio_bars(
+        results, each_row(results, "allocator"), all_of(results, "allocator"), "std-allocator", columns=2)),
+    "buffer": ("Growable buffers: time relative to std::pmr::string", lambda results: pictures.ratio_bars(
+        results, each_row(results, "buffer"), all_of(results, "buffer"), "pmr-string", columns=2)),
+    "object": ("Object pools: time relative to a vector under a mutex", lambda results: pictures.ratio_bars(
+        results, each_row(results, "object"), all_of(results, "object"), "mutex-vector", columns=2)),
+    "malloc": ("malloc of whole programs: time relative to glibc's", lambda results: pictures.ratio_bars(
+        results, each_row(results, "malloc"), all_of(results, "malloc"), "glibc", columns=3)),
+}
+
+
+def tables(results, counts):
+    """Name → a function that gives its lines."""
+    def values(area, names=None):
+        return lambda: page.value_table(results, results.rows_below(area), names or all_of(results, area))
+
+    return {
+        "pool": lambda: page.ratio_table(results, groups_of(results), chosen(results, "pool", pictures.STYLES), "new-delete"),
+        "pool-values": lambda: page.value_table(results, results.rows_below("pool"), chosen(results, "pool")),
+        "trace-values": lambda: page.value_table(results, results.rows_below("trace"), chosen(results, "trace")),
+        "allocator": values("allocator"), "buffer": values("buffer"), "object": values("object"), "adaptor": values("adaptor"),
+        "malloc": values("malloc"), "instructions": lambda: page.instruction_table(counts),
+    }

@@ -1,0 +1,282 @@
+"""The report's pictures, as SVG: readable in black and white, and on light and dark pages."""
+
+import math
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot  # noqa: E402 (after the choice of how to draw)
+
+from .wording import round_number, time_text, two_digits  # noqa: E402
+from .results import geometric_mean  # noqa: E402
+
+INK, PAPER, GRID = "#1f2328", "#ffffff", "#d0d7de"
+IN_THE_DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#3d444d"}
+OURS = "cistern"
+# Contestant → its name in pictures and tables, colour, marker, line, hatch of its bars. In the order of legends.
+STYLES = {
+    "cistern": ("Cistern", "#0969da", "o", "-", ""),
+    "cistern-unsync": ("Cistern, one thread", "#54a3ff", "D", (0, (6, 1)), ""),
+    "cistern-sync": ("Cistern, threads", "#0969da", "o", "-", ""),
+    "mimalloc-newest": ("mimalloc, newest", "#cf5c36", "s", "--", "///"),
+    "mimalloc": ("mimalloc", "#cf5c36", "s", "--", "///"),
+    "snmalloc": ("snmalloc", "#8250df", "^", "-.", "\\\\\\"),
+    "rpmalloc": ("rpmalloc", "#1a9a5c", "v", ":", "////"),
+    "jemalloc": ("jemalloc", "#b08800", "P", (0, (3, 1, 1, 1)), "xxx"),
+    "tcmalloc": ("tcmalloc (gperftools)", "#c2479b", "X", (0, (1, 1)), "+++"),
+    "new-delete": ("new/delete (glibc)", "#7d8590", "h", (0, (4, 2)), "---"),
+    "glibc": ("glibc", "#7d8590", "h", (0, (4, 2)), "---"),
+    "std-unsync": ("std::pmr, one thread", "#9a8c7c", "<", (0, (1, 2)), "||"),
+    "std-sync": ("std::pmr, threads", "#6e5c46", ">", (0, (2, 2)), "|||"),
+    "boost-unsync": ("Boost, one thread", "#5fa8a0", "p", (0, (5, 3)), "\\\\"),
+    "boost-sync": ("Boost, threads", "#2f7f78", "*", (0, (5, 3)), "/|"),
+    "monotonic": ("never frees", "#a0a0a0", "_", (0, (1, 4)), ""),
+}
+SPARE_COLOURS = ("#6f42c1", "#bf8700", "#1b7c83", "#a0522d")
+CHOSEN = ("cistern-unsync", "cistern-sync", "mimalloc*", "snmalloc", "jemalloc", "tcmalloc", "new-delete", "std-unsync", "std-sync",
+          "boost-sync")
+
+
+def style(name):
+    if name in STYLES:
+        return STYLES[name]
+    return (name, SPARE_COLOURS[sum(map(ord, name)) % len(SPARE_COLOURS)], "d", (0, (3, 3)), "-|")
+
+
+def label(name):
+    return style(name)[0]
+
+
+def is_ours(name):
+    return name.startswith(OURS)
+
+
+def chosen(results, rows, names=CHOSEN):
+    """Those of the names that ran any of the rows."""
+    known = results.contestants(rows)
+    return [name for name in dict.fromkeys(map(results.resolve, names)) if name in known]
+
+
+def line_style(name):
+    _, colour, marker, line, _ = style(name)
+    return {"color": colour, "marker": marker, "linestyle": line, "linewidth": 2.4 if is_ours(name) else 1.4, "markersize": 5,
+            "label": label(name)}
+
+
+def bar_style(name):
+    _, colour, _, _, hatch = style(name)
+    return {"facecolor": colour if is_ours(name) else "none", "edgecolor": colour, "hatch": hatch, "linewidth": 1}
+
+
+def figure(columns, width, height, rows=1):
+    pyplot.rcdefaults()
+    pyplot.rcParams.update({
+        "svg.fonttype": "none", "svg.hashsalt": "cistern", "font.family": "sans-serif", "font.size": 10, "hatch.linewidth": 1,
+        "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"], "axes.titlesize": 11,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "figure.facecolor": PAPER, "axes.facecolor": "none", "legend.frameon": False, "axes.spines.top": False,
+        "axes.spines.right": False, "grid.color": GRID, "axes.grid": True, "axes.axisbelow": True, "axes.titlelocation": "left"})
+    made, axes = pyplot.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
+    return made, list(axes.flat)
+
+
+def save(made, path, title):
+    """With the dark page's colours for browsers that ask for them. The picture brings its ground along, so that it can be
+    read too where page and browser disagree about what is dark."""
+    made.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None, "Title": title})
+    pyplot.close(made)
+    rules = "".join(f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+                    for light, dark in IN_THE_DARK.items() for part in ("fill", "stroke"))
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("<defs>", f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>\n <defs>", 1)
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
+
+
+def use_plain_log(axis, ticks=None, show=round_number):
+    """A logarithmic axis with numbers that people read."""
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: show(value)))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    if ticks:
+        axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
+
+
+def bars(axes, entries, names, xlabel):
+    """Horizontal bars with whiskers: `entries` are (low, middle, high)."""
+    places = range(len(names))
+    for place, name, (low, middle, high) in zip(places, names, entries):
+        axes.barh(place, middle, height=0.72, **bar_style(name))
+        axes.plot([low, high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=5)
+        axes.annotate(two_digits(middle), (max(high, middle), place), xytext=(5, 0), textcoords="offset points", va="center",
+                      color=INK, fontweight="bold" if is_ours(name) else "normal")
+    axes.set_yticks(list(places), [label(name) for name in names])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(xlabel)
+    axes.margins(x=0.14)
+    axes.set_xlim(left=0)
+
+
+def spread(values):
+    """Quartiles around the geometric mean of what several rows gave."""
+    values = sorted(values)
+    return (values[(len(values) - 1) // 4], geometric_mean(values), values[len(values) - 1 - (len(values) - 1) // 4])
+
+
+def overview(results, rows, big_rows):
+    """What a reader gains on real programs: time and memory beside new and delete."""
+    names = chosen(results, rows)
+    times, overheads = {}, {}
+    for name in names:
+        ratios = results.ratios(rows, name, "new-delete")["median"]
+        if len(ratios):
+            times[name] = spread(ratios)
+        values = [value for row in big_rows if (value := results.overhead(row, name)) is not None]
+        if values:
+            overheads[name] = spread(values)
+    names = sorted(times, key=lambda name: times[name][1])
+    if not names:
+        return None
+    made, (left, right) = figure(2, 9, 0.9 + 0.34 * len(names))
+    bars(left, [times[name] for name in names], names, "time; new/delete = 1")
+    left.set_title(f"Time: {len(rows)} real programs' allocations")
+    with_memory = [name for name in names if name in overheads]
+    bars(right, [overheads[name] for name in with_memory], with_memory, "memory taken / asked for, at the peak")
+    right.set_title("Memory")
+    right.set_yticks(range(len(with_memory)), [""] * len(with_memory)) if with_memory == names else None
+    return made
+
+
+def ratio_bars(results, groups, names, reference, columns=1, measure="ns"):
+    """For each group (title → rows) bars of the geometric means, with the quartiles of the rows or, of a single row, of its
+    repetitions."""
+    kept = {}
+    for title, rows in groups.items():
+        entries = {}
+        for name in names:
+            ratios = results.ratios(rows, name, reference, measure)
+            if len(ratios) == 1:
+                entries[name] = tuple(ratios.iloc[0])
+            elif len(ratios):
+                entries[name] = spread(ratios["median"])
+        if len(entries) > 1:
+            kept[title] = entries
+    if not kept:
+        return None
+    lines = math.ceil(len(kept) / columns)
+    most = max(map(len, kept.values()))
+    made, axes = figure(columns, 9, lines * (0.75 + 0.24 * most), lines)
+    for place, (title, entries) in zip(axes, kept.items()):
+        bars(place, list(entries.values()), list(entries), f"{'time' if measure == 'ns' else 'memory'}; {label(reference)} = 1")
+        top = sorted(entry[1] for entry in entries.values())
+        if top[-1] > 12 * top[len(top) // 2]:  # one that is far out would flatten all others
+            place.set_xlim(0, 1.6 * max(value for value in top if value <= 12 * top[len(top) // 2]))
+            for number, (name, entry) in enumerate(entries.items()):
+                if entry[1] > place.get_xlim()[1]:
+                    place.annotate(f"{two_digits(entry[1])} →", (1, number), xycoords=("axes fraction", "data"), ha="right", va="center",
+                                   color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
+        place.set_title(title)
+    for place in axes[len(kept):]:
+        place.set_visible(False)
+    return made
+
+
+def curves(results, panels, names, xlabel, xlog=True, xticks=None):
+    """Time against a number: `panels` are title → {number: row}."""
+    panels = {title: points for title, points in panels.items() if len(points) > 1}
+    if not panels:
+        return None
+    columns = min(3, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    made, axes = figure(columns, 9, 0.9 + 2.6 * lines if columns > 1 else 4.6, lines)
+    for place, (title, points) in zip(axes, panels.items()):
+        for name in names:
+            found = [(number, results.median(row, name)) for number, row in sorted(points.items()) if results.has(row, name)]
+            if found:
+                place.plot(*zip(*found), **line_style(name))
+        place.set_yscale("log")
+        if xlog:
+            place.set_xscale("log", base=2)
+        place.set_xticks(sorted(points), [xticks(number) if xticks else str(number) for number in sorted(points)])
+        place.minorticks_off()
+        use_plain_log(place.yaxis, show=lambda value: time_text(value, round_number))
+        low, high = place.get_ylim()
+        if high / low < 100:
+            place.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        place.set_title(title)
+        place.set_xlabel(xlabel)
+    for place in axes[len(panels):]:
+        place.set_visible(False)
+    legend_of(made, axes[:len(panels)])
+    return made
+
+
+def legend_of(made, axes):
+    handles = {}
+    for place in axes:
+        for handle, name in zip(*place.get_legend_handles_labels()):
+            handles.setdefault(name, handle)
+    made.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=min(5, len(handles)))
+
+
+def held_over_time(results, titles, names):
+    """`titles`: scene → title. The grey ground is what the program has live."""
+    scenes = {scene: title for scene, title in titles.items() if results.held.get(scene)}
+    if not scenes:
+        return None
+    made, axes = figure(len(scenes), 9, 4)
+    for place, (scene, title) in zip(axes, scenes.items()):
+        curves_of = results.held[scene]
+        ground = next(iter(curves_of.values()))
+        x, live = next(iter(ground)), "live"
+        place.fill_between(scaled(ground, x), 0, megabytes(ground[live]), color=GRID, label="live")
+        for name in filter(curves_of.__contains__, map(results.resolve, names)):
+            drawn = line_style(name)
+            drawn["markevery"] = max(1, len(curves_of[name][x]) // 8)
+            place.plot(scaled(curves_of[name], x), megabytes(curves_of[name]["resident"]), **drawn)
+        place.set_title(title)
+        place.set_xlabel("progress")
+        place.set_ylabel("resident, MiB")
+        place.set_ylim(bottom=0)
+    legend_of(made, axes)
+    return made
+
+
+def scaled(curve, column):
+    """0 to 100 %: contestants take different times for the same work."""
+    first, last = curve[column][0], curve[column][-1]
+    return [100 * (value - first) / max(last - first, 1e-12) for value in curve[column]]
+
+
+def megabytes(values):
+    return [value / 2**20 for value in values]
+
+
+def trace_dots(results, rows, names):
+    """A dot for each program and contestant: left is faster than new and delete, below is smaller."""
+    made, (place,) = figure(1, 9, 5.4)
+    any_dot = False
+    for name in names:
+        times = results.ratios(rows, name, "new-delete")["median"]
+        sizes = results.ratios(rows, name, "new-delete", "peak_bytes")["median"]
+        both = [row for row in times.index if row in sizes.index and times[row] > 0 and sizes[row] > 0]
+        if both and name != "new-delete":
+            any_dot = True
+            drawn = line_style(name)
+            place.plot([times[row] for row in both], [sizes[row] for row in both], alpha=0.85,
+                       **{**drawn, "linestyle": "none", "markersize": 8 if is_ours(name) else 6,
+                          "markerfacecolor": drawn["color"] if is_ours(name) else "none"})
+    if not any_dot:
+        pyplot.close(made)
+        return None
+    place.axvline(1, color=INK, linewidth=1)
+    place.axhline(1, color=INK, linewidth=1)
+    place.set_xscale("log")
+    place.set_yscale("log")
+    use_plain_log(place.xaxis, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10])
+    use_plain_log(place.yaxis, [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50])
+    place.minorticks_off()
+    place.set_xlabel("time; new/delete = 1")
+    place.set_ylabel("memory at the peak; new/delete = 1")
+    place.set_title("A dot is a program: further left is faster, further down is smaller")
+    legend_of(made, [place])
+    return made
