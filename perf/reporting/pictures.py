@@ -30,6 +30,9 @@ STYLES = {
     "std-sync": ("std::pmr, threads", "#6e5c46", ">", (0, (2, 2)), "|||"),
     "boost-unsync": ("Boost, one thread", "#5fa8a0", "p", (0, (5, 3)), "\\\\"),
     "boost-sync": ("Boost, threads", "#2f7f78", "*", (0, (5, 3)), "/|"),
+    "tcmalloc-google": ("tcmalloc (google)", "#99286e", "X", (0, (1, 1)), "++"),
+    "boost-pool": ("Boost.Pool, one size", "#5fa8a0", "H", (0, (5, 3)), "\\\\\\\\"),
+    "floor": ("a list of one size", "#a0a0a0", "_", (0, (1, 4)), ""),
     "monotonic": ("never frees", "#a0a0a0", "_", (0, (1, 4)), ""),
 }
 SPARE_COLOURS = ("#6f42c1", "#bf8700", "#1b7c83", "#a0522d")

@@ -15,13 +15,14 @@ NOT_EXACT = ("ns", "peak_bytes", "growth_bytes", "held_bytes", "resident_bytes")
 
 
 def ours_in(then, now):
-    return [(row, name) for row in now.rows for name in now.rows[row] if is_ours(name) and then.has(row, name)]
+    return [(row, name) for row in now.rows for name in now.runs[row] if is_ours(name) and then.has(row, name)]
 
 
 def loss(then, now, row, name):
     """How many times the earlier time this takes now, as its peers are the measure; None where there are none."""
-    peers = [peer for peer in now.rows[row] if not is_ours(peer) and then.has(row, peer)]
+    peers = [peer for peer in now.runs[row] if not is_ours(peer) and then.has(row, peer)]
     changes = [now.ratio(row, name, peer).median() / then.ratio(row, name, peer).median() for peer in peers]
+    changes = [change for change in changes if change == change]  # where nothing is left of a net time, there is none
     return statistics.median(changes) if changes else None
 
 

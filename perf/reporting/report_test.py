@@ -94,6 +94,13 @@ class Ratios(unittest.TestCase):
         with self.assertRaises(results.NotMeasured):
             measured.mean_ratio(["a/d"], "x", "y")
 
+    def test_what_the_work_itself_takes_is_taken_off(self):
+        measured = results.Results({"version": "1", "rows": {"a/b": {
+            "x": {"ns": [6, 8, 3]}, "y": {"ns": [8, 12, 9]}, "nothing": {"ns": [4, 4, 5]}}}})
+        self.assertEqual(measured.contestants(["a/b"]), ["x", "y"])
+        self.assertEqual(measured.values("a/b", "x").dropna().to_list(), [2, 4])
+        self.assertEqual(measured.ratios(["a/b"], "x", "y").loc["a/b", "median"], 0.5)
+
     def test_the_newest_mimalloc_stands_for_mimalloc(self):
         measured = results.Results(synthetic())
         self.assertEqual(measured.resolve("mimalloc*"), "mimalloc-newest")

@@ -3,6 +3,8 @@
 A benchmark's name is ROW/CONTESTANT. results.json has, for each row and contestant, every measure (`ns` for the time,
 the others are counters) with one value for each repetition, or a single value where all agree. All the repetitions of a
 row were made in one process, in random order, so that a ratio within a repetition is one between neighbours in time.
+
+Where `nothing` took part, a resource that does nothing, its time is that of the work itself, and is taken off the others'.
 """
 
 import json
@@ -21,6 +23,7 @@ NOT_COUNTERS = {"name", "family_index", "per_family_instance_index", "run_name",
                 "aggregate_name", "aggregate_unit"}
 # Which of several builds of one peer stands for it.
 NEWEST = {"mimalloc*": ("mimalloc-newest", "mimalloc")}
+NOTHING = "nothing"
 # The counters that say what a row took of memory in a process of its own, and had asked for.
 PEAK, LIVE = "peak_bytes", "live_bytes"
 
@@ -91,6 +94,17 @@ def runs_of(measures):
     return pandas.DataFrame(measures if any(isinstance(value, list) for value in measures.values()) else [measures])
 
 
+def runs_of_row(contestants):
+    """{contestant: lines}, net. Where nothing is left of a time it isn't known."""
+    runs = {name: runs_of(measures) for name, measures in contestants.items()}
+    nothing = runs.pop(NOTHING, None)
+    if nothing is not None:
+        for each in runs.values():
+            net = each["ns"] - nothing["ns"].median()
+            each["ns"] = net.where(net > 0)
+    return runs
+
+
 class Results:
     """A results.json. `held` has curves over time: {scene: {contestant: {column: [value]}}}."""
 
@@ -98,8 +112,7 @@ class Results:
         self.version = document["version"]
         self.held = document.get("held", {})
         self.rows = document.get("rows", {})
-        self.runs = {(row, contestant): runs_of(measures)
-                     for row, contestants in self.rows.items() for contestant, measures in contestants.items()}
+        self.runs = {row: runs_of_row(contestants) for row, contestants in self.rows.items()}
 
     @classmethod
     def read(cls, path):
@@ -110,7 +123,7 @@ class Results:
         return [row for row in self.rows if row == prefix or row.startswith(prefix.rstrip("/") + "/")]
 
     def contestants(self, rows):
-        return list(dict.fromkeys(name for row in rows for name in self.rows[row]))
+        return list(dict.fromkeys(name for row in rows for name in self.runs[row]))
 
     def resolve(self, contestant):
         """A name as it was measured: of 'mimalloc*' the newest."""
@@ -118,13 +131,13 @@ class Results:
         return next((name for name in NEWEST.get(contestant, ()) if name in known), contestant)
 
     def has(self, row, contestant, measure="ns"):
-        return self.resolve(contestant) in self.rows.get(row, {}) and measure in self.rows[row][self.resolve(contestant)]
+        return measure in self.runs.get(row, {}).get(self.resolve(contestant), ())
 
     def values(self, row, contestant, measure="ns"):
         """By repetition."""
         if not self.has(row, contestant, measure):
             raise NotMeasured(f"{measure} of {row}/{contestant}")
-        return self.runs[row, self.resolve(contestant)][measure]
+        return self.runs[row][self.resolve(contestant)][measure]
 
     def median(self, row, contestant, measure="ns"):
         return float(self.values(row, contestant, measure).median())
