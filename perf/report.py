@@ -85,6 +85,8 @@ def measure(arguments, places):
     """Measures the areas and writes results.json and machine.json, which keep what they have of others."""
     jobs = contents.jobs(arguments.build, arguments.only, arguments.quick)
     done = measuring.measure_all(jobs, places.raw, arguments.again)
+    if not arguments.quick and (warning := machine.unfit(done)):
+        raise measuring.Failure(f"This is nothing to publish: {warning}.")
     before, here = read_json(places.results), machine.describe(arguments.build)
     there = read_json(places.machine)
     others = {area: each for area, each in there.get("areas", {}).items() if area not in arguments.only}

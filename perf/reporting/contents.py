@@ -6,6 +6,7 @@ import sys
 
 from . import page, pictures
 from .measuring import Job, benchmark_jobs, run
+from .results import split_name
 from .wording import bytes_text, round_number
 
 PERF = pathlib.Path(__file__).resolve().parent.parent
@@ -63,7 +64,7 @@ def jobs(build, areas, quick):
         elif area == "pool":
             made += benchmark_jobs(area, compare, ["--benchmark_filter=^pool/"], run_options(quick))
         elif area == "held":
-            made += curve_jobs(compare)
+            made += curve_jobs(compare, quick)
         elif area == "malloc":
             made += malloc_jobs(build, quick)
         elif (perf / PROGRAMS[area]).exists():
@@ -73,10 +74,11 @@ def jobs(build, areas, quick):
     return made
 
 
-def curve_jobs(compare, only=""):
-    """Each scene with each contestant, in a process of its own."""
-    names = ["cistern-unsync", "cistern-sync"]
-    return [Job("held", f"{scene}/{name}", [compare, f"--held-over-time={scene}/{name}"], True) for scene in SCENES for name in names]
+def curve_jobs(compare, quick):
+    """Each scene with each contestant of a row with many sizes, in a process of its own."""
+    listed = run([compare, "--benchmark_filter=^pool/live/1000/", "--benchmark_list_tests=true"], 60).split()
+    return [Job("held", f"{scene}/{name}", [compare, f"--held-over-time={scene}/{name}", *(["--quick"] if quick else [])], True)
+            for scene in SCENES for _, name in map(split_name, listed)]
 
 
 def malloc_jobs(build, quick):
@@ -135,8 +137,9 @@ def chosen(results, area, names=pictures.CHOSEN):
 
 
 def all_of(results, area):
-    """Ours first, then the others by name."""
-    return sorted(results.contestants(results.rows_below(area)), key=lambda name: (not pictures.is_ours(name), name))
+    """In the order of legends, then by name."""
+    order = {name: place for place, name in enumerate(pictures.STYLES)}
+    return sorted(results.contestants(results.rows_below(area)), key=lambda name: (order.get(name, len(order)), name))
 
 
 def overview(results):

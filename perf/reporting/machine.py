@@ -61,8 +61,13 @@ def describe_area(results, commit):
     """Of one area's [(job, result)]: what was run, when, and what else the machine did."""
     contexts = [result["context"] for _, result in results if "context" in result]
     context = contexts[-1] if contexts else {}
-    ours = {key: context[key] for key in context if re.match(r"cistern_|compiler|warning|version|library", key)}
     others = sorted(result["cores_of_others"] for _, result in results)
-    return {"commit": commit, "date": max(result["date"] for _, result in results),
+    return {"commit": context.get("cistern_commit", commit), "build": context.get("cistern_build", ""),
+            "compiler": context.get("compiler", ""), "date": max(result["date"] for _, result in results),
             "seconds": round(sum(result["seconds"] for _, result in results)),
-            "cores_of_others": {"median": others[len(others) // 2], "most": others[-1]}, **ours}
+            "cores_of_others": {"median": others[len(others) // 2], "most": others[-1]}}
+
+
+def unfit(results):
+    """What a program says against being measured; empty if nothing."""
+    return next((result["context"]["warning"] for _, result in results if result.get("context", {}).get("warning")), "")

@@ -76,10 +76,10 @@ class Figures:
         return bytes_text(self.results.median(row, contestant, counter))
 
     def figure_held_peak(self, scene, contestant):
-        return bytes_text(max(self.curve(scene, contestant)["resident"]))
+        return bytes_text(max(self.curve(scene, contestant)["resident_bytes"]))
 
     def figure_held_end(self, scene, contestant):
-        return bytes_text(self.curve(scene, contestant)["resident"][-1])
+        return bytes_text(self.curve(scene, contestant)["resident_bytes"][-1])
 
     def curve(self, scene, contestant):
         found = self.results.held.get(scene, {}).get(self.results.resolve(contestant))

@@ -12,12 +12,15 @@ from .results import geometric_mean  # noqa: E402
 
 INK, PAPER, GRID = "#1f2328", "#ffffff", "#d0d7de"
 IN_THE_DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#3d444d"}
+WIDTH = 8.2  # inches, a hundred pixels each
 OURS = "cistern"
 # Contestant → its name in pictures and tables, colour, marker, line, hatch of its bars. In the order of legends.
 STYLES = {
     "cistern": ("Cistern", "#0969da", "o", "-", ""),
     "cistern-unsync": ("Cistern, one thread", "#54a3ff", "D", (0, (6, 1)), ""),
     "cistern-sync": ("Cistern, threads", "#0969da", "o", "-", ""),
+    "cistern-unsync-pmr": ("Cistern, one thread, virtual call", "#54a3ff", "d", (0, (6, 1, 1, 1)), ""),
+    "cistern-sync-pmr": ("Cistern, threads, virtual call", "#0969da", "8", (0, (3, 1)), ""),
     "mimalloc-newest": ("mimalloc, newest", "#cf5c36", "s", "--", "///"),
     "mimalloc": ("mimalloc", "#cf5c36", "s", "--", "///"),
     "snmalloc": ("snmalloc", "#8250df", "^", "-.", "\\\\\\"),
@@ -25,6 +28,14 @@ STYLES = {
     "jemalloc": ("jemalloc", "#b08800", "P", (0, (3, 1, 1, 1)), "xxx"),
     "tcmalloc": ("tcmalloc (gperftools)", "#c2479b", "X", (0, (1, 1)), "+++"),
     "new-delete": ("new/delete (glibc)", "#7d8590", "h", (0, (4, 2)), "---"),
+    "std-allocator": ("std::allocator (glibc)", "#7d8590", "h", (0, (4, 2)), "---"),
+    "pmr-string": ("std::pmr::string", "#7d8590", "h", (0, (4, 2)), "---"),
+    "pmr-vector": ("std::pmr::vector<char>", "#9a8c7c", "<", (0, (1, 2)), "||"),
+    "vector-resize": ("std::vector, resized", "#9a8c7c", "<", (0, (1, 2)), "||"),
+    "fmt-memory-buffer": ("fmt::memory_buffer", "#cf5c36", "s", "--", "///"),
+    "beast-flat-buffer": ("beast::flat_buffer", "#2f7f78", "*", (0, (5, 3)), "/|"),
+    "asio-streambuf": ("asio::streambuf", "#8250df", "^", "-.", "\\\\\\"),
+    "ostringstream": ("std::ostringstream", "#b08800", "P", (0, (3, 1, 1, 1)), "xxx"),
     "glibc": ("glibc", "#7d8590", "h", (0, (4, 2)), "---"),
     "std-unsync": ("std::pmr, one thread", "#9a8c7c", "<", (0, (1, 2)), "||"),
     "std-sync": ("std::pmr, threads", "#6e5c46", ">", (0, (2, 2)), "|||"),
@@ -139,7 +150,7 @@ def overview(results, rows, big_rows):
     names = sorted(times, key=lambda name: times[name][1])
     if not names:
         return None
-    made, (left, right) = figure(2, 9, 0.9 + 0.34 * len(names))
+    made, (left, right) = figure(2, WIDTH, 0.9 + 0.34 * len(names))
     bars(left, [times[name] for name in names], names, "time; new/delete = 1")
     left.set_title(f"Time: {len(rows)} real programs' allocations")
     with_memory = [name for name in names if name in overheads]
@@ -147,6 +158,19 @@ def overview(results, rows, big_rows):
     right.set_title("Memory")
     right.set_yticks(range(len(with_memory)), [""] * len(with_memory)) if with_memory == names else None
     return made
+
+
+def cut_off(axes, values):
+    """Ends the axis where a bar that is far out would flatten all others, and says there how long it is."""
+    usual = sorted(values)[len(values) // 2]
+    if max(values) <= 12 * usual:
+        return
+    end = 1.6 * max(value for value in values if value <= 12 * usual)
+    axes.set_xlim(0, end)
+    for place, value in enumerate(values):
+        if value > end:
+            axes.annotate(f"{two_digits(value)} →", (1, place), xycoords=("axes fraction", "data"), ha="right", va="center",
+                          color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
 
 
 def ratio_bars(results, groups, names, reference, columns=1, measure="ns"):
@@ -167,16 +191,11 @@ def ratio_bars(results, groups, names, reference, columns=1, measure="ns"):
         return None
     lines = math.ceil(len(kept) / columns)
     most = max(map(len, kept.values()))
-    made, axes = figure(columns, 9, lines * (0.75 + 0.24 * most), lines)
-    for place, (title, entries) in zip(axes, kept.items()):
-        bars(place, list(entries.values()), list(entries), f"{'time' if measure == 'ns' else 'memory'}; {label(reference)} = 1")
-        top = sorted(entry[1] for entry in entries.values())
-        if top[-1] > 12 * top[len(top) // 2]:  # one that is far out would flatten all others
-            place.set_xlim(0, 1.6 * max(value for value in top if value <= 12 * top[len(top) // 2]))
-            for number, (name, entry) in enumerate(entries.items()):
-                if entry[1] > place.get_xlim()[1]:
-                    place.annotate(f"{two_digits(entry[1])} →", (1, number), xycoords=("axes fraction", "data"), ha="right", va="center",
-                                   color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
+    made, axes = figure(columns, WIDTH, 0.2 + lines * (0.55 + 0.24 * most), lines)
+    for number, (place, (title, entries)) in enumerate(zip(axes, kept.items())):
+        what = f"{'time' if measure == 'ns' else 'memory'}; {label(reference)} = 1"
+        bars(place, list(entries.values()), list(entries), what if number + columns >= len(kept) else "")
+        cut_off(place, [entry[1] for entry in entries.values()])
         place.set_title(title)
     for place in axes[len(kept):]:
         place.set_visible(False)
@@ -190,7 +209,7 @@ def curves(results, panels, names, xlabel, xlog=True, xticks=None):
         return None
     columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
-    made, axes = figure(columns, 9, 0.9 + 2.6 * lines if columns > 1 else 4.6, lines)
+    made, axes = figure(columns, WIDTH, 0.9 + 2.6 * lines if columns > 1 else 4.6, lines)
     for place, (title, points) in zip(axes, panels.items()):
         for name in names:
             found = [(number, results.median(row, name)) for number, row in sorted(points.items()) if results.has(row, name)]
@@ -226,28 +245,20 @@ def held_over_time(results, titles, names):
     scenes = {scene: title for scene, title in titles.items() if results.held.get(scene)}
     if not scenes:
         return None
-    made, axes = figure(len(scenes), 9, 4)
+    made, axes = figure(len(scenes), WIDTH, 4)
     for place, (scene, title) in zip(axes, scenes.items()):
-        curves_of = results.held[scene]
-        ground = next(iter(curves_of.values()))
-        x, live = next(iter(ground)), "live"
-        place.fill_between(scaled(ground, x), 0, megabytes(ground[live]), color=GRID, label="live")
-        for name in filter(curves_of.__contains__, map(results.resolve, names)):
-            drawn = line_style(name)
-            drawn["markevery"] = max(1, len(curves_of[name][x]) // 8)
-            place.plot(scaled(curves_of[name], x), megabytes(curves_of[name]["resident"]), **drawn)
+        drawn = {name: results.held[scene][name] for name in map(results.resolve, names) if name in results.held[scene]}
+        ground = next(iter(drawn.values()))
+        place.fill_between(ground["seconds"], 0, megabytes(ground["live_bytes"]), color=GRID, label="live")
+        for name, curve in drawn.items():
+            place.plot(curve["seconds"], megabytes(curve["resident_bytes"]), markevery=max(1, len(curve["seconds"]) // 6),
+                       **line_style(name))
         place.set_title(title)
-        place.set_xlabel("progress")
+        place.set_xlabel("seconds")
         place.set_ylabel("resident, MiB")
         place.set_ylim(bottom=0)
     legend_of(made, axes)
     return made
-
-
-def scaled(curve, column):
-    """0 to 100 %: contestants take different times for the same work."""
-    first, last = curve[column][0], curve[column][-1]
-    return [100 * (value - first) / max(last - first, 1e-12) for value in curve[column]]
 
 
 def megabytes(values):
@@ -256,7 +267,7 @@ def megabytes(values):
 
 def trace_dots(results, rows, names):
     """A dot for each program and contestant: left is faster than new and delete, below is smaller."""
-    made, (place,) = figure(1, 9, 5.4)
+    made, (place,) = figure(1, WIDTH, 5.4)
     any_dot = False
     for name in names:
         times = results.ratios(rows, name, "new-delete")["median"]

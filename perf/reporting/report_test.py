@@ -41,8 +41,8 @@ def synthetic(seed=1, spread=0.05, changed=None):
             if row.startswith("trace/"):
                 live = 50_000 if row == "trace/bc" else 3_000_000 * (number - 12)
                 rows[row][name].update(live_bytes=live, peak_bytes=int(live * (1 + speed / 20 * chance.uniform(0.7, 1.3))))
-    curve = {"progress": list(range(50)), "live": [2**20 * min(i, 49 - i) for i in range(50)]}
-    held = {scene: {name: {**curve, "resident": [int(value * 1.3) + 2**21 for value in curve["live"]]} for name in SPEED}
+    curve = {"seconds": list(range(50)), "live_bytes": [2**20 * min(i, 49 - i) for i in range(50)]}
+    held = {scene: {name: {**curve, "resident_bytes": [int(value * 1.3) + 2**21 for value in curve["live_bytes"]]} for name in SPEED}
             for scene in ("burst", "survivors")}
     return {"version": "1.2.3", "rows": rows, "held": held}
 

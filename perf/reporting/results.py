@@ -127,7 +127,7 @@ class Results:
 
     def resolve(self, contestant):
         """A name as it was measured: of 'mimalloc*' the newest."""
-        known = set(self.contestants(self.rows))
+        known = {*self.contestants(self.rows), *(name for curves in self.held.values() for name in curves)}
         return next((name for name in NEWEST.get(contestant, ()) if name in known), contestant)
 
     def has(self, row, contestant, measure="ns"):
