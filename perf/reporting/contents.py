@@ -187,9 +187,17 @@ def tables(results, counts):
     def values(area, names=None):
         return lambda: page.value_table(results, results.rows_below(area), names or all_of(results, area))
 
+    pool = results.rows_below("pool")
+    some = chosen(results, "pool")
     return {
+        "inlined": lambda: page.value_table(results, [row for row in pool if row.startswith("pool/inlined")], all_of(results, "pool")),
+        "life": lambda: page.value_table(results, results.rows_below("pool/life"), all_of(results, "pool")),
+        "overheads": lambda: page.overhead_table(results, pool, some),
+        "held-in-the-end": lambda: page.value_table(
+            results, [row for row in pool if any(results.has(row, name, "live_bytes") for name in some)], some, "held_bytes"),
         "pool": lambda: page.ratio_table(results, groups_of(results), chosen(results, "pool", pictures.STYLES), "new-delete"),
-        "pool-values": lambda: page.value_table(results, results.rows_below("pool"), chosen(results, "pool")),
+        "pool-values": lambda: page.value_table(
+            results, [row for row in pool if not row.startswith(("pool/inlined", "pool/life/"))], some),
         "trace-values": lambda: page.value_table(results, results.rows_below("trace"), chosen(results, "trace")),
         "allocator": values("allocator"), "buffer": values("buffer"), "object": values("object"), "adaptor": values("adaptor"),
         "malloc": values("malloc"), "instructions": lambda: page.instruction_table(counts),

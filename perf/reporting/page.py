@@ -129,14 +129,23 @@ def ratio_table(results, groups, names, reference):
     return markdown(["time; " + pictures.label(reference) + " = 1", *groups], lines)
 
 
+def table_of(rows, names, cell):
+    """A line for each row, a column for each contestant, of those of which the cell isn't None."""
+    cells = {row: {name: text for name in names if (text := cell(row, name)) is not None} for row in rows}
+    names = [name for name in names if any(name in each for each in cells.values())]
+    return markdown(["", *map(pictures.label, names)],
+                    [[f"`{row.partition('/')[2]}`", *(each.get(name, "-") for name in names)] for row, each in cells.items() if each])
+
+
 def value_table(results, rows, names, measure="ns"):
-    """A line for each row, a column for each contestant."""
     show = time_text if measure == "ns" else bytes_text
-    names = [name for name in names if any(results.has(row, name, measure) for row in rows)]
-    lines = [[f"`{row.partition('/')[2]}`",
-              *(show(results.median(row, name, measure)) if results.has(row, name, measure) else "-" for name in names)]
-             for row in rows if any(results.has(row, name, measure) for name in names)]
-    return markdown(["", *map(pictures.label, names)], lines)
+    return table_of(rows, names, lambda row, name: show(results.median(row, name, measure))
+                    if results.has(row, name, measure) else None)
+
+
+def overhead_table(results, rows, names):
+    return table_of(rows, names, lambda row, name: two_digits(value)
+                    if (value := results.overhead(row, name)) is not None else None)
 
 
 def count(value):

@@ -22,10 +22,13 @@ except ImportError as missing:
     sys.exit(77)
 
 SPEED = {"cistern-unsync": 5, "cistern-sync": 6, "mimalloc": 9, "mimalloc-newest": 8, "snmalloc": 8, "jemalloc": 14, "tcmalloc": 12,
-         "new-delete": 21, "std-unsync": 25, "std-sync": 46, "boost-sync": 30, "monotonic": 3}
+         "new-delete": 21, "std-unsync": 25, "std-sync": 46, "boost-sync": 30, "boost-unsync": 9, "boost-pool": 4, "monotonic": 3}
+# Contestants of areas that have others.
+ELSEWHERE = {"allocator": "std-allocator", "buffer": "pmr-string", "object": "mutex-vector", "malloc": "glibc", "adaptor": "limit"}
 WORKLOADS = ["pool/pair/16B", "pool/pair/64B", "pool/pair/4KiB", "pool/pair/1MiB", "pool/live/1000", "pool/live/100000",
              "pool/live/1000000", "pool/map/build", "pool/larson/1", "pool/larson/2", "pool/thread-pairs/1", "pool/thread-pairs/2",
-             "pool/large/32x64KiB-1MiB", "pool/phases/100MiB", "trace/awk", "trace/perl", "trace/vim", "trace/cc1plus", "trace/bc"]
+             "pool/large/32x64KiB-1MiB", "pool/phases/100MiB", "trace/awk", "trace/perl", "trace/vim", "trace/cc1plus", "trace/bc",
+             "pool/life/ten-blocks", "pool/inlined-pair/64B", "pool/inlined-batch/fifo", *(f"{area}/some/work" for area in ELSEWHERE)]
 
 
 def synthetic(seed=1, spread=0.05, changed=None):
@@ -34,13 +37,14 @@ def synthetic(seed=1, spread=0.05, changed=None):
     rows = {}
     for number, row in enumerate(WORKLOADS):
         rows[row] = {}
-        for name, speed in SPEED.items():
+        other = ELSEWHERE.get(row.partition("/")[0])
+        for name, speed in ({**SPEED, "cistern": 5, other: 9} if other else SPEED).items():
             factor = (1 + number % 5) * (changed or {}).get((row, name), 1)
             rows[row][name] = {"ns": [speed * factor * chance.uniform(1 - spread, 1 + spread) for _ in range(5)],
                                "upstream_calls": 3 + number}
-            if row.startswith("trace/"):
+            if row.startswith(("trace/", "pool/phases")):
                 live = 50_000 if row == "trace/bc" else 3_000_000 * (number - 12)
-                rows[row][name].update(live_bytes=live, peak_bytes=int(live * (1 + speed / 20 * chance.uniform(0.7, 1.3))))
+                rows[row][name].update(live_bytes=live, held_bytes=live // 3, peak_bytes=int(live * (1 + speed / 20 * chance.uniform(0.7, 1.3))))
     curve = {"seconds": list(range(50)), "live_bytes": [2**20 * min(i, 49 - i) for i in range(50)]}
     held = {scene: {name: {**curve, "resident_bytes": [int(value * 1.3) + 2**21 for value in curve["live_bytes"]]} for name in SPEED}
             for scene in ("burst", "survivors")}
