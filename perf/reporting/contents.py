@@ -68,9 +68,7 @@ def jobs(build, areas, quick):
         elif area == "malloc":
             made += malloc_jobs(build, quick)
         elif (perf / PROGRAMS[area]).exists():
-            go = perf / "go_pools"
-            options = [f"--go={go}"] if area == "object" and go.exists() else []
-            made += benchmark_jobs(area, perf / PROGRAMS[area], options, run_options(quick))
+            made += benchmark_jobs(area, perf / PROGRAMS[area], [], run_options(quick))
         else:
             print(f"left out: {area}, as {perf / PROGRAMS[area]} isn't built", file=sys.stderr)
     return made
