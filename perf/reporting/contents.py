@@ -137,9 +137,9 @@ def chosen(results, area, names=pictures.CHOSEN):
 
 
 def all_of(results, area):
-    """In the order of legends, then by name."""
+    """In the order of legends, then as they came."""
     order = {name: place for place, name in enumerate(pictures.STYLES)}
-    return sorted(results.contestants(results.rows_below(area)), key=lambda name: (order.get(name, len(order)), name))
+    return sorted(results.contestants(results.rows_below(area)), key=lambda name: order.get(name, len(order)))
 
 
 def overview(results):
@@ -177,6 +177,8 @@ PICTURES = {
         results, each_row(results, "buffer"), all_of(results, "buffer"), "pmr-string", columns=2)),
     "object": ("Object pools: time relative to a vector under a mutex", lambda results: pictures.ratio_bars(
         results, each_row(results, "object"), all_of(results, "object"), "mutex-vector", columns=2)),
+    "adaptor": ("Adaptors: time relative to the pool alone", lambda results: pictures.ratio_bars(
+        results, each_row(results, "adaptor"), all_of(results, "adaptor"), "bare", columns=2)),
     "malloc": ("malloc of whole programs: time relative to glibc's", lambda results: pictures.ratio_bars(
         results, each_row(results, "malloc"), all_of(results, "malloc"), "glibc", columns=3)),
 }
@@ -199,6 +201,7 @@ def tables(results, counts):
         "pool-values": lambda: page.value_table(
             results, [row for row in pool if not row.startswith(("pool/inlined", "pool/life/"))], some),
         "trace-values": lambda: page.value_table(results, results.rows_below("trace"), chosen(results, "trace")),
-        "allocator": values("allocator"), "buffer": values("buffer"), "object": values("object"), "adaptor": values("adaptor"),
+        "allocator": values("allocator"), "buffer": values("buffer"), "object": values("object"),
+        "adaptor": lambda: page.turned_table(results, results.rows_below("adaptor"), all_of(results, "adaptor")),
         "malloc": values("malloc"), "instructions": lambda: page.instruction_table(counts),
     }

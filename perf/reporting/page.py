@@ -143,6 +143,13 @@ def value_table(results, rows, names, measure="ns"):
                     if results.has(row, name, measure) else None)
 
 
+def turned_table(results, rows, names):
+    """A line for each contestant, a column for each row."""
+    lines = [[pictures.label(name), *(time_text(results.median(row, name)) if results.has(row, name) else "-" for row in rows)]
+             for name in names]
+    return markdown(["", *(f"`{row.partition('/')[2]}`" for row in rows)], lines)
+
+
 def overhead_table(results, rows, names):
     return table_of(rows, names, lambda row, name: two_digits(value)
                     if (value := results.overhead(row, name)) is not None else None)

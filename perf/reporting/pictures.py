@@ -168,7 +168,7 @@ def overview(results, rows, big_rows):
 
 def cut_off(axes, values):
     """Ends the axis where a bar that is far out would flatten all others, and says there how long it is."""
-    usual = sorted(values)[len(values) // 2]
+    usual = max(1, sorted(values)[len(values) // 2])  # 1 is what all are compared with
     if max(values) <= 12 * usual:
         return
     end = 1.6 * max(value for value in values if value <= 12 * usual)

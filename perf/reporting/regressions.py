@@ -14,13 +14,18 @@ REPEATED = 3  # so often it must be seen again
 NOT_EXACT = ("ns", "peak_bytes", "growth_bytes", "held_bytes", "resident_bytes")
 
 
+def is_judged(row, name):
+    """Whether a contestant is ours; the others are the measure. Adaptors are measured by the pool that they are over."""
+    return name != "bare" if row.startswith("adaptor/") else is_ours(name)
+
+
 def ours_in(then, now):
-    return [(row, name) for row in now.rows for name in now.runs[row] if is_ours(name) and then.has(row, name)]
+    return [(row, name) for row in now.rows for name in now.runs[row] if is_judged(row, name) and then.has(row, name)]
 
 
 def loss(then, now, row, name):
     """How many times the earlier time this takes now, as its peers are the measure; None where there are none."""
-    peers = [peer for peer in now.runs[row] if not is_ours(peer) and then.has(row, peer)]
+    peers = [peer for peer in now.runs[row] if not is_judged(row, peer) and then.has(row, peer)]
     changes = [now.ratio(row, name, peer).median() / then.ratio(row, name, peer).median() for peer in peers]
     changes = [change for change in changes if change == change]  # where nothing is left of a net time, there is none
     return statistics.median(changes) if changes else None

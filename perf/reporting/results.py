@@ -41,7 +41,7 @@ def split_name(name):
 def read_benchmarks(document):
     """Google Benchmark's document → {row: {contestant: {measure: [value of each repetition]}}}."""
     rows = {}
-    for run in sorted(document["benchmarks"], key=lambda run: run.get("repetition_index", 0)):
+    for run in sorted(document["benchmarks"], key=lambda run: (run.get("repetition_index", 0), run.get("family_index", 0))):
         if run.get("run_type", "iteration") != "iteration":
             continue
         if run.get("error_occurred"):

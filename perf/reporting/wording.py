@@ -9,7 +9,7 @@ def three_digits(value):
 
 def two_digits(value):
     if value < 0.095:
-        return f"{value:.1g}"
+        return f"{value:.2g}"
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
 
 
