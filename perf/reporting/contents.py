@@ -35,6 +35,10 @@ SIZE_NAMES = {"B": 1, "KiB": 2**10, "MiB": 2**20}
 # How each area is measured: how often, and how long at a time.
 FULL = {"repetitions": 9, "seconds": 0.025}
 QUICK = {"repetitions": 3, "seconds": 0.01}
+MALLOC_PROGRAMS = ("python3", "python3-malloc", "perl", "sort", "git", "g++", "sqlite3", "redis-server")
+# A quick run makes do with rows that take little time, and say much.
+QUICK_MALLOC_ROWS = "^malloc/(larson|mstress|xmalloc|perl|python3|sqlite3)/"
+MALLOC_REPETITIONS = 6  # of processes that take some tenths of a second each
 SCENES = ("burst", "survivors")
 PROGRAMS = {"allocator": "allocator_bench", "buffer": "buffer_bench", "object": "object_pool_bench", "adaptor": "adaptor_benchmark"}
 
@@ -82,7 +86,11 @@ def curve_jobs(compare, quick):
 
 
 def malloc_jobs(build, quick):
-    return []
+    """compare_mallocs.py is told as Google Benchmark's programs are, of what it knows."""
+    command = [sys.executable, PERF / "compare_mallocs.py", "--malloc-bench", build / "perf" / "malloc_bench" / "malloc_bench",
+               "--cistern", build / "libcistern-malloc.so",
+               *(["--quick", f"--benchmark_filter={QUICK_MALLOC_ROWS}"] if quick else [])]
+    return benchmark_jobs("malloc", command[0], command[1:], [f"--benchmark_repetitions={2 if quick else MALLOC_REPETITIONS}"])
 
 
 def keep(document, job, result):
@@ -132,6 +140,15 @@ def each_row(results, area):
     return {row.partition("/")[2]: [row] for row in results.rows_below(area)}
 
 
+def malloc_groups(results):
+    """Time above memory, benchmarks beside programs."""
+    rows = results.rows_below("malloc")
+    programs = [row for row in rows if row.partition("/")[2] in MALLOC_PROGRAMS]
+    benchmarks = [row for row in rows if row not in programs]
+    return {f"{title}: {what}": (group, measure) for what, measure in (("time", "ns"), ("peak memory", "peak_bytes"))
+            for title, group in (("benchmarks", benchmarks), ("programs", programs))}
+
+
 def chosen(results, area, names=pictures.CHOSEN):
     return pictures.chosen(results, results.rows_below(area), names)
 
@@ -161,7 +178,7 @@ PICTURES = {
     "traces": ("Each real program's time and memory, relative to new/delete", lambda results: pictures.trace_dots(
         results, results.rows_below("trace"), chosen(results, "trace"))),
     "pool": ("Time of groups of workloads, relative to new/delete", lambda results: pictures.ratio_bars(
-        results, groups_of(results), chosen(results, "pool"), "new-delete", columns=2)),
+        results, groups_of(results), chosen(results, "pool"), "new-delete")),
     "block-size": ("Time of an allocation and its free, against block size", lambda results: pictures.curves(
         results, {"allocate and free one block": by_last_part(results, "pool/pair", size_of)}, chosen(results, "pool/pair"),
         "block size", xticks=size_text)),
@@ -172,15 +189,15 @@ PICTURES = {
     "held": ("Resident memory over time", lambda results: pictures.held_over_time(
         results, {"burst": "a burst that is freed", "survivors": "a few blocks survive"}, pictures.CHOSEN)),
     "allocator": ("Standard allocators: time relative to std::allocator", lambda results: pictures.ratio_bars(
-        results, each_row(results, "allocator"), all_of(results, "allocator"), "std-allocator", columns=2)),
+        results, each_row(results, "allocator"), all_of(results, "allocator"), "std-allocator")),
     "buffer": ("Growable buffers: time relative to std::pmr::string", lambda results: pictures.ratio_bars(
-        results, each_row(results, "buffer"), all_of(results, "buffer"), "pmr-string", columns=2)),
+        results, each_row(results, "buffer"), all_of(results, "buffer"), "pmr-string")),
     "object": ("Object pools: time relative to a vector under a mutex", lambda results: pictures.ratio_bars(
-        results, each_row(results, "object"), all_of(results, "object"), "mutex-vector", columns=2)),
+        results, each_row(results, "object"), all_of(results, "object"), "mutex-vector")),
     "adaptor": ("Adaptors: time relative to the pool alone", lambda results: pictures.ratio_bars(
-        results, each_row(results, "adaptor"), all_of(results, "adaptor"), "bare", columns=2)),
-    "malloc": ("malloc of whole programs: time relative to glibc's", lambda results: pictures.ratio_bars(
-        results, each_row(results, "malloc"), all_of(results, "malloc"), "glibc", columns=3)),
+        results, each_row(results, "adaptor"), all_of(results, "adaptor"), "bare")),
+    "malloc": ("malloc of whole programs: time and memory relative to glibc's", lambda results: pictures.ratio_bars(
+        results, malloc_groups(results), all_of(results, "malloc"), "glibc")),
 }
 
 
@@ -203,5 +220,7 @@ def tables(results, counts):
         "trace-values": lambda: page.value_table(results, results.rows_below("trace"), chosen(results, "trace")),
         "allocator": values("allocator"), "buffer": values("buffer"), "object": values("object"),
         "adaptor": lambda: page.turned_table(results, results.rows_below("adaptor"), all_of(results, "adaptor")),
-        "malloc": values("malloc"), "instructions": lambda: page.instruction_table(counts),
+        "malloc": values("malloc"), "malloc-memory": lambda: page.value_table(
+            results, results.rows_below("malloc"), all_of(results, "malloc"), "peak_bytes"),
+        "instructions": lambda: page.instruction_table(counts),
     }

@@ -179,11 +179,12 @@ def cut_off(axes, values):
                           color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})
 
 
-def ratio_bars(results, groups, names, reference, columns=1, measure="ns"):
-    """For each group (title → rows) bars of the geometric means, with the quartiles of the rows or, of a single row, of its
-    repetitions."""
+def ratio_bars(results, groups, names, reference, columns=2):
+    """For each group (title → rows, or rows and what is measured) bars of the geometric means, with the quartiles of the
+    rows or, of a single row, of its repetitions."""
+    groups = {title: group if isinstance(group, tuple) else (group, "ns") for title, group in groups.items()}
     kept = {}
-    for title, rows in groups.items():
+    for title, (rows, measure) in groups.items():
         entries = {}
         for name in names:
             ratios = results.ratios(rows, name, reference, measure)
@@ -199,8 +200,9 @@ def ratio_bars(results, groups, names, reference, columns=1, measure="ns"):
     most = max(map(len, kept.values()))
     made, axes = figure(columns, WIDTH, 0.2 + lines * (0.55 + 0.24 * most), lines)
     for number, (place, (title, entries)) in enumerate(zip(axes, kept.items())):
-        what = f"{'time' if measure == 'ns' else 'memory'}; {label(reference)} = 1"
-        bars(place, list(entries.values()), list(entries), what if number + columns >= len(kept) else "")
+        is_lowest = number + columns >= len(kept)
+        what = "time" if groups[title][1] == "ns" else "memory"
+        bars(place, list(entries.values()), list(entries), f"{what}; {label(reference)} = 1" if is_lowest else "")
         cut_off(place, [entry[1] for entry in entries.values()])
         place.set_title(title)
     for place in axes[len(kept):]:
