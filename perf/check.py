@@ -70,7 +70,12 @@ def main():
     if not jobs:
         raise measuring.Failure(f"{path} has none of the rows that this build measures")
     now = measure(arguments.build, jobs)
-    for row, name, counter, before, value in regressions.grown_counters(then, now):
+    grown = regressions.grown_counters(then, now)
+    if grown:  # with several threads nothing is exact: what isn't the same twice doesn't count
+        of_rows = {row for row, *_ in grown}
+        again = regressions.grown_counters(then, measure(arguments.build, [job for job in jobs if job.name in of_rows]))
+        grown = [each for each in grown if each in again]
+    for row, name, counter, before, value in grown:
         failed = True
         print(f"{row}/{name}: {counter} grew from {before} to {value}")
     suspicious = regressions.losses(then, now)

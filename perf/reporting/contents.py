@@ -61,12 +61,14 @@ def jobs(build, areas, quick):
     """What is to be run for these areas, in order."""
     perf = build / "perf"
     compare = perf / "bin" / "cistern-compare"
+    less = ["--quick"] if quick else []
     made = []
     for area in areas:
         if area == "trace":
-            made += benchmark_jobs(area, compare, ["--traces", record_traces(build), "--benchmark_filter=^trace/"], run_options(quick))
+            traces = [f"--traces={record_traces(build)}", *less]
+            made += benchmark_jobs(area, compare, traces, run_options(quick), "^trace/")
         elif area == "pool":
-            made += benchmark_jobs(area, compare, ["--benchmark_filter=^pool/"], run_options(quick))
+            made += benchmark_jobs(area, compare, less, run_options(quick))
         elif area == "held":
             made += curve_jobs(compare, quick)
         elif area == "malloc":
@@ -89,8 +91,9 @@ def malloc_jobs(build, quick):
     """compare_mallocs.py is told as Google Benchmark's programs are, of what it knows."""
     command = [sys.executable, PERF / "compare_mallocs.py", "--malloc-bench", build / "perf" / "malloc_bench" / "malloc_bench",
                "--cistern", build / "libcistern-malloc.so",
-               *(["--quick", f"--benchmark_filter={QUICK_MALLOC_ROWS}"] if quick else [])]
-    return benchmark_jobs("malloc", command[0], command[1:], [f"--benchmark_repetitions={2 if quick else MALLOC_REPETITIONS}"])
+               *(["--quick"] if quick else [])]
+    return benchmark_jobs("malloc", command[0], command[1:], [f"--benchmark_repetitions={2 if quick else MALLOC_REPETITIONS}"],
+                          QUICK_MALLOC_ROWS if quick else "")
 
 
 def keep(document, job, result):

@@ -63,7 +63,9 @@ def describe_area(results, commit):
     context = contexts[-1] if contexts else {}
     others = sorted(result["cores_of_others"] for _, result in results)
     return {"commit": context.get("cistern_commit", commit), "build": context.get("cistern_build", ""),
-            "compiler": context.get("compiler", ""), "date": max(result["date"] for _, result in results),
+            "compiler": context.get("compiler", ""),
+            "libraries": {key.removeprefix("peer_"): context[key] for key in context
+                          if key.startswith("peer_") or key in ("go", "standard_library")}, "date": max(result["date"] for _, result in results),
             "seconds": round(sum(result["seconds"] for _, result in results)),
             "cores_of_others": {"median": others[len(others) // 2], "most": others[-1]}}
 

@@ -69,23 +69,24 @@ def environment():
     return {**os.environ, "GLIBC_TUNABLES": tunables, "LC_ALL": "C"}
 
 
-def run(command, limit_seconds=JOB_LIMIT_SECONDS):
-    """What it printed on stdout. Throws a Failure that says how to go on."""
+def run(command, limit_seconds=JOB_LIMIT_SECONDS, errors=subprocess.PIPE):
+    """What it printed on stdout. Throws a Failure that says how to go on. `errors`: None shows what it says on stderr."""
     command = [str(part) for part in command]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=limit_seconds,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(), check=False,
+                              timeout=limit_seconds, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(f"{command[0]}: {error}") from error
     if done.returncode != 0:
-        told = (done.stderr.strip() or done.stdout.strip())[-1500:]
+        told = ((done.stderr or "").strip() or done.stdout.strip())[-1500:]
         raise Failure(f"status {done.returncode}: {told}\nRun it alone to see more:\n  {' '.join(command)[:600]}")
     return done.stdout
 
 
-def benchmark_jobs(area, program, options, run_options):
-    """A job for each row that the program has."""
-    names = run([program, *options, "--benchmark_list_tests=true"], 60).split()
+def benchmark_jobs(area, program, options, run_options, rows=""):
+    """A job for each row that the program has, of those that match the regular expression `rows`."""
+    listing = [program, *options, "--benchmark_list_tests=true", *([f"--benchmark_filter={rows}"] if rows else [])]
+    names = run(listing, 60, errors=None).split()  # who is left out, and why
     rows = {}
     for name in names:
         rows.setdefault(split_name(name)[0], []).append(name)
