@@ -52,7 +52,7 @@ def run_options(quick):
 def record_traces(build):
     """The folder with the traces of real programs, which are recorded once."""
     traces = build / "perf" / "traces"
-    recorder = build / "libcistern-record.so"
+    recorder = build / "src" / "tool" / "libcistern-record.so"
     run([PERF / "record_traces.py", "--recorder", recorder, traces])
     return traces
 

@@ -73,8 +73,8 @@ std::vector<std::uint32_t> shuffled() {
 }
 
 /// `live` blocks of 8 to 512 bytes; an operation frees one of them at random and allocates another.
-workload random_sizes(std::string name, std::size_t live) {
-  return {.name = "live/" + std::move(name),
+workload random_sizes(std::size_t live) {
+  return {.name = "live/" + std::to_string(live),
           .operation = "deallocate + allocate",
           .memory_operations = static_cast<std::int64_t>(live),
           .run = [live](benchmark::State& state, std::pmr::memory_resource* resource) {
@@ -145,8 +145,9 @@ std::vector<workload> block_workloads() {
   all.push_back(batch("lifo", descending()));
   all.push_back(batch("fifo", ascending()));
   all.push_back(batch("random", shuffled()));
-  all.push_back(random_sizes("1000", 1000));
-  all.push_back(random_sizes("1000000", 1'000'000));
+  for (const std::size_t live : {1'000UL, 10'000UL, 100'000UL, 1'000'000UL}) {
+    all.push_back(random_sizes(live));
+  }
   all.push_back(rise_and_fall());
   all.push_back(mixed_sizes());
   return all;
