@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Takes the advice that cistern-trace gives on programs whose right advice is known, and looks whether that gains what
-it said, within a third. check_advice.py TOOL PROGRAMS [ROUNDS]
+it said, within a third. check_advice.py TOOL PROGRAMS [ROUNDS [RUNS]]
 
-TOOL: cistern-trace of a release build; PROGRAMS: advice_programs of the same. On a machine that does nothing else."""
+TOOL: cistern-trace of a release build; PROGRAMS: advice_programs of the same. RUNS: how often all of it is done. Times
+are of the processor, but for "messages", whose threads wait for each other: on a machine that does nothing else."""
 import json
 import pathlib
 import statistics
@@ -36,23 +37,30 @@ def gain_of(programs, name, rounds):
     return statistics.median(seconds(programs, name) - seconds(programs, name, "changed") for _ in range(rounds))
 
 
+def check(tool, programs, name, rounds):
+    """Whether all is as it should be, and a line that says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        advice = advice_on(tool, programs, name, pathlib.Path(folder))
+    verdict = advice["verdict"]
+    is_right, said, gained = verdict in FIRST[name], "", ""
+    if is_right and advice["advices"]:
+        expected = advice["advices"][0]["gain_nanoseconds"]["median"] / 1e9
+        found = gain_of(programs, name, rounds)
+        said, gained = f"{expected * 1e3:.1f} ms", f"{found * 1e3:.1f} ms"
+        is_right = abs(found - expected) <= max(expected, found) / 3
+    return is_right, f"{name:<20} {verdict:<20} {said:>13} {gained:>10}{'' if is_right else '  wrong'}"
+
+
 def main():
     tool, programs = sys.argv[1:3]
-    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 9
+    rounds, runs = (int(each) for each in (sys.argv[3:] + ["9", "1"][len(sys.argv) - 3:]))
     wrong = 0
-    print(f"{'program':<20} {'first advice':<20} {'said to gain':>13} {'gains':>10}")
-    for name, right in FIRST.items():
-        with tempfile.TemporaryDirectory() as folder:
-            advice = advice_on(tool, programs, name, pathlib.Path(folder))
-        verdict = advice["verdict"]
-        is_right, said, gained = verdict in right, "", ""
-        if is_right and advice["advices"]:
-            expected = advice["advices"][0]["gain_nanoseconds"]["median"] / 1e9
-            found = gain_of(programs, name, rounds)
-            said, gained = f"{expected * 1e3:.1f} ms", f"{found * 1e3:.1f} ms"
-            is_right = abs(found - expected) <= max(expected, found) / 3
-        wrong += not is_right
-        print(f"{name:<20} {verdict:<20} {said:>13} {gained:>10}{'' if is_right else '  wrong'}", flush=True)
+    for _ in range(runs):
+        print(f"{'program':<20} {'first advice':<20} {'said to gain':>13} {'gains':>10}")
+        for name in FIRST:
+            is_right, line = check(tool, programs, name, rounds)
+            wrong += not is_right
+            print(line, flush=True)
     return 1 if wrong else 0
 
 

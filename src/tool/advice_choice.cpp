@@ -21,10 +21,11 @@ constexpr double recorded_stack_nanoseconds = 60;
 /// Where the machine did other work as well, so many times that.
 constexpr double most_recording = 4;
 /// Advice gains at least so much of the run, where that is known, and of what calls take.
-constexpr double least_gain_of_run = 0.01;
+constexpr double least_gain_of_run = 0.02;
 constexpr double least_gain_of_calls = 0.05;
-/// Of two that gain about the same, the one that changes less of the program is better.
-constexpr double about_the_same = 0.9;
+/// Of two that gain about the same, as far as replays can tell, the one that changes less of the program is
+/// better.
+constexpr double about_the_same = 0.75;
 constexpr std::size_t most_advices = 4;
 /// Where the system doesn't tell the peak, it is looked for so often.
 constexpr std::size_t memory_samples = 64;
@@ -40,6 +41,18 @@ using round_times = std::vector<double>;
   round_times all;
   for (std::size_t i = 0; i < std::min(from.size(), less.size()); ++i) {
     all.push_back(from[i] - less[i] - correction);
+  }
+  return all;
+}
+
+/// All of it that the growth of some sites copied.
+[[nodiscard]] detail::growth_facts growth_at(const std::vector<std::uint32_t>& sites,
+                                             const trace_profile& profile) {
+  detail::growth_facts all;
+  for (const std::uint32_t each : sites) {
+    all.chains += profile.sites[each].growth.chains;
+    all.steps += profile.sites[each].growth.steps;
+    all.copied_bytes += profile.sites[each].growth.copied_bytes;
   }
   return all;
 }
@@ -111,20 +124,21 @@ const replay_script& judgement::script_for(advice_kind kind) {
   if (kind != advice_kind::reserve && kind != advice_kind::small_buffer) return scripts_.front();
   if (const auto found = edited_.find(kind); found != edited_.end()) return *found->second;
   const std::vector<std::uint32_t>& sites = sites_for(kind, verdict_.plan);
-  const std::pmr::vector<bool>& blocks =
-      kind == advice_kind::reserve ? program_.profile.replaced : program_.profile.locals;
+  const bool reserves = kind == advice_kind::reserve;
+  const std::pmr::vector<bool>& blocks = reserves ? program_.profile.replaced : program_.profile.locals;
   replay_script_options options = whole();
-  options.use_of = [this, &sites, &blocks](const trace_event& event) {
-    const bool is_out = is_marked(blocks, event.block) &&
+  options.use_of = [this, &sites, &blocks, reserves](const trace_event& event) {
+    const bool is_one = is_marked(blocks, event.block) &&
                         std::find(sites.begin(), sites.end(), program_.site_of(event.stack)) != sites.end();
-    return is_out ? block_use::left_out : block_use::kept;
+    return !is_one ? block_use::kept : reserves ? block_use::left_out : block_use::chosen;
   };
   return *(edited_[kind] = &scripts_.emplace_back(make_script_(options)));
 }
 
 advice_trial judgement::trial_of(const planned_trial& planned) {
-  const bool for_chosen =
-      planned.kind == advice_kind::pool_for_sites || planned.kind == advice_kind::monotonic_for_sites;
+  const bool for_chosen = planned.kind == advice_kind::small_buffer ||
+                          planned.kind == advice_kind::pool_for_sites ||
+                          planned.kind == advice_kind::monotonic_for_sites;
   return {.on = planned.on,
           .for_chosen = for_chosen,
           .script = &script_for(planned.kind),
@@ -163,19 +177,26 @@ void judgement::consider(const planned_trial& planned, const advice_trial& trial
                          const measured_trial& measured, const measured_trial& on_new,
                          double own_call_nanoseconds) {
   const double saved_calls = static_cast<double>(scripts_.front().calls() - trial.script->calls());
-  const round_times gains = difference(on_new.rounds, measured.rounds, saved_calls * own_call_nanoseconds);
+  detail::growth_facts growth;
+  if (planned.kind == advice_kind::reserve) growth = growth_at(verdict_.plan.growing, program_.profile);
+  const double copying = meter_.copying(growth.copied_bytes, growth.steps);
+  const round_times gains =
+      difference(on_new.rounds, measured.rounds, saved_calls * own_call_nanoseconds - copying);
   advice one{.what = planned,
              .sites = sites_for(planned.kind, verdict_.plan),
              .blocks = trial.script->left_out != 0 ? trial.script->left_out
                        : trial.for_chosen          ? trial.script->chosen
                                                    : trial.script->allocations,
              .gain_nanoseconds = spread_of(gains, scale_),
+             .growth = growth,
+             .copying_nanoseconds = copying * scale_,
              .peak_resident_bytes = measured.peak_resident_bytes};
   const double calls = verdict_.calls_nanoseconds.median;
-  one.part_of_calls = calls > 0 ? one.gain_nanoseconds.median / calls : 0;
-  if (verdict_.run_nanoseconds) one.part_of_run = one.gain_nanoseconds.median / *verdict_.run_nanoseconds;
-  const bool is_enough = one.part_of_calls >= least_gain_of_calls &&
-                         one.gain_nanoseconds.median >= least_gain_of_run * least_run_nanoseconds_;
+  const double gain = one.gain_nanoseconds.median;
+  one.part_of_calls = calls > 0 ? (gain - one.copying_nanoseconds) / calls : 0;
+  if (verdict_.run_nanoseconds) one.part_of_run = gain / *verdict_.run_nanoseconds;
+  const bool is_enough =
+      gain >= least_gain_of_calls * calls && gain >= least_gain_of_run * least_run_nanoseconds_;
   if (one.gain_nanoseconds.lower_quartile > 0 && is_enough) found_.push_back(std::move(one));
 }
 

@@ -30,7 +30,9 @@ struct advice {
   std::vector<std::uint32_t> sites{};  ///< Whose blocks it is about; empty: all.
   std::uint64_t blocks = 0;            ///< That it serves, or saves.
   spread gain_nanoseconds{};           ///< Of one run of the program.
-  double part_of_calls = 0;            ///< The median, of what all calls take.
+  detail::growth_facts growth{};       ///< Where something is reserved: what isn't done any more.
+  double copying_nanoseconds = 0;      ///< Of the gain, what copying that takes.
+  double part_of_calls = 0;            ///< The median without copying, of what all calls take.
   std::optional<double> part_of_run{};
   std::optional<std::uint64_t> peak_resident_bytes{};
 };

@@ -85,6 +85,7 @@ constexpr std::size_t most_sites_in_json = 1000;
   json.add_raw("sites", json_array(sites));
   json.add("blocks", one.blocks);
   json.add_raw("gain_nanoseconds", spread_json(one.gain_nanoseconds));
+  json.add_raw("copying_nanoseconds", fixed(one.copying_nanoseconds, 1));
   json.add_raw("part_of_calls", fixed(one.part_of_calls, 4));
   json.add_raw("part_of_run", or_null(one.part_of_run, 4));
   json.add_raw("peak_resident_bytes", or_null(one.peak_resident_bytes));

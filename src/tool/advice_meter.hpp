@@ -13,7 +13,7 @@ namespace cistern::tool {
 
 /// What is tried: a script on a resource.
 struct advice_trial {
-  std::string on;           ///< As `cistern-trace replay --on` has it.
+  std::string on;           ///< As `cistern-trace replay --on` has it, or "stack": `stack_buffers`.
   bool for_chosen = false;  ///< It serves the script's chosen blocks, and new/delete all others.
   const detail::replay_script* script = nullptr;
   bool cold = false;  ///< A process that begins with no memory plays it once.
@@ -37,6 +37,8 @@ class advice_meter {
 
   /// All of them side by side, in rounds: there are as many of each. In order.
   [[nodiscard]] virtual std::vector<measured_trial> measure(const std::vector<advice_trial>& trials) = 0;
+  /// Nanoseconds for copying so many bytes, in so many pieces.
+  [[nodiscard]] virtual double copying(std::uint64_t bytes, std::uint64_t pieces) = 0;
 };
 
 }  // namespace cistern::tool

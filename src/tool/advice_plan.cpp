@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "replay_resource.hpp"
+
 namespace cistern::tool {
 namespace {
 
@@ -11,7 +13,6 @@ using detail::trace_profile;
 using site_list = std::vector<std::uint32_t>;
 
 /// What a function may put on its stack.
-constexpr std::uint64_t largest_local_bytes = 4096;
 constexpr std::uint64_t most_local_bytes = std::uint64_t{64} << 10;
 /// Sites whose calls are below this part of all are no advice's.
 constexpr double least_part = 0.01;
@@ -38,7 +39,7 @@ constexpr std::uint64_t many_threads = 8;
 [[nodiscard]] bool is_local(const site_facts& site, const trace_profile& profile) noexcept {
   return part_of(site.locals, site.allocations) >= 0.9 &&
          part_of(site.allocations, profile.allocations) >= least_part &&
-         site.largest_bytes <= largest_local_bytes && site.peak_bytes <= most_local_bytes;
+         site.largest_bytes <= largest_stack_block_bytes && site.peak_bytes <= most_local_bytes;
 }
 
 [[nodiscard]] bool builds_up(std::uint64_t requested_bytes, std::uint64_t peak_bytes) noexcept {
@@ -89,7 +90,7 @@ constexpr std::uint64_t many_threads = 8;
 
 void plan_for_sites(advice_plan& plan, const trace_profile& profile) {
   if (!plan.growing.empty()) plan.trials.push_back({advice_kind::reserve});
-  if (!plan.local.empty()) plan.trials.push_back({advice_kind::small_buffer});
+  if (!plan.local.empty()) plan.trials.push_back({advice_kind::small_buffer, "stack"});
   if (plan.paying.empty()) return;
   std::uint64_t requested_bytes = 0;
   std::uint64_t peak_bytes = 0;

@@ -29,7 +29,7 @@ enum class advice_kind : std::uint8_t {
 /// One thing to try.
 struct planned_trial {
   advice_kind kind{};
-  std::string on = "new";  ///< The resource, as `cistern-trace replay --on` has it.
+  std::string on = "new";  ///< The resource, as `advice_trial` has it.
 };
 
 /// What to try, and for the blocks of which sites.

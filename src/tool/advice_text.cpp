@@ -81,14 +81,10 @@ constexpr std::size_t longest_site_name = 60;
   text += "; " + with_thousands(one.blocks) + " blocks\n" + memory_text(report, one);
   text += "   costs: " + cost_of(one) + "\n";
   if (one.what.kind == advice_kind::reserve) {
-    detail::growth_facts growth;
-    for (const std::uint32_t site : one.sites) {
-      growth.steps += report.profile.sites[site].growth.steps;
-      growth.chains += report.profile.sites[site].growth.chains;
-      growth.copied_bytes += report.profile.sites[site].growth.copied_bytes;
-    }
-    text += "   saves " + with_thousands(growth.steps) + " steps of " + with_thousands(growth.chains) +
-            " growths, and copying " + in_binary_units(growth.copied_bytes) + ", which isn't in the time\n";
+    text += "   saves " + with_thousands(one.growth.steps) + " steps of " +
+            with_thousands(one.growth.chains) + " growths, and copying " +
+            in_binary_units(one.growth.copied_bytes) + ": " + time_text(one.copying_nanoseconds) +
+            " of the gain\n";
   }
   return text + "\n" + indented(code_of(report, one), "       ") + "\n";
 }

@@ -1,11 +1,16 @@
 #include "replay_meter.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <cstring>
 #include <deque>
 #include <stdexcept>
 #include <string>
 
 #include "forked_output.hpp"
+#include "own_memory.hpp"
 #include "replay_memory.hpp"
+#include "replay_report.hpp"
 #include "replay_resource.hpp"
 #include "stopwatch.hpp"
 
@@ -13,11 +18,41 @@ namespace cistern::tool {
 namespace {
 
 [[nodiscard]] replay_candidate candidate_of(const advice_trial& trial) {
-  replay_candidate one = std::move(candidates_in(trial.on).front());
+  replay_candidate one = trial.on == "stack" ? stack_buffers() : std::move(candidates_in(trial.on).front());
   return trial.for_chosen ? for_chosen_blocks(one) : one;
 }
 
+/// Copied in one go between looks at the clock, and how often that is timed.
+constexpr std::uint64_t copied_bytes_a_time = std::uint64_t{16} << 20;
+constexpr std::size_t copying_rounds = 9;
+/// What is copied is seldom out of the caches altogether, nor does more say anything else.
+constexpr std::uint64_t largest_copied_piece_bytes = std::uint64_t{64} << 20;
+
+/// Tells the compiler that all of it is looked at.
+void keep(const void* bytes) noexcept {
+  asm volatile("" : : "r"(bytes) : "memory");
+}
+
 }  // namespace
+
+double replay_meter::copying(std::uint64_t bytes, std::uint64_t pieces) {
+  if (bytes == 0 || pieces == 0) return 0;
+  const std::uint64_t piece_bytes = std::clamp<std::uint64_t>(bytes / pieces, 1, largest_copied_piece_bytes);
+  const std::uint64_t times = std::max<std::uint64_t>(1, copied_bytes_a_time / piece_bytes);
+  const std::pmr::vector<std::byte> from(piece_bytes, std::byte{1}, own_memory());
+  std::pmr::vector<std::byte> to(piece_bytes, own_memory());
+  std::vector<double> rounds;
+  for (std::size_t round = 0; round < copying_rounds; ++round) {
+    const auto begun = std::chrono::steady_clock::now();
+    for (std::uint64_t i = 0; i < times; ++i) {
+      std::memcpy(to.data(), from.data(), piece_bytes);
+      keep(to.data());
+    }
+    const std::chrono::duration<double, std::nano> taken = std::chrono::steady_clock::now() - begun;
+    rounds.push_back(taken.count());
+  }
+  return quantile(rounds, 0.5) / static_cast<double>(times * piece_bytes) * static_cast<double>(bytes);
+}
 
 void replay_meter::measure_memory_of(const std::vector<advice_trial>& trials,
                                      std::vector<measured_trial>& measured, progress_line& progress) const {

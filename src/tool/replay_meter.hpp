@@ -18,6 +18,7 @@ class replay_meter final : public advice_meter {
   replay_meter(std::size_t rounds, std::uint64_t most_bytes) : rounds_(rounds), most_bytes_(most_bytes) {}
 
   [[nodiscard]] std::vector<measured_trial> measure(const std::vector<advice_trial>& trials) override;
+  [[nodiscard]] double copying(std::uint64_t bytes, std::uint64_t pieces) override;
 
  private:
   void measure_memory_of(const std::vector<advice_trial>& trials, std::vector<measured_trial>& measured,

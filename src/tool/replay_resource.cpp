@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <iterator>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
@@ -109,6 +110,33 @@ class no_blocks final : public replay_resource, private std::pmr::memory_resourc
   void* do_allocate(std::size_t, std::size_t) override {
     alignas(64) thread_local std::array<std::byte, 64> block;  // Or threads would write the same line.
     return block.data();
+  }
+  void do_deallocate(void*, std::size_t, std::size_t) override {}
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+};
+
+/// Blocks lie one behind the other in a few KiB of each thread, which are in the caches as a stack is. Nobody
+/// looks at what is in them, so it begins anew when these are full, whatever is live.
+class buffers_on_stack final : public replay_resource, private std::pmr::memory_resource {
+ public:
+  [[nodiscard]] std::pmr::memory_resource& get() noexcept override { return *this; }
+  void trim() override {}
+
+ private:
+  struct buffer {
+    alignas(64) std::array<std::byte, 2 * largest_stack_block_bytes> bytes;
+    std::size_t used;
+  };
+
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    thread_local buffer of_thread{};
+    if (bytes > largest_stack_block_bytes || alignment > 64) throw std::bad_alloc();
+    std::size_t begin = (of_thread.used + alignment - 1) & ~(alignment - 1);
+    if (begin + bytes > of_thread.bytes.size()) begin = 0;
+    of_thread.used = begin + bytes;
+    return of_thread.bytes.data() + begin;
   }
   void do_deallocate(void*, std::size_t, std::size_t) override {}
   [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
@@ -264,6 +292,10 @@ std::vector<replay_candidate> candidates_in(std::string_view list) {
     all.push_back(candidate(each));
   }
   return all;
+}
+
+replay_candidate stack_buffers() {
+  return plain<buffers_on_stack>("stack", true);
 }
 
 replay_candidate for_chosen_blocks(const replay_candidate& one) {

@@ -54,6 +54,12 @@ struct replay_candidate {
 /// What serves a script's chosen blocks by the resource of `one`, and all others by new/delete.
 [[nodiscard]] replay_candidate for_chosen_blocks(const replay_candidate& one);
 
+/// What a buffer on the stack may be asked for.
+inline constexpr std::size_t largest_stack_block_bytes = 4096;
+
+/// What a monotonic buffer on a function's stack does for a block, but for its making. Refuses larger blocks.
+[[nodiscard]] replay_candidate stack_buffers();
+
 /// All but monotonic, as far as they are there.
 [[nodiscard]] std::vector<replay_candidate> candidates_by_default();
 

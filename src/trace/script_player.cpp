@@ -1,6 +1,7 @@
 #include "script_player.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <future>
@@ -10,10 +11,21 @@
 #include <thread>
 #include <vector>
 
+#include <time.h>
+
 namespace cistern::detail {
 namespace {
 
 using play_clock = std::chrono::steady_clock;
+using std::chrono::nanoseconds;
+
+/// Of two threads that wait for each other, what counts is when they are through; of one alone its own time,
+/// which leaves out what else the machine does.
+[[nodiscard]] nanoseconds read_clock(bool is_alone) noexcept {
+  timespec now{};
+  ::clock_gettime(is_alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
+}
 
 constexpr std::size_t line_bytes = 64;
 constexpr unsigned tries_before_yielding = 64;
@@ -106,8 +118,8 @@ class script_player::team {
 
   /// What a thread of a replay comes to.
   struct alignas(line_bytes) lane_result {
-    play_clock::time_point started;
-    play_clock::time_point ended;
+    nanoseconds started{};
+    nanoseconds ended{};
     std::uint64_t refused = 0;
     std::chrono::nanoseconds longest_call{};
   };
@@ -121,23 +133,19 @@ class script_player::team {
 
   void run_threads();
   void run_lane(std::size_t lane) noexcept;
-  template <bool has_chosen>
-  [[nodiscard]] std::pmr::memory_resource& resource_of(const replay_step& step) const noexcept;
-  template <class Way, bool has_chosen>
-  void perform_lane(std::size_t lane, lane_result& result);
-  template <class Way, bool has_chosen>
-  [[nodiscard]] void* allocate(const replay_step& step, lane_result& result);
-  template <class Way, bool has_chosen>
-  void deallocate(const replay_step& step, void* block, lane_result& result);
   template <class Way>
-  void perform_steps(std::size_t lane, lane_result& result);
+  void perform_lane(std::size_t lane, lane_result& result);
+  template <class Way>
+  [[nodiscard]] void* allocate(const replay_step& step, lane_result& result);
+  template <class Way>
+  void deallocate(const replay_step& step, void* block, lane_result& result);
   [[nodiscard]] static void* take_over(block_slot& kept);
   void keep_pace(std::size_t lane, std::uint64_t stage);
   void perform(std::size_t lane, lane_result& result);
 
   const replay_script& script_;
-  std::pmr::memory_resource* memory_;  // Used by no thread but the caller's.
-  std::pmr::memory_resource* resource_ = nullptr;
+  std::pmr::memory_resource* memory_;                      // Used by no thread but the caller's.
+  std::array<std::pmr::memory_resource*, 2> resources_{};  // For chosen blocks the second.
   const play_options* options_ = nullptr;
   block_slots slots_;
   std::pmr::vector<lane_progress> progress_;
@@ -145,19 +153,11 @@ class script_player::team {
   std::barrier<end_of_repetition> together_;  // Of all threads, at the end of each repetition.
 };
 
-template <bool has_chosen>
-std::pmr::memory_resource& script_player::team::resource_of(const replay_step& step) const noexcept {
-  if constexpr (has_chosen) {
-    if (step.is_chosen != 0) return *options_->chosen;
-  }
-  return *resource_;
-}
-
-template <class Way, bool has_chosen>
+template <class Way>
 void* script_player::team::allocate(const replay_step& step, lane_result& result) {
   const std::size_t bytes = step.bytes;
   const std::size_t alignment = std::size_t{1} << step.alignment_power;
-  std::pmr::memory_resource& from = resource_of<has_chosen>(step);
+  std::pmr::memory_resource& from = *resources_[step.is_chosen];
   void* block = nullptr;
   try {
     block = Way::clocked(result.longest_call, [&] { return from.allocate(bytes, alignment); });
@@ -169,11 +169,11 @@ void* script_player::team::allocate(const replay_step& step, lane_result& result
   return block;
 }
 
-template <class Way, bool has_chosen>
+template <class Way>
 void script_player::team::deallocate(const replay_step& step, void* block, lane_result& result) {
   if (block == &refused_block) return;
   const std::size_t alignment = std::size_t{1} << step.alignment_power;
-  std::pmr::memory_resource& from = resource_of<has_chosen>(step);
+  std::pmr::memory_resource& from = *resources_[step.is_chosen];
   Way::clocked(result.longest_call, [&] { from.deallocate(block, step.bytes, alignment); });
 }
 
@@ -194,22 +194,22 @@ void script_player::team::keep_pace(std::size_t lane, std::uint64_t stage) {
   }
 }
 
-template <class Way, bool has_chosen>
+template <class Way>
 void script_player::team::perform_lane(std::size_t lane, lane_result& result) {
   for (const replay_step& step : script_.lanes[lane]) {
     block_slot& kept = slots_[step.slot];
     switch (step.kind) {
       case replay_step_kind::allocate:
-        kept.store(allocate<Way, has_chosen>(step, result), std::memory_order_relaxed);
+        kept.store(allocate<Way>(step, result), std::memory_order_relaxed);
         break;
       case replay_step_kind::deallocate:
-        deallocate<Way, has_chosen>(step, kept.load(std::memory_order_relaxed), result);
+        deallocate<Way>(step, kept.load(std::memory_order_relaxed), result);
         break;
       case replay_step_kind::hand_over:
-        kept.store(allocate<Way, has_chosen>(step, result), std::memory_order_release);
+        kept.store(allocate<Way>(step, result), std::memory_order_release);
         break;
       case replay_step_kind::take_over:
-        deallocate<Way, has_chosen>(step, take_over(kept), result);
+        deallocate<Way>(step, take_over(kept), result);
         break;
       case replay_step_kind::pace:
         keep_pace(lane, step.bytes);
@@ -221,27 +221,18 @@ void script_player::team::perform_lane(std::size_t lane, lane_result& result) {
   }
 }
 
-template <class Way>
-void script_player::team::perform_steps(std::size_t lane, lane_result& result) {
-  if (options_->chosen != nullptr) {
-    perform_lane<Way, true>(lane, result);
-  } else {
-    perform_lane<Way, false>(lane, result);
-  }
-}
-
 /// All of a lane once. Nobody waits for one that is through.
 void script_player::team::perform(std::size_t lane, lane_result& result) {
   progress_[lane].stage.store(0, std::memory_order_relaxed);
   switch (options_->way) {
     case play_way::timed:
-      perform_steps<timed_way>(lane, result);
+      perform_lane<timed_way>(lane, result);
       break;
     case play_way::filling:
-      perform_steps<filling_way>(lane, result);
+      perform_lane<filling_way>(lane, result);
       break;
     case play_way::clocked:
-      perform_steps<clocked_way>(lane, result);
+      perform_lane<clocked_way>(lane, result);
       break;
   }
   constexpr std::uint64_t through = std::numeric_limits<std::uint64_t>::max() - 1;
@@ -255,9 +246,10 @@ void script_player::team::run_lane(std::size_t lane) noexcept {
     lane_result unmeasured;
     perform(lane, unmeasured);
   }
-  result.started = play_clock::now();
+  const bool is_alone = script_.lanes.size() == 1;
+  result.started = read_clock(is_alone);
   for (std::size_t i = 0; i < options_->repetitions; ++i) perform(lane, result);
-  result.ended = play_clock::now();
+  result.ended = read_clock(is_alone);
 }
 
 /// Nobody begins before all threads are there: one that can't be started would be waited for without end.
@@ -286,7 +278,7 @@ void script_player::team::run_threads() {
 
 play_result script_player::team::play(std::pmr::memory_resource& resource, const play_options& options) {
   if (script_.lanes.empty()) return {};
-  resource_ = &resource;
+  resources_ = {&resource, options.chosen != nullptr ? options.chosen : &resource};
   options_ = &options;
   results_.assign(script_.lanes.size(), {});
   if (script_.lanes.size() == 1) {

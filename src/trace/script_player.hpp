@@ -31,7 +31,8 @@ struct play_options {
 };
 
 struct play_result {
-  /// Of the repetitions, from the first thread's first step to the last one's last.
+  /// Of the repetitions, from the first thread's first step to the last one's last; on one thread, what the
+  /// processor took.
   std::chrono::nanoseconds elapsed{};
   std::uint64_t refused = 0;                ///< Allocations for which the resource threw `std::bad_alloc`.
   std::chrono::nanoseconds longest_call{};  ///< Where calls are clocked.
