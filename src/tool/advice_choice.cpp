@@ -23,6 +23,8 @@ constexpr double most_recording = 4;
 /// Advice gains at least so much of the run, where that is known, and of what calls take.
 constexpr double least_gain_of_run = 0.02;
 constexpr double least_gain_of_calls = 0.05;
+/// Nor is it less than what some page faults take, which no process does without.
+constexpr double least_gain_nanoseconds = 20'000;
 /// Of two that gain about the same, as far as replays can tell, the one that changes less of the program is
 /// better.
 constexpr double about_the_same = 0.75;
@@ -195,8 +197,9 @@ void judgement::consider(const planned_trial& planned, const advice_trial& trial
   const double gain = one.gain_nanoseconds.median;
   one.part_of_calls = calls > 0 ? (gain - one.copying_nanoseconds) / calls : 0;
   if (verdict_.run_nanoseconds) one.part_of_run = gain / *verdict_.run_nanoseconds;
-  const bool is_enough =
-      gain >= least_gain_of_calls * calls && gain >= least_gain_of_run * least_run_nanoseconds_;
+  const double enough = std::max(
+      {least_gain_nanoseconds, least_gain_of_calls * calls, least_gain_of_run * least_run_nanoseconds_});
+  const bool is_enough = gain >= enough;
   if (one.gain_nanoseconds.lower_quartile > 0 && is_enough) found_.push_back(std::move(one));
 }
 
