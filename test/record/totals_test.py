@@ -17,7 +17,7 @@ import sys
 import tempfile
 import unittest
 
-TOOL, *LIBRARIES = sys.argv[1:]
+TOOL, *LIBRARIES = map(os.path.realpath, sys.argv[1:])
 del sys.argv[1:]
 LIMIT_SECONDS = 120
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("CISTERN_", "LD_"))}
