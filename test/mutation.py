@@ -9,6 +9,7 @@
       --minutes M                begins no fault after so long
       --tests-pass               takes for granted that the tests pass without a fault, and runs none to see
       --results FILE             takes down there what became of each fault; one that was noticed isn't tried again
+      --page FILE                only writes those results as a page, docs/mutation.md: what noticed each fault
       --work FOLDER              where the copy goes (default build/mutation)
     mutation.py --list           the faults
     mutation.py --check          every fault fits the tree: its old lines are found exactly once
@@ -39,6 +40,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wthread-safety", "-Werror", "-Iinclude"]
 FAILED_CHECK = re.compile(r": (fatal )?error: in \"")  # as Boost.Test says it
+QUOTES = ' "'
 # What a fault leaves unused is no error: it's the tests that should notice.
 QUIET = "".join(f'#pragma GCC diagnostic ignored "-Wunused-{what}"\n'
                 for what in ("parameter", "variable", "but-set-variable", "function"))
@@ -102,6 +104,7 @@ class Tree:
     """A copy of the sources, in which a fault may be."""
 
     def __init__(self, root, work, jobs, limit):
+        self.commit = commit_of(root)
         # Built where the tree itself is built, so that ccache knows what hasn't changed.
         self.copy, self.build, self.jobs, self.limit = work, work / "build/dev", jobs, limit
         self.seconds = {}  # by test, without a fault
@@ -117,9 +120,6 @@ class Tree:
             if not target.is_file() or target.read_bytes() != (root / name).read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(root / name, target)
-        if not (self.build / "build.ninja").is_file():  # else a build configures anew where it must
-            self.run("cmake", "-S", self.copy, "-B", self.build, "--preset", "dev", "-DCISTERN_BUILD_BENCHMARKS=OFF",
-                     check=True)
 
     def run(self, *command, check=False, limit=None):
         """The exit code of a command, and what it said."""
@@ -132,14 +132,27 @@ class Tree:
             sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}")
         return done.returncode, done.stdout
 
-    def first_failure(self, tests, file):
-        """The test that noticed, or "" if all passed; or None where the library doesn't build."""
+    def build_target(self, target, check=False):
+        if not (self.build / "build.ninja").is_file():  # else a build configures anew where it must
+            self.run("cmake", "-S", self.copy, "-B", self.build, "--preset", "dev", "-DCISTERN_BUILD_BENCHMARKS=OFF",
+                     check=True)
+        return self.run("cmake", "--build", self.build, "-t", target, "--", f"-j{self.jobs}", check=check)
+
+    def failure_of_looks(self, tests, file):
+        """The first that failed of what only looks at the sources, or ""."""
         if "layering" in tests and self.run(sys.executable, "test/layering.py", ".")[0] != 0:
             return "layering"
         if "annotations" in tests and self.run("clang++", *FLAGS, file)[0] != 0:
             return "annotations"
+        return ""
+
+    def first_failure(self, tests, file):
+        """The test that noticed, or "" if all passed; or None where the library doesn't build."""
+        seen = self.failure_of_looks(tests, file)
+        if seen:
+            return seen
         for one in sorted(programs_of(tests), key=lambda one: self.seconds.get(one, 0)):
-            code, said = self.run("cmake", "--build", self.build, "-t", target_of(one), "--", f"-j{self.jobs}")
+            code, said = self.build_target(target_of(one))
             if code != 0:
                 return "a warning of the compiler" if "[-Werror=" in said else None
             failed = self.failure_of(one)
@@ -158,18 +171,27 @@ class Tree:
                 said.append(line)
                 if FAILED_CHECK.search(line):
                     os.killpg(running.pid, signal.SIGKILL)
-                    return f"{pattern_of(test)} ({line.rsplit(' in ', 1)[-1].split(':')[0].strip()})"
-        failed = re.findall(r"\d+ - (\S+) \(", "".join(said).split("The following tests FAILED:")[-1])
-        return (failed[0] if failed else "ctest") if running.returncode else ""
+                    return f"{pattern_of(test)} ({line.rsplit(' in ', 1)[-1].split(':')[0].strip(QUOTES)})"
+        failed = re.findall(r"\d+ - (\S+) (\(Timeout\))?", "".join(said).split("The following tests FAILED:")[-1])
+        name, is_late = failed[0] if failed else ("ctest", "")
+        return "" if running.returncode == 0 else f"{name} (it never ends)" if is_late else name
 
-    def measure(self, tests):
+    def measure(self, tests, file):
         """How long each test takes where no fault is; one that fails even then would notice every fault."""
-        for one in [one for one in tests if one not in self.seconds]:
-            self.run("cmake", "--build", self.build, "-t", target_of(one), "--", f"-j{self.jobs}", check=True)
+        seen = self.failure_of_looks(tests, file)
+        if seen:
+            sys.exit(f"{seen} fails without any fault")
+        for one in [one for one in programs_of(tests) if one not in self.seconds]:
+            self.build_target(target_of(one), check=True)
             begun = time.monotonic()
             if self.failure_of(one):
                 sys.exit(f"{one} fails without any fault")
             self.seconds[one] = time.monotonic() - begun
+
+
+def commit_of(root):
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, check=False,
+                          capture_output=True, text=True).stdout.strip()
 
 
 def programs_of(tests):
@@ -191,7 +213,7 @@ def run(faults, tree, minutes, results, trusts):
             print(f"out of time: {len(faults) - number + 1} faults were not tried")
             break
         if not trusts:
-            tree.measure(programs_of(one.tests))
+            tree.measure(one.tests, one.file)
         path, begun = tree.copy / one.file, time.monotonic()
         original = path.read_text(encoding="utf-8")
         quiet = QUIET if programs_of(one.tests) and path.suffix == ".cpp" else ""
@@ -206,11 +228,37 @@ def run(faults, tree, minutes, results, trusts):
         print(f"[{number}/{len(faults)}] {one}: {verdict} ({time.monotonic() - begun:.0f} s)", flush=True)
         if results:
             with results.open("a", encoding="utf-8") as file:
-                file.write(f"{one}\t{verdict}\n")
+                file.write(f"{one}\t{verdict}\t{tree.commit}\n")
     print(f"{noticed} noticed, {len(survivors)} survived, {len(broken)} don't build")
     for one in survivors + broken:
         print(f"  {one} (tests: {' '.join(one.tests)})")
     return 1 if survivors or broken else 0
+
+
+PAGE = """# Seeded faults, and what noticed them
+
+Written by `test/mutation.py --page`, not by hand: it seeded these faults of
+[mutation_faults.txt](../test/mutation_faults.txt) into the library, one at a time, built the tests that a fault names and
+ran them ([how](../CONTRIBUTING.md#seed-faults)). Of {all} faults {tried} were tried, and {noticed} noticed.
+In brackets stands the test case, where the program said one; then the commit that the fault was seeded into.
+
+| where | what is wrong | noticed by | at |
+| --- | --- | --- | --- |
+{rows}
+"""
+
+
+def page(faults, results):
+    """A row for each fault that was tried, with what became of it the last time."""
+    became = {}
+    for line in results.splitlines():
+        fault, verdict, commit = (line.split("\t") + [""])[:3]
+        became[fault] = (verdict, commit)
+    tried = [(one, *became[str(one)]) for one in faults if str(one) in became]
+    noticed = [one for one, verdict, _ in tried if verdict.startswith("noticed by ")]
+    rows = [f"| `{one.file}` | {one.what} | {verdict.removeprefix('noticed by ')} | {commit} |"
+            for one, verdict, commit in tried]
+    return PAGE.format(all=len(faults), tried=len(tried), noticed=len(noticed), rows="\n".join(rows))
 
 
 def self_test():
@@ -242,6 +290,12 @@ def self_test():
                 failures.append(f"{bad!r} is taken for a fault")
             except ValueError:
                 pass
+    three = read_faults("".join(f"@ {name} : x : w\n- a\n" for name in ("f.cpp", "g.cpp", "h.cpp")))
+    made = page(three, "f.cpp: w\tSURVIVED\tabc\nf.cpp: w\tnoticed by x (c)\tdef\n"
+                       "g.cpp: w\tSURVIVED\tabc\ngone.cpp: w\tSURVIVED\tabc\n")
+    rows = ["| `f.cpp` | w | x (c) | def |", "| `g.cpp` | w | SURVIVED | abc |"]
+    if "Of 3 faults 2 were tried, and 1 noticed." not in made or made.splitlines()[-2:] != rows:
+        failures.append(f"the page reads\n{made}")
     for failure in failures:
         print(failure)
     return 1 if failures else 0
@@ -257,6 +311,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--results", type=pathlib.Path)
+    parser.add_argument("--page", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.self_test:
         return self_test()
@@ -270,6 +325,9 @@ def main():
     if problems or not chosen:
         return 1
     if arguments.list or arguments.check:
+        return 0
+    if arguments.page:
+        arguments.page.write_text(page(faults, arguments.results.read_text(encoding="utf-8")), encoding="utf-8")
         return 0
     if arguments.results and arguments.results.exists():
         known = arguments.results.read_text(encoding="utf-8").splitlines()
