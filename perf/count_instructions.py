@@ -30,10 +30,13 @@ RISE_TOLERANCE = 1.02
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", required=True, type=pathlib.Path, help="the built instruction_count")
-    parser.add_argument("--counts", required=True, type=pathlib.Path, help="instruction_counts.json")
-    parser.add_argument("--compiler", required=True, help='key of the recorded counts, such as "GNU-12-x86_64"')
+    parser.add_argument("--counts", type=pathlib.Path, help="instruction_counts.json; without it counts are only printed")
+    parser.add_argument("--compiler", help='key of the recorded counts, such as "GNU-12-x86_64"')
     parser.add_argument("--update", action="store_true", help="record the counts instead of comparing")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if (arguments.counts is None) != (arguments.compiler is None) or (arguments.update and arguments.counts is None):
+        parser.error("--counts and --compiler go together, and --update needs them")
+    return arguments
 
 
 def run_callgrind(valgrind, program, scene):
@@ -99,6 +102,10 @@ def main():
     if valgrind is None:
         print("skipped: counting instructions needs valgrind, which isn't installed")
         return SKIPPED
+    if arguments.counts is None:
+        for path, count in count_all(valgrind, arguments.program).items():
+            print(f"{path:26} {count:6} instructions")
+        return 0
     recorded = json.loads(arguments.counts.read_text(encoding="utf-8")) if arguments.counts.exists() else {}
     if not arguments.update and arguments.compiler not in recorded:
         print(f"skipped: {arguments.counts} has no counts for {arguments.compiler}; record them with --update")

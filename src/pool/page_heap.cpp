@@ -261,9 +261,8 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   overhead_bytes_ += added->records_bytes();
   span* const run = added->spans();
   if (hardened_build && !is_one_run) {
-    span unused{};  // in whose page somebody may give back what was never a block
+    span unused{};  // of no pages, so that what is given back here is no block of it
     unused.home = added;
-    unused.is_free = true;
     std::fill_n(run, added->pages(), unused);
   }
   run->home = added;

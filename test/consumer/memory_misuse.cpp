@@ -193,10 +193,17 @@ struct misuse {
   void (*commit)(Pool& pool);
 };
 
+/// What lies beside it doesn't go back to upstream then, which would tell of it in the pool's place.
+template <class Pool>
+void keep_one_of(Pool& pool) {
+  (void)pool.allocate(100);
+}
+
 template <class Pool>
 constexpr misuse<Pool> misuses[] = {
     {"read_after_free",
      [](Pool& pool) {
+       keep_one_of(pool);
        auto* const block = static_cast<char*>(pool.allocate(100));
        pool.deallocate(block, 100);
        read(block + 50);
@@ -209,6 +216,7 @@ constexpr misuse<Pool> misuses[] = {
      }},
     {"read_after_virtual_free",
      [](Pool& pool) {
+       keep_one_of(pool);
        std::pmr::memory_resource* const base = &pool;
        auto* const block = static_cast<char*>(base->allocate(100));
        base->deallocate(block, 100);
@@ -216,6 +224,7 @@ constexpr misuse<Pool> misuses[] = {
      }},
     {"read_after_plain_free",
      [](Pool& pool) {
+       keep_one_of(pool);
        auto* const block = static_cast<char*>(pool.allocate(100));
        plain::free(pool, block, 100);
        read(block + 50);
