@@ -514,6 +514,19 @@ BOOST_AUTO_TEST_CASE(resize_grows_and_shrinks) {
   check_books(pool);
 }
 
+BOOST_AUTO_TEST_CASE(a_trim_destroys_what_is_idle_but_for_what_it_is_told) {
+  tally counts;
+  thing_pool pool({.max_size = 4, .initial = 4}, {&counts});
+  const auto mine = pool.acquire();
+  BOOST_TEST(pool.trim(1) == 2U);
+  BOOST_TEST(pool.idle() == 1U);
+  BOOST_TEST(counts.destroyed == 2);
+  BOOST_TEST(pool.trim(1) == 0U);
+  BOOST_TEST(pool.trim() == 1U);
+  BOOST_TEST(counts.destroyed == 3);
+  check_books(pool);
+}
+
 BOOST_AUTO_TEST_CASE(evict_if_survives_a_predicate_that_throws) {
   tally counts;
   thing_pool pool({.max_size = 4, .initial = 4}, {&counts});

@@ -1,8 +1,10 @@
 // The depot by itself. Plan: magazines come back as they went; what is loose is cut to size; a magazine that
 // is too large is cut too; what is new comes in order; blocks without a cache; blocks that are runs, also
 // moved to another class where they are; the limit, with a cache to flush; the last free of a class; the
-// bound on lists; trims; sorting; visits; statistics with blocks in caches; release; many threads.
+// bound on lists; trims; sorting; visits; statistics with blocks in caches; locks at a fork; release; many
+// threads.
 #include <cistern/detail/base/asan.hpp>
+#include <cistern/detail/base/fork_guard.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/depot.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -10,6 +12,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <memory_resource>
 #include <set>
 #include <vector>
 
@@ -34,6 +38,7 @@ using cistern::test_support::effective;
 using cistern::test_support::length;
 using cistern::test_support::page_source;
 using cistern::test_support::pool_ground;
+using cistern::test_support::run_thread;
 using cistern::test_support::run_threads;
 
 namespace {
@@ -97,6 +102,40 @@ class cache_to_flush final : public flushable {
   depot& owner_;
   unsigned index_;
   magazine blocks_;
+};
+
+/// Counts the locks that other threads hold.
+class held_locks final : public cistern::detail::lock_visitor {
+ public:
+  int count = 0;
+
+ private:
+  bool visit(void* lock, const lock_calls& calls) noexcept override {
+    if (calls.try_lock(lock)) {
+      calls.unlock(lock);
+    } else {
+      ++count;
+    }
+    return true;
+  }
+};
+
+/// Calls a function before each allocation.
+class announcing_resource final : public std::pmr::memory_resource {
+ public:
+  std::function<void()> announce = [] {};
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    announce();
+    return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+  }
+  void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {
+    std::pmr::new_delete_resource()->deallocate(memory, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
 };
 
 }  // namespace
@@ -467,6 +506,21 @@ BOOST_AUTO_TEST_CASE(find_tells_blocks_of_the_depot_from_others) {
   }
   int elsewhere = 0;
   BOOST_TEST(!f.shared.find(&elsewhere).has_value());
+}
+
+// A lock that a fork doesn't take may be held for ever in the child, by a thread that isn't there.
+BOOST_AUTO_TEST_CASE(a_fork_waits_for_who_asks_upstream) {
+  announcing_resource upstream;
+  const pool_options options = effective({});
+  upstream_account account(&upstream, options.max_bytes);
+  depot shared(options, account);
+  held_locks seen;
+  upstream.announce = [&] { run_thread([&] { (void)shared.each_lock(seen); }); };
+  bool fresh = false;
+  std::size_t others_blocks = 0;
+  (void)shared.try_take(class_64, 1, fresh, others_blocks, nullptr);
+  BOOST_TEST(seen.count == 1);
+  shared.release({});
 }
 
 BOOST_AUTO_TEST_CASE(release_takes_what_is_live_and_the_accounts_know) {

@@ -223,6 +223,19 @@ BOOST_AUTO_TEST_CASE(pages_lie_between_pages_that_nobody_may_touch) {
   }
 }
 
+// Here, as checked builds ask for the guard before they ask for the pool's own buckets.
+template <class Pool>
+void guard_small_requests() {
+  Pool pool({.sample_guard = 1});
+  pool.deallocate(pool.allocate(10), 10);
+  BOOST_TEST(pool.statistics().guarded.sampled == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_sampled_guard_gets_every_request) {
+  guard_small_requests<unsynchronized_pool_resource>();
+  guard_small_requests<synchronized_pool_resource>();
+}
+
 BOOST_AUTO_TEST_CASE(a_program_without_faults_goes_on) {
   unsynchronized_pool_resource unsynchronized;
   unsynchronized_pool_resource over_pages(cistern::pages());
