@@ -396,6 +396,10 @@ void page_heap::give_back(heap_region* gone) noexcept {
   if (account_.is_watched()) {
     allow_access(base, bytes);
   }
+  if (hardened_build && !account_.gives_pages()) {
+    // A free block may begin here. Another pool, to which all of this is a block in use, would see its mark.
+    (void)reinterpret_cast<free_block*>(base)->handed_out();
+  }
   account_.deallocate(base, bytes, alignment);
 }
 

@@ -61,8 +61,10 @@ struct ground {
     const magazine taken = spans.take(block_bytes, most);
     BOOST_REQUIRE(length(taken.head) == taken.blocks);
     std::vector<std::byte*> blocks;
-    for (free_block* block = taken.head; block != nullptr; block = block->next()) {
-      blocks.push_back(reinterpret_cast<std::byte*>(block));
+    for (free_block* block = taken.head; block != nullptr;) {
+      free_block* const next = block->next();
+      blocks.push_back(static_cast<std::byte*>(block->handed_out()));
+      block = next;
     }
     check();
     return blocks;

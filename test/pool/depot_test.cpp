@@ -182,7 +182,7 @@ BOOST_AUTO_TEST_CASE(blocks_that_came_singly_are_taken_together) {
   const magazine out = single_blocks(f.shared, class_64, 10);
   for (free_block* block = out.head; block != nullptr;) {
     free_block* const next = block->next();
-    f.shared.put(class_64, {free_block::make(block, 64, nullptr), 1});
+    f.shared.put(class_64, {free_block::make(block->handed_out(), 64, nullptr), 1});
     block = next;
   }
   const magazine first = f.take(class_64, 6);

@@ -223,6 +223,27 @@ BOOST_AUTO_TEST_CASE(pages_lie_between_pages_that_nobody_may_touch) {
   }
 }
 
+// What is a free block of the upper pool is in use to the lower one, until the upper one gives it back.
+template <class Upper, class Lower>
+void stack_pools() {
+  Lower lower;
+  for (const std::size_t bytes : sizes) {
+    Upper upper(&lower);
+    std::vector<void*> blocks(20);
+    for (void*& block : blocks) block = upper.allocate(bytes);
+    for (void* block : blocks) upper.deallocate(block, bytes);
+    upper.trim();
+    upper.deallocate(upper.allocate(bytes), bytes);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_pool_over_a_pool_gives_back_what_it_had) {
+  stack_pools<unsynchronized_pool_resource, unsynchronized_pool_resource>();
+  stack_pools<unsynchronized_pool_resource, synchronized_pool_resource>();
+  stack_pools<synchronized_pool_resource, unsynchronized_pool_resource>();
+  stack_pools<synchronized_pool_resource, synchronized_pool_resource>();
+}
+
 // Here, as checked builds ask for the guard before they ask for the pool's own buckets.
 template <class Pool>
 void guard_small_requests() {
