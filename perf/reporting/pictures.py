@@ -257,16 +257,22 @@ def held_over_time(results, titles, names):
     for place, (scene, title) in zip(axes, scenes.items()):
         drawn = {name: results.held[scene][name] for name in map(results.resolve, names) if name in results.held[scene]}
         ground = next(iter(drawn.values()))
-        place.fill_between(ground["seconds"], 0, megabytes(ground["live_bytes"]), color=GRID, label="live")
+        place.fill_between(progress(ground), 0, megabytes(ground["live_bytes"]), color=GRID, label="live")
         for name, curve in drawn.items():
-            place.plot(curve["seconds"], megabytes(curve["resident_bytes"]), markevery=max(1, len(curve["seconds"]) // 6),
+            place.plot(progress(curve), megabytes(curve["resident_bytes"]), markevery=max(1, len(curve["seconds"]) // 6),
                        **line_style(name))
         place.set_title(title)
-        place.set_xlabel("seconds")
+        place.set_xlabel("progress of the work, %")
         place.set_ylabel("resident, MiB")
         place.set_ylim(bottom=0)
     legend_of(made, axes)
     return made
+
+
+def progress(curve):
+    """0 to 100: who takes longer for the same work isn't the question here."""
+    last = max(1, len(curve["seconds"]) - 1)
+    return [100 * number / last for number in range(last + 1)]
 
 
 def megabytes(values):

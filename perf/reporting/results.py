@@ -152,7 +152,7 @@ class Results:
 
     def ratio(self, row, of, to, measure="ns"):
         """By repetition: what one took, by what the other took of that measure a moment before or after."""
-        return self.values(row, of, measure) / self.values(row, to, measure)
+        return (self.values(row, of, measure) / self.values(row, to, measure)).replace(math.inf, math.nan)
 
     def ratios(self, rows, of, to, measure="ns"):
         """A line for each row that both ran: quartiles and median of the ratios within a repetition."""
