@@ -33,12 +33,12 @@ SIZE_NAMES = {"B": 1, "KiB": 2**10, "MiB": 2**20}
 
 
 # How each area is measured: how often, and how long at a time.
-FULL = {"repetitions": 9, "seconds": 0.025}
+FULL = {"repetitions": 7, "seconds": 0.025}
 QUICK = {"repetitions": 3, "seconds": 0.01}
 MALLOC_PROGRAMS = ("python3", "python3-malloc", "perl", "sort", "git", "g++", "sqlite3", "redis-server")
 # A quick run makes do with rows that take little time, and say much.
 QUICK_MALLOC_ROWS = "^malloc/(larson|mstress|xmalloc|perl|python3|sqlite3)/"
-MALLOC_REPETITIONS = 6  # of processes that take some tenths of a second each
+MALLOC_REPETITIONS = 5  # of processes that take some tenths of a second each
 SCENES = ("burst", "survivors")
 PROGRAMS = {"allocator": "allocator_bench", "buffer": "buffer_bench", "object": "object_pool_bench", "adaptor": "adaptor_benchmark"}
 
