@@ -39,8 +39,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wthread-safety", "-Werror", "-Iinclude"]
-FAILED_CHECK = re.compile(r": (fatal )?error: in \"")  # as Boost.Test says it
-QUOTES = ' "'
+FAILED_CHECK = re.compile(r": (?:fatal )?error: in \"([^\"]*)\"")  # as Boost.Test says it
 # What a fault leaves unused is no error: it's the tests that should notice.
 QUIET = "".join(f'#pragma GCC diagnostic ignored "-Wunused-{what}"\n'
                 for what in ("parameter", "variable", "but-set-variable", "function"))
@@ -169,9 +168,9 @@ class Tree:
             said = []
             for line in running.stdout:
                 said.append(line)
-                if FAILED_CHECK.search(line):
+                if check := FAILED_CHECK.search(line):
                     os.killpg(running.pid, signal.SIGKILL)
-                    return f"{pattern_of(test)} ({line.rsplit(' in ', 1)[-1].split(':')[0].strip(QUOTES)})"
+                    return f"{pattern_of(test)} ({check.group(1)})"
         failed = re.findall(r"\d+ - (\S+) (\(Timeout\))?", "".join(said).split("The following tests FAILED:")[-1])
         name, is_late = failed[0] if failed else ("ctest", "")
         return "" if running.returncode == 0 else f"{name} (it never ends)" if is_late else name
