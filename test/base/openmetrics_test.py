@@ -55,7 +55,7 @@ class Parser(unittest.TestCase):
         self.assertEqual(self.value(in_use, in_use, pool="new"), 0)
         self.assertEqual(self.value(in_use, in_use, pool=ODD_NAME), 1000)
         self.assertEqual(self.value(in_use, in_use, pool="calm"), 3000)
-        self.assertEqual(self.value(hits, hits + "_total", pool="calm", block_bytes="48"), 3021)
+        self.assertEqual(self.value(hits, hits + "_total", pool="calm", block_bytes="48"), 3022)
         total, largest = "cistern_object_pool_total_objects", "cistern_object_pool_max_objects"
         self.assertEqual(self.value(total, total, pool="calm"), 0)
         self.assertEqual(self.value(total, total, pool=BROKEN_NAME), 2000)

@@ -187,7 +187,7 @@ class spans_program {
     std::size_t listed = 0;
     for (free_block* block = taken.head; block != nullptr; ++listed) {
       free_block* const next = block->next();
-      blocks_[of].push_back({reinterpret_cast<std::byte*>(block), block_bytes, next_mark()});
+      blocks_[of].push_back({static_cast<std::byte*>(block->handed_out()), block_bytes, next_mark()});
       blocks_[of].back().write();
       block = next;
     }
