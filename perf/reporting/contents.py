@@ -33,7 +33,7 @@ SIZE_NAMES = {"B": 1, "KiB": 2**10, "MiB": 2**20}
 
 
 # How each area is measured: how often, and how long at a time.
-FULL = {"repetitions": 7, "seconds": 0.025}
+FULL = {"repetitions": 5, "seconds": 0.025}
 QUICK = {"repetitions": 3, "seconds": 0.01}
 MALLOC_PROGRAMS = ("python3", "python3-malloc", "perl", "sort", "git", "g++", "sqlite3", "redis-server")
 # A quick run makes do with rows that take little time, and say much.

@@ -277,7 +277,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(what_rises_and_falls_keeps_its_memory, Pool, both)
     Pool pool;
     std::mt19937_64 random(1);
     cistern::pool_statistics first;
-    for (int round = 0; round < 6; ++round) {
+    for (std::size_t round = 0; round < 6; ++round) {
       std::vector<void*> blocks = allocate_many(pool, (130 + round % 2) * mib / bytes, bytes);
       std::shuffle(blocks.begin(), blocks.end(), random);
       deallocate_all(pool, blocks, bytes);
