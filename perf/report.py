@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures Cistern beside others and makes the report: data, pictures, and the page about them.
 
-report.py                     everything (some 40 minutes): perf/reports/VERSION and docs/performance.md
+report.py                     everything (some 25 minutes): perf/reports/VERSION and docs/performance.md
 report.py --quick             a rough picture within five minutes, all of it in BUILD/perf/report
 report.py --only trace,pool   these areas; the others' figures stay
 report.py --draw              pictures and page anew, from the figures that are there

@@ -10,6 +10,11 @@ PACKAGES = ("libc6", "libstdc++6", "libc++1-19", "libbenchmark-dev", "libmimallo
             "libboost-container-dev", "libboost1.74-dev", "libfmt9", "libfoonathan-memory-dev")
 
 
+def without_folder(library):
+    """`1.2 (/a/b/libx.so)` as `1.2 (libx.so)`: where a file lay says nothing to a reader."""
+    return re.sub(r"\([^()]*/", "(", library)
+
+
 def output_of(*command):
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
@@ -64,7 +69,7 @@ def describe_area(results, commit):
     others = sorted(result["cores_of_others"] for _, result in results)
     return {"commit": context.get("cistern_commit", commit), "build": context.get("cistern_build", ""),
             "compiler": context.get("compiler", ""),
-            "libraries": {key.removeprefix("peer_"): context[key] for key in context
+            "libraries": {key.removeprefix("peer_"): without_folder(context[key]) for key in context
                           if key.startswith("peer_") or key in ("go", "standard_library")}, "date": max(result["date"] for _, result in results),
             "seconds": round(sum(result["seconds"] for _, result in results)),
             "cores_of_others": {"median": others[len(others) // 2], "most": others[-1]}}
