@@ -38,13 +38,14 @@ QUICK = {"repetitions": 3, "seconds": 0.01}
 MALLOC_PROGRAMS = ("python3", "python3-malloc", "perl", "sort", "git", "g++", "sqlite3", "redis-server")
 # A quick run makes do with rows that take little time, and say much.
 QUICK_MALLOC_ROWS = "^malloc/(larson|mstress|xmalloc|perl|python3|sqlite3)/"
+TRACE_REPETITIONS = 9  # of what is said first
 MALLOC_REPETITIONS = 5  # of processes that take some tenths of a second each
 SCENES = ("burst", "survivors")
 PROGRAMS = {"allocator": "allocator_bench", "buffer": "buffer_bench", "object": "object_pool_bench", "adaptor": "adaptor_benchmark"}
 
 
-def run_options(quick):
-    how = QUICK if quick else FULL
+def run_options(quick, repetitions=FULL["repetitions"]):
+    how = QUICK if quick else FULL | {"repetitions": repetitions}
     return [f"--benchmark_repetitions={how['repetitions']}", f"--benchmark_min_time={how['seconds']}",
             "--benchmark_enable_random_interleaving=true"]
 
@@ -66,7 +67,7 @@ def jobs(build, areas, quick):
     for area in areas:
         if area == "trace":
             traces = [f"--traces={record_traces(build)}", *less]
-            made += benchmark_jobs(area, compare, traces, run_options(quick), "^trace/")
+            made += benchmark_jobs(area, compare, traces, run_options(quick, TRACE_REPETITIONS), "^trace/")
         elif area == "pool":
             made += benchmark_jobs(area, compare, less, run_options(quick))
         elif area == "held":
