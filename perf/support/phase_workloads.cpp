@@ -102,7 +102,7 @@ workload temporary_after_expiry(std::size_t entries, std::string size_name, std:
                 resource->deallocate(block, bytes);
               }
             };
-            make_temporaries(200 * operations);
+            make_temporaries(2000 * operations);
             time_batches(state, operations, [&] { make_temporaries(operations); });
           }};
 }
