@@ -19,10 +19,10 @@
 #include "demo/measure_traffic.hpp"
 #include "demo/memory_plot.hpp"
 #include "demo/mimalloc.hpp"
-#include "demo/process.hpp"
 #include "demo/text.hpp"
 #include "demo/verdict.hpp"
 #include "demo/word_index.hpp"
+#include "support/process.hpp"
 #include <unistd.h>
 
 namespace {
@@ -174,7 +174,7 @@ void print_index_memory(const options& asked) {
 void measure_index_memory(const options& asked, demo::index_comparison& all) {
   for (demo::index_result& one : all.results) {
     show_step("memory of the index, " + std::string(one.who->name));
-    const std::string answer = demo::output_of_this_program(
+    const std::string answer = perf::output_of_this_program(
         {"--index-memory-of", std::string(one.who->name), "--threads", std::to_string(all.threads),
          "--max-mib", std::to_string(asked.max_mib), asked.folder});
     demo::memory_figures& memory = one.memory;

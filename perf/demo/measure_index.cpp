@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "demo/mimalloc.hpp"
-#include "demo/process.hpp"
+#include "support/process.hpp"
 
 namespace demo {
 namespace {
@@ -68,15 +68,15 @@ memory_figures index_memory_here(const corpus& input, const taker& who, std::siz
   // one file only, so that little of its memory is there to be reused.
   const corpus little{{input.texts.front()}, input.texts.front().size(), false};
   static_cast<void>(index_words(little, std::pmr::new_delete_resource(), threads));
-  const std::size_t before = resident_bytes();
+  const std::size_t before = perf::resident_bytes();
   const auto grown = [before](std::size_t now) { return now > before ? now - before : 0; };
   memory_figures figures;
   const auto resource = who.make();
   static_cast<void>(index_words(input, resource.get(), threads));
-  figures.peak_bytes = grown(resident_peak_bytes());
-  figures.held_bytes = grown(resident_bytes());
+  figures.peak_bytes = grown(perf::resident_peak_bytes());
+  figures.held_bytes = grown(perf::resident_bytes());
   if (who.give_back != nullptr) who.give_back(*resource);
-  figures.given_back_bytes = grown(resident_bytes());
+  figures.given_back_bytes = grown(perf::resident_bytes());
   return figures;
 }
 

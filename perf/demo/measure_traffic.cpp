@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "demo/mimalloc.hpp"
-#include "demo/process.hpp"
+#include "support/process.hpp"
 
 namespace demo {
 namespace {
@@ -77,16 +77,16 @@ traffic_comparison compare_traffic(const round_plan& plan,
   all.rounds = run_rounds(plan, all.results.size(), [&](std::size_t which) {
     traffic_results& one = all.results[which];
     progress("round " + std::to_string(one.runs.size() + 1) + ", " + std::string(one.who->name));
-    take(one, output_of_this_program({"--traffic-of", std::string(one.who->name)}));
+    take(one, perf::output_of_this_program({"--traffic-of", std::string(one.who->name)}));
   });
   return all;
 }
 
 void print_traffic_here(std::ostream& out, const taker& who) {
   static_cast<void>(mimalloc_version());  // loaded for everyone: its code is in nobody's figure
-  const std::size_t before = resident_bytes();
+  const std::size_t before = perf::resident_bytes();
   const auto held_bytes = [before] {
-    const std::size_t now = resident_bytes();
+    const std::size_t now = perf::resident_bytes();
     return now > before ? now - before : 0;
   };
   const auto resource = who.make();

@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "support/keep.hpp"
-#include "support/peak_memory.hpp"
+#include "support/process.hpp"
 #include "support/random.hpp"
 #include "support/slots.hpp"
 

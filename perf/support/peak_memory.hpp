@@ -18,15 +18,6 @@ struct peak_memory {
   account kept;                ///< Of resources that keep an account, at the end.
 };
 
-/// The resident set of this process, in bytes: its high-water mark, and now.
-[[nodiscard]] std::size_t resident_peak_bytes();
-[[nodiscard]] std::size_t resident_bytes();
-
-/// Starts this program again with `arguments` and returns what it printed on stdout. A fresh process, not
-/// only a fork, so that nothing done earlier is in its memory figures. Throws `std::runtime_error` if it
-/// fails.
-[[nodiscard]] std::string output_of_this_program(const std::vector<std::string>& arguments);
-
 /// Does the workload's fixed amount of work once in this process, and says what it took. Only meaningful in
 /// a process that has done nothing else and has registered no benchmark.
 [[nodiscard]] peak_memory peak_memory_here(const workload& what, const contestant& who);

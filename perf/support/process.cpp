@@ -1,4 +1,4 @@
-#include "demo/process.hpp"
+#include "support/process.hpp"
 
 #include <cerrno>
 #include <fstream>
@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace demo {
+namespace perf {
 namespace {
 
 /// The figure, given in KiB, on the line of `file` that starts with `key`.
@@ -47,7 +47,7 @@ std::size_t resident_bytes() {
 }
 
 std::string output_of_this_program(const std::vector<std::string>& arguments) {
-  std::string name = "demo";
+  std::string name = "again";
   std::vector<char*> pointers{name.data()};
   for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);
@@ -65,10 +65,11 @@ std::string output_of_this_program(const std::vector<std::string>& arguments) {
   int status = 0;
   ::waitpid(child, &status, 0);
   if (status != 0) {
-    throw std::runtime_error("running this program again with " + arguments.front() + ' ' + arguments[1] +
-                             " failed");
+    std::string command;
+    for (const std::string& argument : arguments) command += ' ' + argument;
+    throw std::runtime_error("running this program again with" + command + " failed");
   }
   return answer;
 }
 
-}  // namespace demo
+}  // namespace perf
