@@ -3,9 +3,8 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
-#include <stdexcept>
 
-#include <dlfcn.h>
+#include "support/loaded_library.hpp"
 
 namespace demo {
 namespace {
@@ -18,23 +17,15 @@ struct mimalloc_functions {
   int (*version)();
 };
 
-template <class Function>
-void look_up(void* library, const char* symbol, Function*& function) {
-  function = reinterpret_cast<Function*>(::dlsym(library, symbol));
-  if (function == nullptr) throw std::runtime_error(std::string("mimalloc lacks ") + symbol);
-}
-
 mimalloc_functions load() {
   const char* named = std::getenv("CISTERN_PERF_MIMALLOC");
-  void* const library =
-      ::dlopen(named != nullptr ? named : CISTERN_DEMO_MIMALLOC_FILE, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) throw std::runtime_error(std::string("can't load mimalloc: ") + ::dlerror());
+  const perf::loaded_library library("mimalloc", named != nullptr ? named : CISTERN_DEMO_MIMALLOC_FILE);
   mimalloc_functions functions{};
-  look_up(library, "mi_malloc", functions.allocate);
-  look_up(library, "mi_malloc_aligned", functions.allocate_aligned);
-  look_up(library, "mi_free", functions.free);
-  look_up(library, "mi_collect", functions.collect);
-  look_up(library, "mi_version", functions.version);
+  library.look_up("mi_malloc", functions.allocate);
+  library.look_up("mi_malloc_aligned", functions.allocate_aligned);
+  library.look_up("mi_free", functions.free);
+  library.look_up("mi_collect", functions.collect);
+  library.look_up("mi_version", functions.version);
   return functions;
 }
 
