@@ -47,18 +47,20 @@ struct oversize_statistics {
 /// A snapshot of a pool's accounts. Exact at any quiet moment (no other thread inside the pool), where
 /// `in_use_bytes + idle_bytes + overhead_bytes == upstream_bytes`.
 struct pool_statistics {
-  std::size_t in_use_bytes = 0;            ///< Blocks in the hands of users, counted at their block size.
-  std::size_t idle_bytes = 0;              ///< Memory that needs no upstream to be handed out: the next five.
-  std::size_t idle_in_lists_bytes = 0;     ///< Free blocks that are at hand.
-  std::size_t idle_in_caches_bytes = 0;    ///< Free blocks in the caches of threads.
-  std::size_t idle_in_spans_bytes = 0;     ///< Beside blocks that are out, in memory that serves one size.
-  std::size_t idle_in_pages_bytes = 0;     ///< Pages for any size, in regions in which others are in use.
-  std::size_t idle_in_regions_bytes = 0;   ///< Regions without a page in use: these can go back to upstream.
-  std::size_t idle_untouched_bytes = 0;    ///< Of these two: what takes no memory of the system, if it can.
-  std::size_t overhead_bytes = 0;          ///< The pool's own records: of regions, pages, thread caches.
-  std::size_t upstream_bytes = 0;          ///< All bytes held from upstream now.
-  std::size_t peak_upstream_bytes = 0;     ///< The most `upstream_bytes` ever was.
-  std::uint64_t upstream_allocations = 0;  ///< Successful calls of upstream's `allocate`.
+  std::size_t in_use_bytes = 0;           ///< Blocks in the hands of users, counted at their block size.
+  std::size_t idle_bytes = 0;             ///< Memory that needs no upstream to be handed out: the next five.
+  std::size_t idle_in_lists_bytes = 0;    ///< Free blocks that are at hand.
+  std::size_t idle_in_caches_bytes = 0;   ///< Free blocks in the caches of threads.
+  std::size_t idle_in_spans_bytes = 0;    ///< Beside blocks that are out, in memory that serves one size.
+  std::size_t idle_in_pages_bytes = 0;    ///< Pages for any size, in regions in which others are in use.
+  std::size_t idle_in_regions_bytes = 0;  ///< Regions without a page in use: these can go back to upstream.
+  std::size_t idle_untouched_bytes = 0;   ///< Of these two: what takes no memory of the system, if it can.
+  std::size_t overhead_bytes = 0;         ///< The pool's own records: of regions, pages, thread caches.
+  std::size_t upstream_bytes = 0;         ///< All bytes held from upstream now.
+  /// The most `upstream_bytes` ever was; where several threads called upstream at the same time, within what
+  /// they asked for and gave back.
+  std::size_t peak_upstream_bytes = 0;
+  std::uint64_t upstream_allocations = 0;    ///< Successful calls of upstream's `allocate`.
   std::uint64_t upstream_deallocations = 0;  ///< Calls of upstream's `deallocate`.
   std::uint64_t given_back_idle_bytes = 0;   ///< Of regions given back as more was idle than may be, ever.
   std::uint64_t given_back_trim_bytes = 0;   ///< Of those that `trim` gave back, ever.

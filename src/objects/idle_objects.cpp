@@ -13,8 +13,10 @@ void idle_objects::shut() noexcept {
     return;
   }
   shut_ = true;
-  out_top_ = out_.close();
+  // `in` before `out`: who still finds `in` open, and sees nothing on an `out` that is shut, would keep one
+  // object too many.
   in_top_ = in_.close();
+  out_top_ = out_.close();
 }
 
 void idle_objects::open() noexcept {

@@ -140,10 +140,11 @@ BOOST_AUTO_TEST_CASE(threads_do_so_at_once_without_waiting_for_each_other_for_ev
   {
     synchronized_pool_resource pool({.max_idle_bytes = 256 * kib}, &upstream);
     upstream.above = &pool;
-    run_threads(4, [&](std::size_t) {
+    constexpr std::size_t threads = 4;
+    run_threads(threads, [&](std::size_t) {
       for (std::size_t round = 0; round < scaled(20); ++round) use(pool);
     });
-    BOOST_TEST(fault_in(pool, checked) == "");
+    BOOST_TEST(fault_in(pool, checked, threads * checked.largest_request_bytes()) == "");
     BOOST_TEST(pool.statistics().in_use_bytes == 0U);
     upstream.above = nullptr;
   }

@@ -198,6 +198,7 @@ struct object_ground {
   static constexpr bool is_shared = std::same_as<Policy, shared>;
 
   object_ground(random_numbers& random, const object_pool_options& options) {
+    most_idle = options.max_idle;
     time_now = 1000;
     counts.random.seed(random());
     if (is_shared && options.empty != when_empty::create) counts.most = options.max_size;
@@ -259,10 +260,10 @@ struct object_ground {
         });
         break;
       case 4:
-        (void)pool->statistics();
+        check_idle(pool->statistics().idle);
         break;
       case 5:
-        (void)pool->idle();
+        check_idle(pool->idle());
         break;
       case 6:
         try {
@@ -282,6 +283,9 @@ struct object_ground {
     pool->resize(max_size);
   }
 
+  void check_idle(std::size_t idle) const {
+    if (is_shared) demand(idle <= most_idle, "more objects are idle than may be");
+  }
   /// At a quiet moment.
   void check() {
     demand(pool->check_invariants(), "the pool's lists and accounts disagree");
@@ -290,6 +294,7 @@ struct object_ground {
     const object_pool_statistics s = pool->statistics();
     demand(s.in_use == out && s.creating == 0, "objects are in use that nobody has");
     demand(s.total == counts.living, "the pool has lost an object");
+    check_idle(s.idle);
   }
   void finish_tasks() {
     while (!tasks.all_gone()) {
@@ -314,6 +319,7 @@ struct object_ground {
 
   testing::checking_resource upstream;
   tally counts;
+  std::size_t most_idle = no_limit;
   std::unique_ptr<pool_type> pool;
   std::array<lease<thing>, 2> exchange;
   std::array<std::stop_source, 2> stops;
@@ -459,7 +465,7 @@ std::function<void()> waiting_without_end(object_ground<shared>& g, unsigned rou
 object_pool_options some_options(random_numbers& random, bool is_shared) {
   object_pool_options options;
   options.max_size = 1 + random() % 3;
-  options.max_idle = one_of<std::size_t>(random, {no_limit, no_limit, 0, 1});
+  options.max_idle = one_of<std::size_t>(random, {no_limit, no_limit, 0, 1, 2});
   options.initial = options.max_idle == 0 ? 0 : random() % 2;
   options.min_idle = options.max_idle == 0 ? 0 : random() % 2;
   options.idle_timeout = one_of<duration>(random, {forever, milliseconds{20}});
@@ -494,6 +500,27 @@ void objects_of_threads(random_numbers& random, std::uint64_t seed) {
                   {using_objects(g, 30), using_objects(g, 1), using_objects(g, 60), using_objects(g, 5)});
     g.check();
   }
+  g.finish();
+}
+
+// While somebody shuts the pool's lists, one after the other, others keep what they had.
+void few_may_be_idle(random_numbers& random, std::uint64_t seed) {
+  object_pool_options options;
+  options.max_size = 4;
+  options.max_idle = 1 + random() % 2;
+  options.order = one_of(random, {reuse_order::lifo, reuse_order::fifo});
+  object_ground<shared> g(random, options);
+  g.counts.may_fail = false;
+  const auto use_and_count = [&] {
+    for (unsigned round = 0; round < 10; ++round) {
+      lease<thing> one = g.pool->acquire();
+      begin_use(one);
+      if (g.draw(3) == 0) g.check_idle(g.pool->idle());
+      give_back(std::move(one));
+      if (g.draw(3) == 0) g.check_idle(g.pool->idle());
+    }
+  };
+  run_scheduled(seed, {use_and_count, use_and_count, use_and_count, use_and_count});
   g.finish();
 }
 
@@ -597,6 +624,7 @@ void fork_with_objects(random_numbers& random, std::uint64_t seed) {
 std::vector<scenario> object_scenarios() {
   return {{"objects_of_all", objects_of_all},
           {"objects_of_threads", objects_of_threads},
+          {"few_may_be_idle", few_may_be_idle},
           {"waits_without_end", waits_without_end},
           {"end_of_awaited_pool", end_of_awaited_pool},
           {"end_of_threads_pool", end_of_threads_pool},

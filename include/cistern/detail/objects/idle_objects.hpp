@@ -84,7 +84,8 @@ class idle_objects {
     return top != 0 ? slots_[top].depth.load(std::memory_order_acquire) : 0;
   }
   /// How many a push to `in` doesn't see. They can only get fewer until it is done, so it may find too many,
-  /// and then takes the mutex to be sure, but never too few.
+  /// and then takes the mutex to be sure, but never too few: `in` is shut before `out`, so that a push that
+  /// saw an `out` that was shut meanwhile fails.
   [[nodiscard]] std::size_t elsewhere() const noexcept {
     return fifo_ ? out_.read_top([&](std::uint32_t top) { return depth_at(top); }) : 0;
   }

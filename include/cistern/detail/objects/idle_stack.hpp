@@ -84,8 +84,9 @@ class idle_stack {
   /// Shuts the stack; returns the index of its top slot, from which `next_index` leads down. Needs the mutex.
   [[nodiscard]] std::uint32_t close() noexcept {
     std::uint64_t head = head_.load(std::memory_order_relaxed);
-    // Acquire: all slots' contents are ours now.
-    while (!head_.compare_exchange_weak(head, changed(head, 0) | shut_bit, std::memory_order_acquire,
+    // Acquire: all slots' contents are ours now. Release: who sees this stack shut sees what the mutex's
+    // owner shut before it.
+    while (!head_.compare_exchange_weak(head, changed(head, 0) | shut_bit, std::memory_order_acq_rel,
                                         std::memory_order_relaxed)) {
     }
     tsan_acquire(&head_);
