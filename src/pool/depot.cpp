@@ -39,8 +39,9 @@ depot::depot(const pool_options& options, upstream_account& account) noexcept
 
 // Relaxed, here and below: nothing is published through these numbers.
 std::size_t depot::cache_share_bytes() const noexcept {
-  const std::size_t caches = std::max<std::size_t>(caches_.load(std::memory_order_relaxed), 1);
-  const std::size_t share = std::max(options_.thread_caches_total_bytes / caches, least_cache_share_bytes());
+  const std::size_t caches = caches_.load(std::memory_order_relaxed);
+  const std::size_t total = options_.thread_caches_total_bytes;
+  const std::size_t share = caches <= 1 ? total : std::max(total / caches, least_cache_share_bytes());
   return std::min(share, options_.thread_cache_bytes);
 }
 

@@ -41,7 +41,7 @@ void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe,
   const std::size_t bytes = blocks * class_block_bytes(index) + (is_long ? pinned_bytes : 0);
   if (bytes != bytes_before) {
     of_class_[index].store(bytes, std::memory_order_relaxed);
-    bytes_.fetch_add(bytes - bytes_before, std::memory_order_relaxed);
+    add(bytes_, bytes - bytes_before);
   }
   set_bit(long_, index, is_long);
   set_bit(ripe_, index, is_ripe);

@@ -270,7 +270,7 @@ bool thread_cache::reserve(unsigned index, std::size_t bytes, std::size_t room) 
   constexpr std::size_t least_times = 4;
   while (reserved_bytes_ + bytes > depot_->cache_share_bytes() ||
          !depot_->reserve_cache_bytes(reserved_bytes_, bytes)) {
-    if (!free_budget(index) && !halve_largest(index, least_times * room)) {
+    if (!free_budget(index) && (!may_look_for_largest() || !halve_largest(index, least_times * room))) {
       return false;
     }
   }
@@ -297,6 +297,13 @@ bool thread_cache::free_budget(unsigned index) noexcept {
     return true;
   }
   return false;
+}
+
+// Whether a class that is denied looks at what all others have, which costs more than the visit to the depot
+// that it would save: now and then.
+bool thread_cache::may_look_for_largest() noexcept {
+  constexpr std::uint32_t denials_between_looks = 8;
+  return denials_++ % denials_between_looks == 0;
 }
 
 // Of the classes but `index` the one with most room, if that is `least_room`. Classes that were busy when

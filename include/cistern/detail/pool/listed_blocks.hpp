@@ -11,6 +11,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace cistern::detail {
 
@@ -22,6 +23,11 @@ inline constexpr std::uint32_t late_look_frees = 32;
 /// and what the decisions touch has locks.
 class listed_blocks {
  public:
+  /// `is_shared`: several threads may note at the same time, of different classes. Else sums are loaded and
+  /// stored: an instruction that does both waits for all stores before it, and after frees of blocks that are
+  /// in no cache these take their time.
+  explicit listed_blocks(bool is_shared) noexcept : is_shared_(is_shared) {}
+
   static constexpr unsigned most_classes = kept_class_count;
   static constexpr unsigned none = most_classes;
   /// What the list of a class may keep whatever the budget: a class in use must not pay for others.
@@ -53,8 +59,11 @@ class listed_blocks {
   }
   /// Of a class, so many bytes lie beside blocks that are out.
   void note_beside(unsigned index, std::size_t bytes) noexcept {
-    const std::size_t before = beside_[index].exchange(bytes, std::memory_order_relaxed);
-    beside_bytes_.fetch_add(bytes - before, std::memory_order_relaxed);
+    const std::size_t before = beside_[index].load(std::memory_order_relaxed);
+    if (bytes != before) {
+      beside_[index].store(bytes, std::memory_order_relaxed);
+      add(beside_bytes_, bytes - before);
+    }
   }
   [[nodiscard]] std::size_t beside_bytes() const noexcept {
     return beside_bytes_.load(std::memory_order_relaxed);
@@ -64,8 +73,8 @@ class listed_blocks {
   /// Blocks of so many bytes together have been freed, of whatever class: a tick, or one for each 128 KiB.
   void tick(std::size_t freed_bytes) noexcept {
     constexpr std::size_t bytes_per_tick = std::size_t{128} << 10;
-    clock_.fetch_add(std::max<std::size_t>(freed_bytes / bytes_per_tick, 1), std::memory_order_relaxed);
-    freed_bytes_.fetch_add(freed_bytes, std::memory_order_relaxed);
+    add(clock_, std::max<std::size_t>(freed_bytes / bytes_per_tick, 1));
+    add(freed_bytes_, freed_bytes);
   }
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
@@ -113,7 +122,16 @@ class listed_blocks {
     return found;
   }
   static void set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bool value) noexcept;
+  template <class T>
+  void add(std::atomic<T>& sum, std::type_identity_t<T> more) noexcept {
+    if (is_shared_) {
+      sum.fetch_add(more, std::memory_order_relaxed);
+    } else {
+      sum.store(sum.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+    }
+  }
 
+  const bool is_shared_;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::uint64_t> clock_{0};
   std::atomic<std::uint64_t> freed_bytes_{0};

@@ -1,6 +1,7 @@
 // span_supply: where classes of blocks get their spans from.
 #pragma once
 
+#include <cistern/detail/base/no_lock.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/pool/guarded_heap.hpp>
 #include <cistern/detail/pool/idle_policy.hpp>
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 namespace cistern::detail {
 
@@ -41,6 +43,7 @@ class span_supply {
         discards_(account.gives_pages() || account.is_new_delete()),
         gives_pages_only_(account.source() != nullptr),
         heap_(account),
+        listed_(!std::is_same_v<Lock, no_lock>),
         idle_(options, sorter, heap_, listed_, account.gives_pages(), discards_) {}
   span_supply(const span_supply&) = delete;
   span_supply& operator=(const span_supply&) = delete;

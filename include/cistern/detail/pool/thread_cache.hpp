@@ -189,6 +189,7 @@ class thread_cache {
   [[nodiscard]] bool has_much_room() const noexcept;
   [[nodiscard]] bool reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept;
   [[nodiscard]] bool free_budget(unsigned index) noexcept;
+  [[nodiscard]] bool may_look_for_largest() noexcept;
   [[nodiscard]] bool halve_largest(unsigned index, std::size_t least_room) noexcept;
   void resize_slot(unsigned index, std::uint32_t capacity) noexcept;
   void deactivate(unsigned index) noexcept;
@@ -204,6 +205,7 @@ class thread_cache {
   std::size_t reserved_bytes_ = 0;  ///< Room: what two full magazines of each class would hold.
   unsigned clock_hand_ = 0;         ///< Where the search for an idle class goes on.
   std::uint32_t seen_trims_ = 0;
+  std::uint32_t denials_ = 0;  ///< Of room, to classes for which none was free.
   std::uint32_t frees_while_late_ = 0;
   std::size_t bytes_while_late_ = 0;  ///< Of the same frees.
   bool is_late_ = false;  ///< Whether the depot was when it was last asked: every free is looked at.
