@@ -107,6 +107,12 @@ class idle_policy {
     const std::size_t pages = heap_.pages_bytes();
     return pages - std::min(pages, heap_.spare_bytes());
   }
+  /// Of lists, where hardly anything is in use: then it is they who hold what lies free beside them, and one
+  /// sum of all has to keep to the bound.
+  [[nodiscard]] std::size_t holding_lists_bytes() const noexcept {
+    const std::size_t listed = listed_.bytes();
+    return listed_blocks::are_few(used_bytes(), listed) ? listed : 0;
+  }
   /// Neither in lists nor free pages.
   [[nodiscard]] std::size_t used_bytes() const noexcept {
     const std::size_t pages = heap_.pages_bytes();
@@ -181,7 +187,7 @@ void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
   if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
     return;
   }
-  const std::size_t idle = heap_.free_bytes() + listed_.beside_bytes();
+  const std::size_t idle = heap_.free_bytes() + listed_.beside_bytes() + holding_lists_bytes();
   const bool is_much = idle - idle / 8 > options_.max_idle_bytes && idle > worth_looking_bytes;
   if (next == 0) {
     sorts_all_.begin(listed_.now(), is_much && idle > most_idle_bytes(), pinned_bytes());
