@@ -490,6 +490,15 @@ std::size_t depot::trim(std::size_t keep_bytes) noexcept {
   return held_before - std::min(held_before, held_after);
 }
 
+// As a trim does that keeps what may be idle.
+bool depot::flush_caches() noexcept {
+  if (caches_.load(std::memory_order_relaxed) == 0) {
+    return false;
+  }
+  request_trim(options_.max_idle_bytes);
+  return true;
+}
+
 // What the caller has flushed, and no more than it may have been.
 void depot::follow_trim() noexcept {
   constexpr std::size_t most_blocks = 4096;

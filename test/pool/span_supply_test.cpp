@@ -58,6 +58,7 @@ class counting_sorter {
     return {.blocks = taken, .visits = (taken + blocks_per_visit - 1) / blocks_per_visit};
   }
   std::size_t discard(unsigned /*index*/) noexcept { return 0; }
+  static bool flush_caches() noexcept { return false; }
   void list(unsigned index, std::size_t blocks) {
     lists[index] = blocks;
     supply->listed().note(index, blocks, true);

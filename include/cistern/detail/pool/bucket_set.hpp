@@ -63,6 +63,7 @@ class bucket_set {
   // For `span_supply`.
   sorted_blocks sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   std::size_t discard(unsigned index) noexcept;
+  static bool flush_caches() noexcept { return false; }
 
  private:
   /// What the fast paths don't touch of a class with a hot list.

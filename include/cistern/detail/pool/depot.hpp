@@ -138,6 +138,7 @@ class depot {
   // For `span_supply`.
   sorted_blocks sort(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
   std::size_t discard(unsigned index) noexcept;
+  bool flush_caches() noexcept;
 
  private:
   void add_hits(unsigned index, std::uint64_t hits) noexcept;

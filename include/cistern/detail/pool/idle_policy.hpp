@@ -49,7 +49,7 @@ class idle_policy {
   /// Whether frees should be seen more often than usual: there is more to do than the last step did, or more
   /// is idle than may be for long.
   [[nodiscard]] bool is_late() const noexcept {
-    return next_stay_.load(std::memory_order_relaxed) != 0 || heap_.left_bytes() != 0 ||
+    return left_stays_.load(std::memory_order_relaxed) != 0 || heap_.left_bytes() != 0 ||
            (idle_bytes() > options_.max_idle_bytes && has_excess()) ||
            has_excess_pages(options_.max_idle_bytes);
   }
@@ -67,7 +67,7 @@ class idle_policy {
   // All that is held may be idle, nothing was begun, and no page is discarded for other reasons.
   [[nodiscard]] bool has_nothing_to_do() const noexcept {
     return !gives_pages_ && std::max(heap_.pages_bytes(), idle_bytes()) <= options_.max_idle_bytes &&
-           heap_.left_bytes() == 0 && next_stay_.load(std::memory_order_relaxed) == 0;
+           heap_.left_bytes() == 0 && left_stays_.load(std::memory_order_relaxed) == 0;
   }
   // A large bound is not for what may be needed at once.
   [[nodiscard]] static bool is_large(std::size_t most_bytes) noexcept {
@@ -108,10 +108,11 @@ class idle_policy {
     return pages - std::min(pages, heap_.spare_bytes());
   }
   /// Of lists, where hardly anything is in use: then it is they who hold what lies free beside them, and one
-  /// sum of all has to keep to the bound.
+  /// sum of all has to keep to the bound. But not to a large one: what has just fallen may rise again.
   [[nodiscard]] std::size_t holding_lists_bytes() const noexcept {
     const std::size_t listed = listed_.bytes();
-    return listed_blocks::are_few(used_bytes(), listed) ? listed : 0;
+    const bool hold_it = !is_large(options_.max_idle_bytes) && listed_blocks::are_few(used_bytes(), listed);
+    return hold_it ? listed : 0;
   }
   /// Neither in lists nor free pages.
   [[nodiscard]] std::size_t used_bytes() const noexcept {
@@ -125,7 +126,7 @@ class idle_policy {
   listed_blocks& listed_;
   const bool gives_pages_;
   const bool discards_;
-  std::atomic<unsigned> next_stay_{0};             ///< Where `sort_stays` goes on.
+  std::atomic<unsigned> left_stays_{0};            ///< Classes that `sort_stays` has still to look at.
   std::atomic<std::uint64_t> stays_sorted_at_{0};  ///< When it last was through.
   rare_passes sorts_all_;                          ///< Whether it sorts what is in use, too.
   std::atomic<std::uint64_t> next_discard_at_{0};  ///< When `discard_step` goes on.
@@ -183,36 +184,41 @@ template <class Sorter, class Lock>
 void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
   constexpr std::uint64_t stays_sorted_every = 64;  // slow paths
   constexpr std::size_t worth_looking_bytes = std::size_t{256} << 10;
-  unsigned next = next_stay_.load(std::memory_order_relaxed);
-  if (next == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
+  unsigned left = left_stays_.load(std::memory_order_relaxed);
+  if (left == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
     return;
   }
   const std::size_t idle = heap_.free_bytes() + listed_.beside_bytes() + holding_lists_bytes();
   const bool is_much = idle - idle / 8 > options_.max_idle_bytes && idle > worth_looking_bytes;
-  if (next == 0) {
+  if (left == 0) {
     sorts_all_.begin(listed_.now(), is_much && idle > most_idle_bytes(), pinned_bytes());
+    left = listed_blocks::most_classes;
+    if (sorts_all_.is_on() && sorter_.flush_caches()) {  // what they have comes before the next step
+      left_stays_.store(left, std::memory_order_relaxed);
+      return;
+    }
   }
   if (!is_much) {
-    next = listed_blocks::most_classes;
+    left = 0;
   }
-  while (next < listed_blocks::most_classes && effort > 0) {
+  while (left > 0 && effort > 0) {
+    const unsigned index = left - 1;
     const bool may_sort =
-        !is_large(options_.max_idle_bytes) || sorts_all_.is_on() || listed_.is_old(listed_.last_use(next));
+        !is_large(options_.max_idle_bytes) || sorts_all_.is_on() || listed_.is_old(listed_.last_use(index));
     if (may_sort) {  // whatever was noted: some may have come since
-      const sorted_blocks sorted = sorter_.sort(next, 0, effort);
+      const sorted_blocks sorted = sorter_.sort(index, 0, effort);
       effort -= std::min(effort, sorted.effort());
       if (sorted.blocks != 0) {
         continue;  // more of it may be there
       }
     }
-    next += effort > 0 ? 1 : 0;
+    left -= effort > 0 ? 1 : 0;
   }
-  if (next == listed_blocks::most_classes) {
-    next = 0;
+  if (left == 0) {
     sorts_all_.end(listed_.now(), pinned_bytes());
     stays_sorted_at_.store(listed_.now(), std::memory_order_relaxed);
   }
-  next_stay_.store(next, std::memory_order_relaxed);
+  left_stays_.store(left, std::memory_order_relaxed);
 }
 
 }  // namespace cistern::detail

@@ -32,7 +32,8 @@ namespace cistern::detail {
 ///
 /// `Sorter` has the lists: `sort(index, keep_blocks, most_blocks)` puts up to `most_blocks` of a class back
 /// into their spans, until its list has `keep_blocks`, and returns how many; `discard(index)` takes the
-/// memory of free pages between a class's blocks away, and returns the bytes. Called with no lock held.
+/// memory of free pages between a class's blocks away, and returns the bytes; `flush_caches()` asks those who
+/// keep blocks for themselves to hand them over, and returns whether there are any. Called with no lock held.
 /// `Lock`: `reentrant_mutex`, or `no_lock`. Upstream is called with it held, and may call back.
 template <class Sorter, class Lock>
 class span_supply {
