@@ -542,8 +542,10 @@ BOOST_AUTO_TEST_CASE(no_addresses_are_lost_where_the_system_takes_none_back) {
     round();
     heap::trim(0);
     const std::size_t after_one = current_memory_use().virtual_bytes;
-    for (int i = 0; i < 3; ++i) round();
-    heap::trim(0);  // a hardened build keeps addresses of freed blocks until then
+    for (int i = 0; i < 3; ++i) {
+      round();
+      heap::trim(0);  // a hardened build keeps addresses of freed blocks until then
+    }
     BOOST_TEST(current_memory_use().virtual_bytes < after_one + 40 * mib);
   }
   round();

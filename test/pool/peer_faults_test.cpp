@@ -184,7 +184,8 @@ BOOST_AUTO_TEST_CASE(libcxx_a_large_block_free_looks_at_no_other_block) {
                for (void* block : blocks) {
                  closable_resource::open(block, bytes);
                  pool.deallocate(block, bytes);
-                 closable_resource::close(block, bytes);
+                 // A hardened build clears the mark that may be at the beginning of a region that goes back.
+                 if (!cistern::detail::hardened_build) closable_resource::close(block, bytes);
                }
              }) == "exited with 0");
 }
