@@ -21,17 +21,22 @@ constexpr std::size_t block_bytes = 64;
 using block_array = std::array<void*, 8>;  // few enough to stay within one magazine of a thread cache
 using tide_array = std::array<void*, 10'000>;
 constexpr std::size_t stride = 3'571;  // prime to the number of blocks: visits each once
+constexpr std::size_t guarded_one_in = 1'000;
 
-std::unique_ptr<std::pmr::memory_resource> make(std::string_view name) {
+std::unique_ptr<std::pmr::memory_resource> make(std::string_view name, const cistern::pool_options& options) {
   if (name == "floor") return std::make_unique<perf::floor_resource>(block_bytes);
-  if (name == "synchronized") return std::make_unique<cistern::synchronized_pool_resource>();
-  if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>();
+  if (name == "synchronized") return std::make_unique<cistern::synchronized_pool_resource>(options);
+  if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>(options);
   return nullptr;
 }
 
 /// What stands before the dash; all of it where there is none.
 std::string_view resource_of(std::string_view scene) {
   return scene.substr(0, scene.find('-'));
+}
+/// The dash and what follows it.
+std::string_view variant_of(std::string_view scene) {
+  return scene.substr(resource_of(scene).size());
 }
 
 }  // namespace
@@ -80,10 +85,10 @@ extern "C" {
 
 namespace {
 
-void take_fast_paths(std::pmr::memory_resource* resource) {
+void take_fast_paths(std::pmr::memory_resource* resource, int rounds) {
   unmeasured_warm_up(resource);
   block_array blocks{};
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     measured_allocate(resource, blocks);
     measured_deallocate(resource, blocks);
   }
@@ -102,16 +107,19 @@ void rise_after_falls(std::pmr::memory_resource* resource) {
 
 int main(int argc, char** argv) {
   const std::string_view scene = argc == 2 ? argv[1] : "";
-  const auto owner = make(resource_of(scene));
-  if (!owner || (scene != resource_of(scene) && !scene.ends_with("-rise"))) {
-    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized[-rise]\n";
+  const std::string_view variant = variant_of(scene);
+  cistern::pool_options options;
+  if (variant == "-guarded") options.sample_guard = guarded_one_in;
+  const auto owner = make(resource_of(scene), options);
+  if (!owner || (variant != "" && variant != "-rise" && variant != "-guarded")) {
+    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized[-rise|-guarded]\n";
     return 2;
   }
   std::pmr::memory_resource* const resource = perf::hide(owner.get());
-  if (scene.ends_with("-rise")) {
+  if (variant == "-rise") {
     rise_after_falls(resource);
   } else {
-    take_fast_paths(resource);
+    take_fast_paths(resource, variant == "-guarded" ? 62'500 : 100);
   }
   return 0;
 }
