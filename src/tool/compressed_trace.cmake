@@ -1,4 +1,5 @@
-# cistern_use_compressed_traces(TARGET): compiles src/tool/compressed_trace.cpp into TARGET, with zstd where it is found.
+# cistern_use_compressed_traces(TARGET): compiles src/tool/compressed_trace.cpp into TARGET, and what that is made
+# of, with zstd where it is found.
 find_path(CISTERN_ZSTD_INCLUDE_DIR zstd.h)
 find_library(CISTERN_ZSTD_LIBRARY zstd)
 mark_as_advanced(CISTERN_ZSTD_INCLUDE_DIR CISTERN_ZSTD_LIBRARY)
@@ -7,8 +8,8 @@ if(NOT CISTERN_ZSTD_INCLUDE_DIR OR NOT CISTERN_ZSTD_LIBRARY)
 endif()
 
 function(cistern_use_compressed_traces target)
-  set(source ${PROJECT_SOURCE_DIR}/src/tool/compressed_trace.cpp)
-  target_sources(${target} PRIVATE ${source})
+  target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src/tool/compressed_trace.cpp
+                                   ${PROJECT_SOURCE_DIR}/src/tool/peeked_source.cpp)
   set(has_zstd 0)
   if(CISTERN_ZSTD_INCLUDE_DIR AND CISTERN_ZSTD_LIBRARY)
     set(has_zstd 1)

@@ -1,7 +1,5 @@
 #include "compressed_trace.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "peeked_source.hpp"
 #if CISTERN_HAS_ZSTD
 #include <zstd.h>
 #endif
@@ -19,25 +18,13 @@ namespace cistern::tool {
 namespace {
 
 constexpr std::size_t magic_bytes = 4;
-using magic = std::array<std::byte, magic_bytes>;
 
 /// A frame of zstd's; or one to be skipped, as some programs write first.
-[[nodiscard]] bool is_compressed(const magic& first) {
+[[nodiscard]] bool is_compressed(std::span<const std::byte> first) {
+  if (first.size() < magic_bytes) return false;
   std::uint32_t number = 0;
   for (std::size_t i = magic_bytes; i-- > 0;) number = number << 8U | static_cast<std::uint32_t>(first[i]);
   return number == 0xFD2FB528U || (number & 0xFFFFFFF0U) == 0x184D2A50U;
-}
-
-/// What was read already, and then the rest.
-[[nodiscard]] trace_source joined(const magic& first, std::size_t first_bytes, trace_source rest) {
-  return
-      [first, first_bytes, at = std::size_t{0}, rest = std::move(rest)](std::span<std::byte> into) mutable {
-        if (at == first_bytes) return rest(into);
-        const std::size_t bytes = std::min(first_bytes - at, into.size());
-        std::copy_n(first.begin() + static_cast<std::ptrdiff_t>(at), bytes, into.begin());
-        at += bytes;
-        return bytes;
-      };
 }
 
 #if CISTERN_HAS_ZSTD
@@ -118,17 +105,10 @@ void compress(const trace_source& from, const trace_sink& to) {
 }  // namespace
 
 trace_source decompressed(trace_source source) {
-  magic first{};
-  std::size_t first_bytes = 0;
-  while (first_bytes < first.size()) {
-    const std::size_t got = source(std::span(first).subspan(first_bytes));
-    if (got == 0) break;
-    first_bytes += got;
-  }
-  trace_source whole = joined(first, first_bytes, std::move(source));
-  if (first_bytes < first.size() || !is_compressed(first)) return whole;
+  peeked_source peeked = peek(std::move(source), magic_bytes);
+  if (!is_compressed(peeked.first)) return std::move(peeked.whole);
 #if CISTERN_HAS_ZSTD
-  return [reader = std::make_shared<zstd_reader>(std::move(whole))](std::span<std::byte> into) {
+  return [reader = std::make_shared<zstd_reader>(std::move(peeked.whole))](std::span<std::byte> into) {
     return reader->read(into);
   };
 #else

@@ -1,4 +1,4 @@
-// diff_command: cistern-trace diff: what a change made more and less of, by two traces.
+// diff_command: cistern-trace diff: what a change made more and less of, by two traces or two reports.
 #pragma once
 
 #include "invocation.hpp"

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "../base/statistics_text.hpp"
+#include "csv_text.hpp"
 #include "number_text.hpp"
 
 namespace cistern::tool {
@@ -114,12 +115,6 @@ struct quartiles {
   json.add("requested_bytes", script.requested_bytes);
   json.add("peak_asked_bytes", script.peak_bytes);
   return json.text();
-}
-
-[[nodiscard]] std::string csv_quoted(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
 }
 
 }  // namespace

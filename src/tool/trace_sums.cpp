@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <unordered_map>
+#include <utility>
 
 #include "reading_progress.hpp"
 #include "trace_input.hpp"
@@ -134,7 +135,9 @@ std::size_t size_power(std::uint64_t bytes) noexcept {
   return bytes < 2 ? 0 : static_cast<std::size_t>(std::bit_width(bytes - 1));
 }
 
-summed_trace::summed_trace(const std::string& path) : trace_(source_named(path)) {
+summed_trace::summed_trace(const std::string& path) : summed_trace(source_named(path), path) {}
+
+summed_trace::summed_trace(trace_source source, const std::string& path) : trace_(std::move(source)) {
   reading_progress progress(path, "reading " + path);
   summer all;
   for (trace_event event; next_up_to_cut(trace_, event);) {

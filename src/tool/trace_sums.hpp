@@ -43,6 +43,8 @@ class summed_trace {
   /// `path` may be -. Says on standard error why the trace ended, shows how far it is, and holds a few words
   /// for each live block and each stack. Throws `trace_error`, also for sizes that no program has.
   explicit summed_trace(const std::string& path);
+  /// The same of what comes from there.
+  summed_trace(trace_source source, const std::string& path);
 
   [[nodiscard]] const trace_reader& trace() const noexcept { return trace_; }
   [[nodiscard]] const trace_sums& sums() const noexcept { return sums_; }

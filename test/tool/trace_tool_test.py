@@ -120,6 +120,24 @@ MANY_CALLS = [(ALLOCATE, 1, 7, 100, 8, 0x1000, 1), (ALLOCATE, 2, 7, 24, 8, 0x200
               (FAILED, 2000001, 8, 1 << 40, 8, 0, 1), (ALLOCATE, 2000002, 8, 7, 8, 0x5000, 0), (FREE, 5000000, 8, 0, 1, 0x4000, 2)]
 
 
+def report(calls=1000, **resources):
+    """What replay --json writes, by the words of docs/replaying.md."""
+    def resource(name, time=20, ratio=1, refused=0, memory=()):
+        if isinstance(memory, (dict, tuple)):
+            more = dict(memory)
+            points = [{"calls": i, "nanoseconds": i, "asked_bytes": 8, "resident_bytes": 0, "upstream_bytes": held}
+                      for i, held in enumerate(more.pop("over_time", [None]))]
+            memory = {"peak_resident_bytes": 4096, "peak_asked_bytes": 2048, "fragmentation": 2, "held_after_trim_bytes": 1024,
+                      "upstream_allocations": None, "over_time": points, **more}
+        return {"name": name, "nanoseconds_per_call": {"median": time, "lower_quartile": time - 1, "upper_quartile": time + 2,
+                                                       "rounds": [time] * 9},
+                "ratio": ratio, "longest_call_nanoseconds": 1500, "refused": refused, "memory": memory}
+    return {"trace": {"file": "a\ntrace", "cut_off": False, "calls": calls, "recorded_threads": 1, "replayed_threads": 1,
+                      "handed_over": 0, "left_live": 0, "failed_when_recorded": 0, "frees_of_blocks_from_before": 0,
+                      "requested_bytes": 8, "peak_asked_bytes": 2048},
+            "rounds": 9, "resources": [resource(name, **each) for name, each in resources.items()]}
+
+
 def protobuf(message):
     """The fields of a message: number to values, which are numbers and bytes."""
     fields, at = {}, 0
@@ -377,6 +395,107 @@ class Tool(unittest.TestCase):
             self.assertEqual(status, 0)
             self.assertRegex(out, r"\nbytes +381 B +381 B +0 B\n")
             self.assertIn("the trace was cut off; this is what there is of it", err)
+
+    def report_diff_of(self, before, after, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder) / name for name in ("before", "after")]
+            for path, text in zip(paths, (before, after)):
+                path.write_bytes(text if isinstance(text, bytes) else json.dumps(text).encode())
+            status, out, err = run("diff", *options, *map(str, paths))
+            if "nlohmann" in err:
+                self.skipTest("reports can't be read by this build")  # And says how to have it.
+            return status, out, err.replace(folder + "/", "")
+
+    def test_diff_of_reports(self):
+        pool = dict(time=40, ratio=2, memory={"upstream_allocations": 10, "over_time": [0, 4096, 8192, 100]})
+        before = report(new=dict(time=20), pool=pool, gone={})
+        pool = dict(time=30, ratio=1, refused=1, memory={"upstream_allocations": 5, "over_time": [2048]})
+        after = report(new=dict(time=30, memory=None), come={}, pool=pool, calls=2000)
+        with tempfile.TemporaryDirectory() as folder:
+            files = ("--json", f"{folder}/json", "--csv", f"{folder}/csv")
+            status, out, err = self.report_diff_of(before, after, *files)
+            self.assertEqual((status, err), (0, ""))
+            figures = json.loads(pathlib.Path(folder, "json").read_text())
+            with open(f"{folder}/csv", newline="") as table:
+                rows = {(row["resource"], row["figure"]): row for row in csv.DictReader(table)}
+        self.assertTrue(out.startswith("before, a?trace: 1,000 calls, at the peak 2 KiB asked for; times are of 9 rounds\n"
+                                       "after, a?trace: 2,000 calls, at the peak 2 KiB asked for; times are of 9 rounds\n\n"), out)
+        lines = [" ".join(line.split()) for line in out.splitlines()[5:]]
+        self.assertEqual(lines, ["new", "ns/call (quartiles) 20.0 (19.0 - 22.0) 30.0 (29.0 - 32.0) 1.50",
+                                 "all calls 20.0 us 60.0 us 3.00",
+                                 "to the first 1.00 1.00 1.00", "longest call 1.5 us 1.5 us 1.00", "peak resident 4 KiB - -",
+                                 "/ asked 2.00 - -", "after trim 1 KiB - -",
+                                 "pool", "ns/call (quartiles) 40.0 (39.0 - 42.0) 30.0 (29.0 - 32.0) 0.75",
+                                 "all calls 40.0 us 60.0 us 1.50",
+                                 "to the first 2.00 1.00 0.50", "longest call 1.5 us 1.5 us 1.00", "refused 0 1 -",
+                                 "peak resident 4 KiB 4 KiB 1.00", "/ asked 2.00 2.00 1.00", "peak held 8 KiB 2 KiB 0.25",
+                                 "after trim 1 KiB 1 KiB 1.00", "upstream calls 10 5 0.50",
+                                 "", "only before: gone", "", "only after: come"])
+        self.assertEqual((figures["only_before"], figures["only_after"]), (["gone"], ["come"]))
+        self.assertEqual(figures["after"], {"file": "a?trace", "calls": 2000, "recorded_threads": 1,
+                                            "peak_asked_bytes": 2048, "rounds": 9})
+        self.assertEqual([each["name"] for each in figures["resources"]], ["new", "pool"])
+        new, pool = figures["resources"]
+        self.assertEqual(new["peak_resident_bytes"], {"before": 4096, "after": None, "ratio": None})
+        self.assertEqual(pool["peak_held_bytes"], {"before": 8192, "after": 2048, "ratio": 0.25})
+        self.assertEqual(pool["upper_quartile"], {"before": 42, "after": 32, "ratio": 0.7619})
+        for each in figures["resources"]:
+            for key, figure in each.items():
+                if key == "name":
+                    continue
+                row = rows.pop((each["name"], key))
+                self.assertEqual([row[part] and float(row[part]) for part in ("before", "after", "ratio")],
+                                 ["" if figure[part] is None else figure[part] for part in ("before", "after", "ratio")])
+        self.assertEqual(rows, {})
+
+    def test_diff_of_reports_by_different_yardsticks(self):
+        status, out, err = self.report_diff_of(report(new={}, pool={}), report(pool={}, new={}))
+        self.assertEqual((status, err), (0, ""))
+        self.assertNotIn("to the first", out)
+
+    def test_diff_of_what_replay_wrote(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "all.json"
+            status, _, err = run("replay", "--on=new,cistern-sync,nothing", "--rounds=1", f"--json={path}", "-", stdin=trace(CALLS))
+            self.assertEqual((status, err), (0, ""))
+            status, out, err = self.report_diff_of(path.read_bytes(), path.read_bytes())
+            self.assertEqual((status, err), (0, ""))
+            self.assertEqual([line for line in out.splitlines()[5:] if not line.startswith(" ")], ["new", "cistern-sync", "nothing"])
+            self.assertRegex(out, r"\n  upstream calls .* 1\.00\n")
+            self.assertEqual(run("diff", "-", str(path), stdin=path.read_bytes())[0], 0)
+
+    def test_diff_of_what_is_no_report(self):
+        sound = json.dumps(report(new={})).encode()
+        for end in range(1, len(sound), 3):
+            status, out, err = self.report_diff_of(sound, sound[:end])
+            self.assertEqual((status, out), (1, ""), sound[:end])
+            self.assertRegex(err, r"^cistern-trace: after isn't what replay --json writes: .* at line 1, column \d+")
+        deep = b'{"trace":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        for wrong, words in ((b"{}", "key 'trace' not found"), (deep, "array"),
+                             (report(), "it has no resource"), (report(new=dict(ratio="x")), "ratio is no such number"),
+                             (report(new=dict(refused=-1)), "refused is no such number"),
+                             (report(new=dict(time=1e300)), "median is no such number"),
+                             (report(new=dict(memory=7)), "number"), (sound.replace(b'"new"', b"7"), "string")):
+            status, out, err = self.report_diff_of(sound, wrong)
+            self.assertEqual((status, out), (1, ""), err)
+            self.assertTrue(err.startswith("cistern-trace: after isn't what replay --json writes: "), err)
+            self.assertIn(words, err)
+        status, out, err = self.report_diff_of(sound, report(pool={}, other={}))
+        self.assertEqual((status, out, err), (1, "", "cistern-trace: the reports have no resource in common: new before, "
+                                                     "pool, other after\n"))
+
+    def test_diff_of_a_trace_and_a_report(self):
+        for pair in ((report(new={}), trace(CALLS)), (trace(CALLS), report(new={}))):
+            status, out, err = self.report_diff_of(*pair)
+            self.assertEqual((status, out), (2, ""))
+            self.assertRegex(err, r"^cistern-trace: (before|after) is a report of replay, and (after|before) is none: two "
+                                  r"traces can be compared, or two reports\n")
+        for options, pair, words in ((("--by=calls",), (report(new={}),) * 2, "--by and --first are about call sites"),
+                                     (("-n1",), (report(new={}),) * 2, "--by and --first are about call sites"),
+                                     (("--csv=x",), (trace(CALLS),) * 2, "--csv is for reports")):
+            status, out, err = self.report_diff_of(*pair, *options)
+            self.assertEqual((status, out), (2, ""))
+            self.assertTrue(err.startswith(f"cistern-trace: {words}"), err)
 
     def test_why_a_trace_ended_is_said(self):
         for end, words in ((end_mark(7, 1), "the trace had grown to the size that it was allowed; what came later isn't in it"),
@@ -735,7 +854,7 @@ class Tool(unittest.TestCase):
                                  (("print", "--from=2", "--to=1", "-"), "--from is later than --to"),
                                  (("print", "--min-size=2", "--max-size=1", "-"), "--min-size is more than --max-size"),
                                  (("diff", "-"), "AFTER is required"),
-                                 (("diff", "-", "-"), "only one trace can be standard input"),
+                                 (("diff", "-", "-"), "only one of the two can be standard input"),
                                  (("diff", "a", "b", "--by=x"), "--by takes bytes, calls, peak or live: x"),
                                  (("export", "-", "-o", "x"), "--format is required"),
                                  (("export", "-", "--format=pprof"), "--output is required"),
