@@ -15,42 +15,42 @@ namespace cistern::tool {
 
 namespace {
 
-using nlohmann::json;
+using json_value = nlohmann::json;
 
 /// More than any figure is, and few enough to count with.
 constexpr double largest_figure = 0x1p63;
 
-[[nodiscard]] double number_in(const json& object, const char* key) {
-  const json& value = object.at(key);
+[[nodiscard]] double number_in(const json_value& object, const char* key) {
+  const json_value& value = object.at(key);
   const double number = value.is_number() ? value.get<double>() : -1;
   if (number >= 0 && number < largest_figure) return number;
   throw std::runtime_error(std::string(key) + " is no such number");
 }
 
-[[nodiscard]] std::uint64_t count_in(const json& object, const char* key) {
+[[nodiscard]] std::uint64_t count_in(const json_value& object, const char* key) {
   return static_cast<std::uint64_t>(number_in(object, key));
 }
 
-[[nodiscard]] std::optional<double> figure_in(const json& object, const char* key) {
+[[nodiscard]] std::optional<double> figure_in(const json_value& object, const char* key) {
   if (object.at(key).is_null()) return std::nullopt;
   return number_in(object, key);
 }
 
-[[nodiscard]] std::string name_in(const json& object, const char* key) {
+[[nodiscard]] std::string name_in(const json_value& object, const char* key) {
   return printable(object.at(key).get<std::string>());
 }
 
-[[nodiscard]] std::optional<double> most_held(const json& memory) {
+[[nodiscard]] std::optional<double> most_held(const json_value& memory) {
   std::optional<double> most;
-  for (const json& point : memory.at("over_time")) {
+  for (const json_value& point : memory.at("over_time")) {
     const std::optional<double> held = figure_in(point, "upstream_bytes");
     if (held) most = std::max(most.value_or(0), *held);
   }
   return most;
 }
 
-[[nodiscard]] reported_resource resource_from(const json& object, std::uint64_t calls) {
-  const json& times = object.at("nanoseconds_per_call");
+[[nodiscard]] reported_resource resource_from(const json_value& object, std::uint64_t calls) {
+  const json_value& times = object.at("nanoseconds_per_call");
   reported_resource resource{.name = name_in(object, "name"),
                              .nanoseconds_per_call = number_in(times, "median"),
                              .lower_quartile = number_in(times, "lower_quartile"),
@@ -59,7 +59,7 @@ constexpr double largest_figure = 0x1p63;
                              .ratio = number_in(object, "ratio"),
                              .longest_call_nanoseconds = number_in(object, "longest_call_nanoseconds"),
                              .refused = number_in(object, "refused")};
-  const json& memory = object.at("memory");
+  const json_value& memory = object.at("memory");
   if (memory.is_null()) return resource;
   resource.peak_resident_bytes = number_in(memory, "peak_resident_bytes");
   resource.fragmentation = figure_in(memory, "fragmentation");
@@ -69,15 +69,16 @@ constexpr double largest_figure = 0x1p63;
   return resource;
 }
 
-[[nodiscard]] replay_file file_from(const json& report) {
-  const json& trace = report.at("trace");
+[[nodiscard]] replay_file file_from(const json_value& report) {
+  const json_value& trace = report.at("trace");
   replay_file file{.trace = name_in(trace, "file"),
                    .calls = count_in(trace, "calls"),
                    .recorded_threads = count_in(trace, "recorded_threads"),
                    .peak_asked_bytes = count_in(trace, "peak_asked_bytes"),
                    .rounds = count_in(report, "rounds"),
                    .resources = {}};
-  for (const json& each : report.at("resources")) file.resources.push_back(resource_from(each, file.calls));
+  for (const json_value& each : report.at("resources"))
+    file.resources.push_back(resource_from(each, file.calls));
   if (file.resources.empty()) throw std::runtime_error("it has no resource");
   return file;
 }
@@ -86,7 +87,7 @@ constexpr double largest_figure = 0x1p63;
 
 replay_file replay_file_from(const std::string& text, const std::string& path) {
   try {
-    return file_from(json::parse(text));
+    return file_from(json_value::parse(text));
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {  // The parser's own say where.
