@@ -14,14 +14,15 @@
 
 namespace cistern::tool {
 
-/// Finds for each stack the innermost function that is no part of a runtime library or of namespace std: a
-/// call site. Where functions have no names, the place of the call stands for it.
+/// Numbers for each stack the function that `frame_names::site_in` finds: a call site. Where functions have
+/// no names, the place of the call stands for it.
 class call_sites {
  public:
   /// The stacks must outlive it; they may grow.
   explicit call_sites(const trace_stacks& stacks) : stacks_(stacks), frames_(stacks) {}
 
-  /// Numbers a new site when it is met. What has no stack is a site of its own. Throws `std::bad_alloc`.
+  /// Numbers a new site when it is met. What has none, as without a stack, is a site of its own. Throws
+  /// `std::bad_alloc`.
   [[nodiscard]] detail::stack_site site_of(std::uint64_t stack);
 
   /// "cache::insert(int) in prog", "0x1234 in libx.so", "unknown". Precondition: `site_of` returned it.

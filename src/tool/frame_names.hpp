@@ -3,8 +3,10 @@
 
 #include <cistern/adaptor/trace_stacks.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,14 +15,21 @@
 
 namespace cistern::tool {
 
+/// Stands for all that isn't known.
+inline const std::string unknown_place = "(unknown)";
+
 /// Both are valid UTF-8 without control characters.
 struct frame_name {
-  std::string function;  ///< "0x1234", its address in the module, where it isn't known.
+  /// "0x1234", its address in the module, where it isn't known; `unknown_place` without an address, too.
+  std::string function;
   bool is_known = false;
-  std::string module;  ///< The path of its file; empty where it is in none that is known.
+  bool is_of_runtime = false;  ///< The C or C++ library's own: allocates for its caller.
+  std::string module;          ///< The path of its file; empty where it is in none that is known.
 
   /// "std::map<...>::insert in prog", "0x1234 in libx.so", "0x7f0012345678".
   [[nodiscard]] std::string text() const;
+  /// "std::map<...>::insert", "libx.so+0x1234", "0x7f0012345678".
+  [[nodiscard]] std::string brief_text() const;
 };
 
 /// Reads the symbols of a module's file when the first place in it is asked for. Not thread-safe.
@@ -36,6 +45,9 @@ class frame_names {
   [[nodiscard]] std::string build_id(std::uint64_t module) const;
   /// The texts of a stack's places, each ended by a newline: equal for the same functions, wherever they lie.
   [[nodiscard]] std::string stack_text(std::uint64_t stack);
+  /// From where the program called: the index of the innermost of a stack's places that isn't a runtime
+  /// library's; none if all are.
+  [[nodiscard]] std::optional<std::size_t> site_in(std::uint64_t stack);
   /// Whether the function's name or the module's path of one of its places has `part` in it.
   [[nodiscard]] bool has(std::uint64_t stack, std::string_view part);
 

@@ -87,7 +87,7 @@ class heaptrack_writer {
     if (!is_new) return found->second;
     const frame_name& name = names_.of(place);
     const std::uint64_t module = text_number(name.module);
-    const std::uint64_t function = text_number(place == trace_place{} ? "(unknown)" : name.function);
+    const std::uint64_t function = text_number(name.function);
     const std::uint64_t load_address = place.module == 0 ? 0 : stacks_.module(place.module).load_address;
     // With neither a file nor a line.
     out_ << "i " << in_hexadecimal(load_address + place.address) << ' ' << in_hexadecimal(module) << ' '

@@ -29,21 +29,6 @@ constexpr unsigned duration_nanos = 10;
 constexpr unsigned default_sample_type = 14;
 }  // namespace profile_field
 
-/// Called as other profilers of heaps call them; the two of the peak are our own.
-struct value_kind {
-  const char* type;
-  const char* unit;
-  std::uint64_t allocation_sums::*value;
-};
-constexpr std::array value_kinds = {
-    value_kind{"alloc_objects", "count", &allocation_sums::calls},
-    value_kind{"alloc_space", "bytes", &allocation_sums::bytes},
-    value_kind{"peak_objects", "count", &allocation_sums::peak_blocks},
-    value_kind{"peak_space", "bytes", &allocation_sums::peak_bytes},
-    value_kind{"inuse_objects", "count", &allocation_sums::live_blocks},
-    value_kind{"inuse_space", "bytes", &allocation_sums::live_bytes},
-};
-
 class pprof_writer {
  public:
   explicit pprof_writer(const summed_trace& trace)
@@ -52,10 +37,10 @@ class pprof_writer {
   }
 
   [[nodiscard]] std::string write() && {
-    for (const value_kind& each : value_kinds) {
+    for (const allocation_figure& each : allocation_figures) {
       protobuf_message type;
-      type.add(1, number_of(each.type));
-      type.add(2, number_of(each.unit));
+      type.add(1, number_of(each.pprof_type));
+      type.add(2, number_of(each.is_bytes ? "bytes" : "count"));
       profile_.add(profile_field::sample_type, type);
     }
     const std::vector<allocation_sums>& by_stack = trace_.sums().by_stack;
@@ -65,7 +50,8 @@ class pprof_writer {
     add_mappings();
     profile_.add(profile_field::time_nanos, started_nanoseconds());
     profile_.add(profile_field::duration_nanos, trace_.sums().end_nanoseconds);
-    profile_.add(profile_field::default_sample_type, number_of("alloc_space"));
+    profile_.add(profile_field::default_sample_type,
+                 number_of(allocation_figures[first_shown_figure].pprof_type));
     for (const std::string_view each : texts_) profile_.add(profile_field::string_table, each);
     return profile_.bytes();
   }
@@ -86,8 +72,8 @@ class pprof_writer {
     std::vector<std::uint64_t> locations;
     for (const trace_place& place : stacks_.stack(stack)) locations.push_back(location_of(place));
     if (locations.empty()) locations.push_back(location_of({}));
-    std::array<std::uint64_t, value_kinds.size()> values{};
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = sums.*value_kinds[i].value;
+    std::array<std::uint64_t, allocation_figures.size()> values{};
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = sums.*allocation_figures[i].value;
     protobuf_message sample;
     sample.add(1, locations);
     sample.add(2, values);
@@ -119,13 +105,12 @@ class pprof_writer {
 
   [[nodiscard]] std::uint64_t function_of(const trace_place& place) {
     const frame_name& name = names_.of(place);
-    const std::string function = place == trace_place{} ? "(unknown)" : name.function;
-    const auto [found, is_new] = functions_.try_emplace({function, name.module}, functions_.size() + 1);
+    const auto [found, is_new] = functions_.try_emplace({name.function, name.module}, functions_.size() + 1);
     if (is_new) {
       protobuf_message message;
       message.add(1, found->second);
-      message.add(2, number_of(function));
-      message.add(3, number_of(function));
+      message.add(2, number_of(name.function));
+      message.add(3, number_of(name.function));
       message.add(4, number_of(name.module));
       profile_.add(profile_field::function, message);
     }

@@ -10,7 +10,7 @@ namespace cistern::tool {
 /// Its digits alone.
 [[nodiscard]] std::string in_hexadecimal(std::uint64_t number);
 
-/// A name, which may be anything, so that it moves no cursor.
+/// A name, which may be anything, as valid UTF-8 without control characters: what is neither becomes U+FFFD.
 [[nodiscard]] std::string printable(std::string_view name);
 
 }  // namespace cistern::tool

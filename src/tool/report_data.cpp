@@ -11,6 +11,7 @@
 
 #include "../base/statistics_text.hpp"
 #include "place_names.hpp"
+#include "printable_text.hpp"
 #include "trace_breakdown.hpp"
 #include "trace_input.hpp"
 
@@ -22,7 +23,7 @@ using detail::json_object;
 constexpr std::size_t most_listed_sites = 300;
 
 [[nodiscard]] std::string quoted_text(std::string_view text) {
-  return detail::json_quoted(clean_text(text));
+  return detail::json_quoted(printable(text));
 }
 
 /// Lines stay lines.
@@ -30,7 +31,7 @@ constexpr std::size_t most_listed_sites = 300;
   std::string joined;
   for (;;) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    joined += clean_text(text.substr(0, end));
+    joined += printable(text.substr(0, end));
     if (end == text.size()) return detail::json_quoted(joined);
     joined += '\n';
     text.remove_prefix(end + 1);
@@ -197,15 +198,20 @@ class used_names {
 
   [[nodiscard]] std::size_t number_of(std::uint32_t name) {
     const auto [found, is_new] = numbers_.try_emplace(name, used_.size());
-    if (is_new) used_.push_back(all_.names()[name]);
+    if (!is_new) return found->second;
+    used_.push_back(all_.names()[name]);
+    if (all_.is_of_runtime(name)) of_runtime_.add(found->second);
     return found->second;
   }
   [[nodiscard]] const std::vector<std::string>& names() const noexcept { return used_; }
+  /// The numbers of those of runtime libraries.
+  [[nodiscard]] std::string of_runtime() const { return of_runtime_.text(); }
 
  private:
   const place_names& all_;
   std::unordered_map<std::uint32_t, std::size_t> numbers_;
   std::vector<std::string> used_;
+  number_array of_runtime_;
 };
 
 /// Each stack as the numbers of its names, the outermost first; and these names.
@@ -225,6 +231,7 @@ void add_stacks(json_object& json, const breakdown_plan& plan, const trace_stack
   listed.push_back(number_array().add(used.number_of(names.number_of(std::string("(other stacks)")))).text());
   json.add_raw("stacks", detail::json_array(listed));
   json.add_raw("names", quoted_array(used.names()));
+  json.add_raw("runtime_names", used.of_runtime());
 }
 
 /// For each span four numbers for each stack with calls in it: the stack, calls, bytes, temporaries.

@@ -1,7 +1,6 @@
 #include "speedscope_file.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -14,18 +13,6 @@
 namespace cistern::tool {
 namespace {
 
-struct speedscope_weight {
-  const char* name;
-  const char* unit;
-  std::uint64_t allocation_sums::*value;
-};
-constexpr std::array speedscope_weights = {
-    speedscope_weight{"bytes allocated", "bytes", &allocation_sums::bytes},
-    speedscope_weight{"calls", "none", &allocation_sums::calls},
-    speedscope_weight{"live at the peak", "bytes", &allocation_sums::peak_bytes},
-    speedscope_weight{"live at the end", "bytes", &allocation_sums::live_bytes},
-};
-
 class speedscope_writer {
  public:
   explicit speedscope_writer(const summed_trace& trace)
@@ -33,21 +20,21 @@ class speedscope_writer {
 
   [[nodiscard]] std::string write(const std::string& name) && {
     std::vector<std::string> profiles;
-    for (const speedscope_weight& each : speedscope_weights) profiles.push_back(profile(each));
+    for (const allocation_figure& each : allocation_figures) profiles.push_back(profile(each));
     detail::json_object shared;
     shared.add_raw("frames", detail::json_array(frames_));
     detail::json_object file;
     file.add_raw("$schema", detail::json_quoted("https://www.speedscope.app/file-format-schema.json"));
     file.add_raw("name", detail::json_quoted(name));
     file.add_raw("exporter", detail::json_quoted("cistern-trace " CISTERN_VERSION));
-    file.add("activeProfileIndex", 0);
+    file.add("activeProfileIndex", first_shown_figure);
     file.add_raw("shared", shared.text());
     file.add_raw("profiles", detail::json_array(profiles));
     return file.text() + '\n';
   }
 
  private:
-  [[nodiscard]] std::string profile(const speedscope_weight& weight) {
+  [[nodiscard]] std::string profile(const allocation_figure& weight) {
     std::vector<std::string> samples;
     std::vector<std::string> weights;
     std::uint64_t total = 0;
@@ -61,7 +48,7 @@ class speedscope_writer {
     detail::json_object json;
     json.add_raw("type", detail::json_quoted("sampled"));
     json.add_raw("name", detail::json_quoted(weight.name));
-    json.add_raw("unit", detail::json_quoted(weight.unit));
+    json.add_raw("unit", detail::json_quoted(weight.is_bytes ? "bytes" : "none"));
     json.add("startValue", 0);
     json.add("endValue", total);
     json.add_raw("samples", detail::json_array(samples));
@@ -76,7 +63,7 @@ class speedscope_writer {
       const frame_name& name = names_.of(place);
       frames.push_back(std::to_string(frame(name.function, name.module)));
     }
-    if (frames.empty()) frames.push_back(std::to_string(frame("(unknown)", "")));
+    if (frames.empty()) frames.push_back(std::to_string(frame(unknown_place, "")));
     std::reverse(frames.begin(), frames.end());
     return detail::json_array(frames);
   }

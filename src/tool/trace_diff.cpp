@@ -1,7 +1,6 @@
 #include "trace_diff.hpp"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <utility>
 
@@ -10,22 +9,6 @@
 
 namespace cistern::tool {
 namespace {
-
-/// One of the sums, and its names for people and programs.
-struct diff_figure {
-  const char* name;
-  const char* key;
-  std::uint64_t allocation_sums::*value;
-  bool is_bytes;
-};
-constexpr std::array diff_figures = {
-    diff_figure{"calls", "calls", &allocation_sums::calls, false},
-    diff_figure{"bytes", "bytes", &allocation_sums::bytes, true},
-    diff_figure{"live at the peak", "peak_bytes", &allocation_sums::peak_bytes, true},
-    diff_figure{"blocks at the peak", "peak_blocks", &allocation_sums::peak_blocks, false},
-    diff_figure{"live at the end", "live_bytes", &allocation_sums::live_bytes, true},
-    diff_figure{"blocks at the end", "live_blocks", &allocation_sums::live_blocks, false},
-};
 
 [[nodiscard]] std::uint64_t allocation_sums::*figure_of(diff_order order) {
   switch (order) {
@@ -84,7 +67,7 @@ void add_sites(rows_by_name& rows, const summed_trace& trace, allocation_sums di
   for (std::size_t i = 0; i < by_stack.size(); ++i) {
     if (by_stack[i].calls == 0) continue;
     std::string name = names.stack_text(i);
-    if (name.empty()) name = "(unknown)\n";
+    if (name.empty()) name = unknown_place + '\n';
     rows[name].*side += by_stack[i];
   }
 }
@@ -111,7 +94,7 @@ void add_sites(rows_by_name& rows, const summed_trace& trace, allocation_sums di
   detail::text_table table(detail::text_table::first_column::left);
   table.add_row({"", "before", "after", "change"});
   table.add_rule();
-  for (const diff_figure& each : diff_figures) {
+  for (const allocation_figure& each : allocation_figures) {
     table.add_row({each.name, amount(all.before.*each.value, each.is_bytes),
                    amount(all.after.*each.value, each.is_bytes),
                    signed_amount(change_of(all, each.value), each.is_bytes)});
@@ -168,7 +151,7 @@ void add_sites(rows_by_name& rows, const summed_trace& trace, allocation_sums di
 
 [[nodiscard]] std::string sums_json(const allocation_sums& sums) {
   detail::json_object json;
-  for (const diff_figure& each : diff_figures) json.add(each.key, sums.*each.value);
+  for (const allocation_figure& each : allocation_figures) json.add(each.key, sums.*each.value);
   return json.text();
 }
 

@@ -3,6 +3,7 @@
 
 #include <cistern/adaptor/trace_reader.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -22,6 +23,28 @@ struct allocation_sums {
   allocation_sums& operator+=(const allocation_sums& more) noexcept;
   friend bool operator==(const allocation_sums&, const allocation_sums&) = default;
 };
+
+/// One of the sums, and its names for people, programs, and pprof: there as other profilers of heaps call it,
+/// but for those of the peak, which are our own.
+struct allocation_figure {
+  const char* name;
+  const char* key;
+  const char* pprof_type;
+  std::uint64_t allocation_sums::*value;
+  bool is_bytes;
+};
+inline constexpr std::array allocation_figures = {
+    allocation_figure{"calls", "calls", "alloc_objects", &allocation_sums::calls, false},
+    allocation_figure{"bytes", "bytes", "alloc_space", &allocation_sums::bytes, true},
+    allocation_figure{"blocks at the peak", "peak_blocks", "peak_objects", &allocation_sums::peak_blocks,
+                      false},
+    allocation_figure{"live at the peak", "peak_bytes", "peak_space", &allocation_sums::peak_bytes, true},
+    allocation_figure{"blocks at the end", "live_blocks", "inuse_objects", &allocation_sums::live_blocks,
+                      false},
+    allocation_figure{"live at the end", "live_bytes", "inuse_space", &allocation_sums::live_bytes, true},
+};
+/// The place of the figure that is shown if none is asked for: of bytes.
+inline constexpr std::size_t first_shown_figure = 1;
 
 struct trace_sums {
   allocation_sums all;

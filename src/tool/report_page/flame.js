@@ -13,6 +13,7 @@ export function callTree(data, first, last, metric) {
   for (const span of data.spans.slice(first, last)) {
     for (let at = 0; at < span.length; at += 4) sums[span[at]] += span[at + columns[metric]];
   }
+  const runtime = new Set(data.runtime_names);
   const root = { name: "all", value: 0, children: [], byName: new Map() };
   data.stacks.forEach((frames, stack) => {
     if (!(sums[stack] > 0)) return;
@@ -21,7 +22,7 @@ export function callTree(data, first, last, metric) {
     for (const frame of frames) {
       let child = node.byName.get(frame);
       if (!child) {
-        child = { name: data.names[frame], value: 0, children: [], byName: new Map() };
+        child = { name: data.names[frame], isOfRuntime: runtime.has(frame), value: 0, children: [], byName: new Map() };
         node.byName.set(frame, child);
         node.children.push(child);
       }
@@ -32,13 +33,13 @@ export function callTree(data, first, last, metric) {
   return root;
 }
 
-// Shades of one hue by the name, so that a function looks the same everywhere; the library's own are grey.
+// Shades of one hue by the name, so that a function looks the same everywhere; runtime libraries' own are grey.
 function colour(frame) {
   if (frame.highlight) return "#0072b2";
-  const { name } = frame.data;
+  const { name, isOfRuntime } = frame.data;
   let hash = 0;
   for (let i = 0; i < name.length; i += 1) hash = (hash * 31 + name.charCodeAt(i)) % 997;
-  if (/^(operator (new|delete)|(\w+ )?std::|libc\.so|libstdc\+\+)/.test(name)) return `hsl(40 8% ${74 + (hash % 10)}%)`;
+  if (isOfRuntime) return `hsl(40 8% ${74 + (hash % 10)}%)`;
   return `hsl(${26 + (hash % 20)} 80% ${66 + (hash % 14)}%)`;
 }
 
