@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "demo/workloads.hpp"
 #include "support/benchmark_program.hpp"
 #include "support/command_line.hpp"
 #include "support/contestant.hpp"
@@ -30,10 +31,12 @@ docs/benchmarking.md explains rows, contestants and counters.
 
 struct options {
   std::string traces;  // a folder; empty: none
+  std::string text;    // likewise
   perf::effort how_much = perf::effort::full;
   bool memory = true;
   bool list_contestants = false;
   std::string held_over_time;
+  std::string messages_of;
   std::string peak_memory_of;
 };
 
@@ -42,6 +45,7 @@ std::vector<perf::workload> workloads(const options& asked) {
   for (auto&& some :
        {perf::block_workloads(), perf::container_workloads(), perf::threaded_workloads(),
         perf::large_workloads(asked.how_much), perf::phase_workloads(asked.how_much), perf::life_workloads(),
+        asked.text.empty() ? std::vector<perf::workload>() : demo::index_workloads(asked.text),
         asked.traces.empty() ? std::vector<perf::workload>() : perf::trace_workloads(asked.traces)}) {
     all.insert(all.end(), some.begin(), some.end());
   }
@@ -77,12 +81,20 @@ void print_held_over_time(const options& asked) {
   perf::play_scene(std::cout, scene, *who, asked.how_much);
 }
 
+void print_messages(const options& asked) {
+  const perf::contestant* const who = perf::find_contestant(asked.messages_of);
+  if (who == nullptr || !who->thread_safe) throw perf::usage_error("not for threads: " + asked.messages_of);
+  demo::print_traffic(std::cout, *who);
+}
+
 /// Returns false where the benchmarks are to be run.
 bool do_something_else(const options& asked) {
   if (!asked.peak_memory_of.empty()) {
     print_peak_memory(asked);
   } else if (!asked.held_over_time.empty()) {
     print_held_over_time(asked);
+  } else if (!asked.messages_of.empty()) {
+    print_messages(asked);
   } else if (asked.list_contestants) {
     for (const perf::contestant& each : perf::contestants()) std::cout << each.name << '\n';
   } else {
@@ -99,6 +111,7 @@ const perf::peak_memory& peak_memory_of(const std::string& name, const options& 
   std::vector<std::string> arguments{"--peak-memory-of=" + name};
   if (asked.how_much == perf::effort::quick) arguments.emplace_back("--quick");
   if (!asked.traces.empty()) arguments.push_back("--traces=" + asked.traces);
+  if (!asked.text.empty()) arguments.push_back("--text=" + asked.text);
   return known[name] = perf::peak_memory_in_child(arguments);
 }
 
@@ -110,7 +123,10 @@ void add_counters(benchmark::State& state, const perf::workload& what, const per
                                               benchmark::Counter::OneK::kIs1024);
   };
   show("peak_bytes", taken.peak_bytes);
-  if (what.hold != nullptr) show("held_bytes", taken.held_bytes);
+  if (what.hold != nullptr) {
+    show("left_bytes", taken.left_bytes);
+    show("held_bytes", taken.held_bytes);
+  }
   if (taken.live_bytes != 0) show("live_bytes", taken.live_bytes);
   if (who.keeps == nullptr || what.run == nullptr) return;
   show("upstream_calls", taken.kept.upstream_calls);
@@ -165,6 +181,8 @@ int main(int argc, char** argv) {
   program.options = {
       {"traces", "FOLDER", "replay the traces NAME.trace that stand there as well, as rows trace/NAME",
        text(asked.traces)},
+      {"text", "FOLDER", "index the words of the text files that stand there as well, as rows demo/index",
+       text(asked.text)},
       {"quick", "", "less work in rows that have an amount in their name, which then says so",
        [&](const std::string&) { asked.how_much = perf::effort::quick; }},
       {"no-memory", "", "without counters, and without the processes of their own that they come from",
@@ -174,6 +192,9 @@ int main(int argc, char** argv) {
       {"held-over-time", "SCENE/CONTESTANT",
        "print, as CSV, what is held during a burst or beside survivors (the two scenes), and do nothing else",
        text(asked.held_over_time)},
+      {"messages-of", "CONTESTANT",
+       "run the demo's message traffic, print what it took and held (perf/demo.py), and do nothing else",
+       text(asked.messages_of)},
       {"peak-memory-of", "ROW/CONTESTANT", "how this program starts itself for counters",
        text(asked.peak_memory_of)},
   };

@@ -108,12 +108,10 @@ std::uint64_t query(const sorted_index& index, std::pmr::memory_resource* resour
 
 class indexing {
  public:
-  indexing(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads,
-           const when_built& built)
+  indexing(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads)
       : input_(input),
         resource_(resource),
         threads_(threads),
-        built_(built),
         parts_(threads),
         digests_(threads),
         step_(static_cast<std::ptrdiff_t>(threads)) {}
@@ -146,8 +144,6 @@ class indexing {
       digests_[thread] = digest_of(index);
       digests_[thread].found = query(index, resource_);
       step_.arrive_and_wait();  // all merged: nobody reads the parts any more
-      if (built_) built_(thread);
-      step_.arrive_and_wait();
     }
     parts_[(thread + 1) % threads_].reset();
   }
@@ -178,7 +174,6 @@ class indexing {
   const corpus& input_;
   std::pmr::memory_resource* resource_;
   std::size_t threads_;
-  const when_built& built_;
   std::vector<std::optional<part_index>> parts_;
   std::vector<index_digest> digests_;
   std::barrier<> step_;
@@ -186,9 +181,8 @@ class indexing {
 
 }  // namespace
 
-index_digest index_words(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads,
-                         const when_built& built) {
-  return indexing(input, resource, threads, built).run();
+index_digest index_words(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads) {
+  return indexing(input, resource, threads).run();
 }
 
 }  // namespace demo

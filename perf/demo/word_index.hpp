@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory_resource>
 
 #include "demo/corpus.hpp"
@@ -20,9 +19,6 @@ struct index_digest {
   friend bool operator==(const index_digest&, const index_digest&) = default;
 };
 
-/// Called by each thread while its index stands, before anything is torn down.
-using when_built = std::function<void(std::size_t thread)>;
-
 /// One pass over `input` with everything allocated from `resource`:
 ///
 /// 1. Each of `threads` threads splits its share of the files into lines and words, and builds an
@@ -33,7 +29,6 @@ using when_built = std::function<void(std::size_t thread)>;
 /// 4. Each thread destroys its own map, and the part that its neighbour built.
 ///
 /// `resource` must be thread-safe if `threads > 1`.
-index_digest index_words(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads,
-                         const when_built& built = nullptr);
+index_digest index_words(const corpus& input, std::pmr::memory_resource* resource, std::size_t threads);
 
 }  // namespace demo

@@ -11,7 +11,7 @@ from .pictures import is_ours
 MOST = 1.15  # a loss from which on a row is suspicious
 REPEATED = 3  # so often it must be seen again
 # What the system has a hand in, so that it isn't the same twice.
-NOT_EXACT = ("ns", "peak_bytes", "growth_bytes", "held_bytes", "resident_bytes")
+NOT_EXACT = ("ns", "peak_bytes", "growth_bytes", "left_bytes", "held_bytes", "resident_bytes")
 
 
 def is_judged(row, name):

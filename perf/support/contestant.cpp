@@ -4,7 +4,6 @@
 #include <cistern/unsynchronized_pool_resource.hpp>
 
 #include <algorithm>
-#include <ostream>
 
 #include <boost/pool/pool.hpp>
 #ifdef CISTERN_PERF_BOOST_CONTAINER
@@ -12,6 +11,7 @@
 #include <boost/container/pmr/unsynchronized_pool_resource.hpp>
 #endif
 
+#include "demo/never_frees.hpp"
 #include "support/floor_resource.hpp"
 #include "support/nothing_resource.hpp"
 #include "support/peer_malloc.hpp"
@@ -52,11 +52,6 @@ account account_of(std::pmr::memory_resource& pool) {
   return {now.upstream_allocations + now.upstream_deallocations, now.upstream_bytes};
 }
 
-template <class Pool>
-void print(std::ostream& out, std::pmr::memory_resource& pool) {
-  out << dynamic_cast<Pool&>(pool).statistics();
-}
-
 /// A pool with its default options over new/delete.
 template <class Pool>
 contestant pool(std::string name, bool thread_safe) {
@@ -69,7 +64,6 @@ contestant ours(std::string name, bool thread_safe) {
   contestant result = pool<Pool>(std::move(name), thread_safe);
   result.give_back = trim<Pool>;
   result.keeps = account_of<Pool>;
-  result.print_statistics = print<Pool>;
   return result;
 }
 
@@ -147,6 +141,11 @@ std::vector<contestant> make_contestants() {
                  .never_frees = true,
                  .make = make_pool<std::pmr::monotonic_buffer_resource>,
                  .give_back = trim_malloc});
+  all.push_back({.name = "never-frees",
+                 .thread_safe = true,
+                 .is_rewound = true,
+                 .make = make_pool<demo::never_frees>,
+                 .give_back = trim_malloc});
   all.push_back({.name = "new-delete",
                  .thread_safe = true,
                  .global = true,
@@ -174,7 +173,7 @@ bool eligible(const contestant& who, const workload& what) {
   const bool lives = what.run_lives != nullptr;
   return (!who.one_size_only || (what.one_block_bytes != 0 && !lives)) &&
          (what.threads == 0 || who.thread_safe) && (!who.global || !lives) && (!who.never_frees || lives) &&
-         (!who.empty_handed || what.net);
+         (!who.is_rewound || what.rewinds) && (!who.empty_handed || what.net);
 }
 
 }  // namespace perf

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <iosfwd>
 #include <memory>
 #include <memory_resource>
 #include <string>
@@ -30,14 +29,13 @@ struct contestant {
   bool one_size_only = false;  ///< Takes part only in workloads of one block size.
   bool global = false;         ///< There is one in the process: it doesn't come and go.
   bool never_frees = false;    ///< Takes part only where resources live shortly.
+  bool is_rewound = false;     ///< Never frees either, and takes part only where the work rewinds it.
   bool empty_handed = false;   ///< Gives blocks that are none: takes part only where times are net.
   factory make = nullptr;
   /// Asks the resource, and what it gets its memory from, to give back all they can.
   std::function<void(std::pmr::memory_resource&)> give_back = nullptr;
   /// Null where it keeps no account.
   account (*keeps)(std::pmr::memory_resource&) = nullptr;
-  /// Prints the resource's own statistics; null where it keeps none.
-  void (*print_statistics)(std::ostream&, std::pmr::memory_resource&) = nullptr;
 };
 
 /// All that are there, in the order of a report.

@@ -137,7 +137,7 @@ void play_survivors(std::pmr::memory_resource* resource, observer& seen, effort 
 }  // namespace
 
 bool plays(const contestant& who, const std::string& scene) {
-  return !who.one_size_only && !who.never_frees && !who.empty_handed &&
+  return !who.one_size_only && !who.never_frees && !who.is_rewound && !who.empty_handed &&
          (scene == "burst" || scene == "survivors");
 }
 

@@ -67,6 +67,7 @@ peak_memory peak_memory_here(const workload& what, const contestant& who) {
   if (what.hold != nullptr) {
     const growth grown;
     what.hold(make, [&](std::pmr::memory_resource* resource) {
+      taken.left_bytes = grown.bytes();
       if (resource != nullptr) {
         keep_account(*resource);
         who.give_back(*resource);
@@ -87,16 +88,17 @@ peak_memory peak_memory_here(const workload& what, const contestant& who) {
 }
 
 void print(const peak_memory& taken) {
-  std::printf("%zu %zu %zu %llu %zu\n", taken.peak_bytes, taken.held_bytes, taken.live_bytes,
-              static_cast<unsigned long long>(taken.kept.upstream_calls), taken.kept.upstream_bytes);
+  std::printf("%zu %zu %zu %zu %llu %zu\n", taken.peak_bytes, taken.left_bytes, taken.held_bytes,
+              taken.live_bytes, static_cast<unsigned long long>(taken.kept.upstream_calls),
+              taken.kept.upstream_bytes);
 }
 
 peak_memory peak_memory_in_child(const std::vector<std::string>& arguments) {
   peak_memory taken;
   unsigned long long calls = 0;
   const std::string answer = output_of_this_program(arguments);
-  if (std::sscanf(answer.c_str(), "%zu %zu %zu %llu %zu", &taken.peak_bytes, &taken.held_bytes,
-                  &taken.live_bytes, &calls, &taken.kept.upstream_bytes) != 5) {
+  if (std::sscanf(answer.c_str(), "%zu %zu %zu %zu %llu %zu", &taken.peak_bytes, &taken.left_bytes,
+                  &taken.held_bytes, &taken.live_bytes, &calls, &taken.kept.upstream_bytes) != 6) {
     throw std::runtime_error("no peak memory in \"" + answer + '"');
   }
   taken.kept.upstream_calls = calls;

@@ -13,7 +13,8 @@ namespace perf {
 /// Of a fixed amount of work, the same for everyone.
 struct peak_memory {
   std::size_t peak_bytes = 0;  ///< What the work added to the resident set, at most.
-  std::size_t held_bytes = 0;  ///< What of it was held when a workload's `hold` had settled; or 0.
+  std::size_t left_bytes = 0;  ///< What of it was held when a workload's `hold` had settled; or 0.
+  std::size_t held_bytes = 0;  ///< And when the resource had given back what it can.
   std::size_t live_bytes = 0;  ///< The most that was live at once, as asked for; 0: not known.
   account kept;                ///< Of resources that keep an account, at the end.
 };

@@ -27,7 +27,8 @@ struct workload {
   unsigned threads = 0;                ///< 0: unthreaded, open to resources that aren't thread-safe.
   std::int64_t memory_operations = 1;  ///< The same fixed work for everyone when peak memory is measured.
   std::string area = "pool";
-  bool net = false;  ///< Done on a resource that does nothing as well: what the work itself takes.
+  bool net = false;      ///< Done on a resource that does nothing as well: what the work itself takes.
+  bool rewinds = false;  ///< Tells a resource that never frees when nothing is live.
   std::function<void(benchmark::State&, std::pmr::memory_resource*)> run = nullptr;
   /// Where resources come and go within the work: only for contestants that do.
   std::function<void(benchmark::State&, const resource_maker&)> run_lives = nullptr;
