@@ -49,6 +49,7 @@ STYLES = {
     "boost-sync": ("Boost, threads", "#2f7f78", "*", (0, (5, 3)), "/|"),
     "tcmalloc-google": ("tcmalloc (google)", "#99286e", "X", (0, (1, 1)), "++"),
     "boost-pool": ("Boost.Pool, one size", "#5fa8a0", "H", (0, (5, 3)), "\\\\\\\\"),
+    "foonathan-pool": ("foonathan/memory, one size", "#8a9a3b", "d", (0, (1, 3)), "//"),
     "floor": ("a list of one size", "#a0a0a0", "_", (0, (1, 4)), ""),
     "monotonic": ("never frees", "#a0a0a0", "_", (0, (1, 4)), ""),
 }

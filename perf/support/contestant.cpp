@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include <boost/pool/pool.hpp>
 #ifdef CISTERN_PERF_BOOST_CONTAINER
 #include <boost/container/pmr/synchronized_pool_resource.hpp>
 #include <boost/container/pmr/unsynchronized_pool_resource.hpp>
@@ -14,6 +13,7 @@
 #include "demo/never_frees.hpp"
 #include "support/floor_resource.hpp"
 #include "support/nothing_resource.hpp"
+#include "support/one_size_pools.hpp"
 #include "support/peer_malloc.hpp"
 #include <malloc.h>
 
@@ -67,25 +67,29 @@ contestant ours(std::string name, bool thread_safe) {
   return result;
 }
 
-/// Boost.Pool, which has blocks of one size and doesn't look at the size asked for.
-class boost_pool final : public std::pmr::memory_resource {
+/// Pools of blocks of one size don't look at the size asked for.
+template <class Pool>
+class one_size_resource final : public std::pmr::memory_resource {
  public:
-  explicit boost_pool(std::size_t block_bytes) : pool_(block_bytes) {}
+  explicit one_size_resource(std::size_t block_bytes) : pool_(block_bytes) {}
 
  private:
-  void* do_allocate(std::size_t, std::size_t) override {
-    void* const block = pool_.malloc();
-    if (block == nullptr) [[unlikely]]
-      throw std::bad_alloc();
-    return block;
-  }
-  void do_deallocate(void* block, std::size_t, std::size_t) override { pool_.free(block); }
+  void* do_allocate(std::size_t, std::size_t) override { return pool_.allocate(); }
+  void do_deallocate(void* block, std::size_t, std::size_t) override { pool_.deallocate(block); }
   [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
     return this == &other;
   }
 
-  boost::pool<> pool_;
+  Pool pool_;
 };
+
+template <class Pool>
+contestant one_size(std::string name) {
+  return {.name = std::move(name),
+          .one_size_only = true,
+          .make = make_for_one_size<Pool>,
+          .give_back = trim_malloc};
+}
 
 #ifdef CISTERN_PERF_BOOST_CONTAINER
 /// A resource of Boost.Container, whose memory_resource is another class than the standard's. The calls below
@@ -113,10 +117,7 @@ class boost_container_pool final : public std::pmr::memory_resource {
 
 std::vector<contestant> make_contestants() {
   std::vector<contestant> all;
-  all.push_back({.name = "floor",
-                 .one_size_only = true,
-                 .make = make_for_one_size<floor_resource>,
-                 .give_back = trim_malloc});
+  all.push_back(one_size<floor_resource>("floor"));
   all.push_back(ours<cistern::unsynchronized_pool_resource>("cistern-unsync", false));
   all.push_back(ours<cistern::synchronized_pool_resource>("cistern-sync", true));
   for (const peer_malloc& peer : peer_mallocs().found) {
@@ -133,10 +134,10 @@ std::vector<contestant> make_contestants() {
   all.push_back(pool<boost_container_pool<boost_pmr::unsynchronized_pool_resource>>("boost-unsync", false));
   all.push_back(pool<boost_container_pool<boost_pmr::synchronized_pool_resource>>("boost-sync", true));
 #endif
-  all.push_back({.name = "boost-pool",
-                 .one_size_only = true,
-                 .make = make_for_one_size<boost_pool>,
-                 .give_back = trim_malloc});
+  all.push_back(one_size<one_size_resource<boost_pool>>("boost-pool"));
+#ifdef CISTERN_PERF_FOONATHAN
+  all.push_back(one_size<one_size_resource<foonathan_pool>>("foonathan-pool"));
+#endif
   all.push_back({.name = "monotonic",
                  .never_frees = true,
                  .make = make_pool<std::pmr::monotonic_buffer_resource>,

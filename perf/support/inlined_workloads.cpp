@@ -8,9 +8,8 @@
 #include <memory_resource>
 #include <string>
 
-#include <boost/pool/pool.hpp>
-
 #include "support/keep.hpp"
+#include "support/one_size_pools.hpp"
 #include "support/workload.hpp"
 
 namespace perf {
@@ -26,11 +25,9 @@ struct pool_of {
   Pool pool;
 };
 
-template <std::size_t bytes>
-struct boost_pool_of {
-  void* allocate() { return pool.malloc(); }
-  void deallocate(void* block) { pool.free(block); }
-  boost::pool<> pool{bytes};
+template <class Pool, std::size_t bytes>
+struct for_blocks_of : Pool {
+  for_blocks_of() : Pool(bytes) {}
 };
 
 template <class Pool>
@@ -73,6 +70,12 @@ template <std::size_t bytes>
 using synchronized = pool_of<cistern::synchronized_pool_resource, bytes>;
 template <std::size_t bytes>
 using standard = pool_of<std::pmr::unsynchronized_pool_resource, bytes>;
+template <std::size_t bytes>
+using boosts = for_blocks_of<boost_pool, bytes>;
+#ifdef CISTERN_PERF_FOONATHAN
+template <std::size_t bytes>
+using foonathans = for_blocks_of<foonathan_pool, bytes>;
+#endif
 
 }  // namespace
 
@@ -80,7 +83,10 @@ void register_inlined_workloads() {
   add<unsynchronized>("cistern-unsync");
   add<synchronized>("cistern-sync");
   add<standard>("std-unsync");
-  add<boost_pool_of>("boost-pool");
+  add<boosts>("boost-pool");
+#ifdef CISTERN_PERF_FOONATHAN
+  add<foonathans>("foonathan-pool");
+#endif
 }
 
 }  // namespace perf

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -70,6 +71,14 @@ void release_gperftools(const loaded_library& library) {
   call<void>(library, "MallocExtension_ReleaseFreeMemory");
 }
 
+void release_google(const loaded_library& library) {
+  try {
+    call<std::size_t>(library, "MallocExtension_Internal_ReleaseMemoryToSystem", SIZE_MAX);
+  } catch (const std::runtime_error&) {  // a build that shows malloc's names only
+    call<int>(library, "malloc_trim", std::size_t{0});
+  }
+}
+
 void collect_rpmalloc(const loaded_library& library) {
   call<void>(library, "rpmalloc_thread_collect");
 }
@@ -88,9 +97,9 @@ constexpr peer peers[] = {
      "_ZdlPvm", jemalloc_version, purge_jemalloc},
     {"tcmalloc", nullptr, nullptr, "libtcmalloc_minimal.so.4", nullptr, "tc_malloc", "tc_memalign", true,
      "tc_free", "tc_free_sized", gperftools_version, release_gperftools},
-    {"tcmalloc-google", nullptr, "libtcmalloc", nullptr, nullptr, "TCMallocInternalNew",
-     "TCMallocInternalAlignedAlloc", true, "TCMallocInternalFree", "TCMallocInternalDeleteSized", nullptr,
-     nullptr},
+    // Not its operator new: it looks whether what frees a block goes with what allocated it.
+    {"tcmalloc-google", nullptr, "libtcmalloc", nullptr, nullptr, "malloc", "aligned_alloc", true, "free",
+     "free_sized", nullptr, release_google},
 };
 
 /// Members are function pointers, as cheap to call through as the procedure linkage table of a linked
