@@ -3,7 +3,8 @@
 
 Each row is a process of its own. Options and results are those of a Google Benchmark program: malloc/ROW/MALLOC, with the
 time of an allocation and its free for the benchmarks and of the whole run for programs, and the counter peak_bytes, the
-peak of the resident set. docs/benchmarking.md explains the rows. Exit status: 0; 1 when a program failed; 2 wrong usage.
+peak of the resident set. With --recorder it compares ways of recording: recording/PROGRAM/WAY, whose processor time counts.
+docs/benchmarking.md explains the rows. Exit status: 0; 1 when a program failed; 2 wrong usage.
 """
 
 import argparse
@@ -19,19 +20,24 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import (CXX_PROGRAM, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, answers, environment_in,
-                      free_port, make_repository, pseudo_random_lines)
+from programs import LIMIT_SECONDS, Failure, answers, environment_in, free_port, make_inputs, single_processes
 
 # Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server is, to jemalloc).
 SYSTEM_LIBRARIES = {"glibc": "libc.so.6", "mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
                     "tcmalloc": "libtcmalloc_minimal.so.4"}
+# What builds of these in CISTERN_PERF_PEERS are called; others as their libraries are.
+PEERS = {"mimalloc": "mimalloc-newest", "jemalloc": "jemalloc-newest", "tcmalloc": "tcmalloc-google"}
 SERVER = "redis-server"
+# Of cistern-trace record.
+WAYS = {"record": [], "stacks": ["--stacks"], "paused": ["--paused"], "sample": ["--sample", "512K"],
+        "sample-stacks": ["--sample", "512K", "--stacks"]}
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--malloc-bench", required=True, type=pathlib.Path, help="the built malloc_bench")
     parser.add_argument("--cistern", type=pathlib.Path, help="libcistern-malloc.so; left out if not given")
+    parser.add_argument("--recorder", type=pathlib.Path, metavar="FILE", help="cistern-trace: compare ways of recording")
     parser.add_argument("--threads", type=int, default=2, help="threads of the benchmarks (default 2)")
     parser.add_argument("--quick", action="store_true", help="a third of the work")
     parser.add_argument("--benchmark_filter", default="", type=re.compile, help="a regular expression: only these")
@@ -60,8 +66,18 @@ def peers():
         symbols = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=False).stdout
         if re.search(r" [TW] malloc$", symbols, re.MULTILINE):
             name = re.match(r"lib([a-z]*)", path.name)[1]
-            found[f"{name}-newest" if name in SYSTEM_LIBRARIES else name] = path
+            found[PEERS.get(name, name)] = path
     return found
+
+
+def recorders(tool):
+    """Name → what a command begins with."""
+    ways = {"plain": (), **{name: (tool.resolve(), "record", "--quiet", "-o", "recording", *options, "--")
+                            for name, options in WAYS.items()}}
+    if shutil.which("heaptrack"):
+        return {**ways, "heaptrack": ("heaptrack", "-o", "recording")}
+    print("left out: heaptrack, which isn't installed", file=sys.stderr)
+    return ways
 
 
 def find_mallocs(cistern):
@@ -100,6 +116,15 @@ class Measurer:
         """A program's run takes its wall time."""
         cost = self.finish(self.start(library, command, more))[1]
         return result(cost["wall_seconds"] * 1e3, 1e3, "ms", cost)
+
+    def recorded(self, way, command, more):
+        """A program's run, with all that it takes to record it."""
+        for old in self.folder.glob("recording*"):
+            old.unlink()
+        taken = self.program("", *way, *command, **more)
+        if way and not any(self.folder.glob("recording*")):
+            raise Failure(f"{way[0]} {command[0]} left no recording")
+        return taken
 
     def shape(self, library, name, threads, scale):
         """A benchmark has a clock of its own; what it takes is that of an allocation and its free."""
@@ -161,32 +186,27 @@ def rows_of(arguments, measurer):
     return {name: run for name, run in rows.items() if name not in missing}
 
 
-def make_inputs(measurer, rows, quick):
-    """What the programs work on; made once, before any clock."""
-    work = 1 if quick else 2
-    (measurer.folder / "lines").write_text(pseudo_random_lines(300_000 * work))
-    (measurer.folder / "unit.cpp").write_text(CXX_PROGRAM)
-    (measurer.folder / "work.py").write_text(PYTHON_PROGRAM)
-    (measurer.folder / "work.pl").write_text(PERL_PROGRAM)
-    (measurer.folder / "work.sql").write_text(SQL_PROGRAM.format(rows=60_000 * work))
-    if "git" in rows:
-        make_repository(measurer.folder, measurer.environment, files=100)
+def recorded_rows(measurer, quick):
+    """As `rows_of`, of programs under a way of recording."""
+    commands = single_processes(1 if quick else 2, 1 if quick else 3)
+    return {name: lambda way, command=command, more=more: measurer.recorded(way, command, more)
+            for name, (command, more) in commands.items() if command[0] and shutil.which(command[0])}
 
 
-def measure(chosen, mallocs, rows, repetitions):
-    """A dictionary for each run. In every row the mallocs take turns, in another order each time."""
+def measure(area, chosen, contestants, rows, repetitions):
+    """A dictionary for each run. In every row the contestants take turns, in another order each time."""
     runs = []
     for repetition in range(repetitions):
         for row, names in chosen.items():
             if sys.stderr.isatty():
                 print(f"\rrepetition {repetition + 1} of {repetitions}: {row:<16}", end="", file=sys.stderr, flush=True)
             for name in random.sample(names, len(names)):
-                runs.append({"name": f"malloc/{row}/{name}", "run_type": "iteration", "repetitions": repetitions,
-                             "repetition_index": repetition, "iterations": 1, **rows[row](mallocs[name])})
+                runs.append({"name": f"{area}/{row}/{name}", "run_type": "iteration", "repetitions": repetitions,
+                             "repetition_index": repetition, "iterations": 1, **rows[row](contestants[name])})
     return runs
 
 
-def print_ratios(runs, reference):
+def print_ratios(runs, reference, time_name):
     """Medians of the ratios within each repetition; perf/report.py says more."""
     try:
         import pandas
@@ -195,7 +215,7 @@ def print_ratios(runs, reference):
         return
     frame = pandas.DataFrame(runs)
     frame[["row", "malloc"]] = frame["name"].str.split("/", expand=True)[[1, 2]]
-    for measure_name, title in (("real_time", "Time"), ("peak_bytes", "Peak memory")):
+    for measure_name, title in ((time_name, "Time"), ("peak_bytes", "Peak memory")):
         wide = frame.pivot(index=["row", "repetition_index"], columns="malloc", values=measure_name)
         ratios = wide.div(wide[reference], axis=0).groupby(level="row").median()
         print(f"\n{title}, {reference}'s being 1:\n{ratios.round(2).to_string()}")
@@ -203,22 +223,25 @@ def print_ratios(runs, reference):
 
 def run(arguments, folder):
     measurer = Measurer(arguments.malloc_bench, folder)
-    mallocs = find_mallocs(arguments.cistern)
-    rows = rows_of(arguments, measurer)
-    chosen = {row: [name for name in mallocs if arguments.benchmark_filter.search(f"malloc/{row}/{name}")] for row in rows}
+    area, time_name = ("recording", "cpu_time") if arguments.recorder else ("malloc", "real_time")
+    contestants = recorders(arguments.recorder) if arguments.recorder else find_mallocs(arguments.cistern)
+    rows = recorded_rows(measurer, arguments.quick) if arguments.recorder else rows_of(arguments, measurer)
+    chosen = {row: [name for name in contestants if arguments.benchmark_filter.search(f"{area}/{row}/{name}")] for row in rows}
     chosen = {row: names for row, names in chosen.items() if names}
     if arguments.benchmark_list_tests == "true":
-        print("\n".join(f"malloc/{row}/{name}" for row, names in chosen.items() for name in names))
+        print("\n".join(f"{area}/{row}/{name}" for row, names in chosen.items() for name in names))
         return
     if not chosen:
         raise Failure("the filter leaves no row; --benchmark_list_tests names them")
-    make_inputs(measurer, chosen, arguments.quick)
-    runs = measure(chosen, mallocs, rows, arguments.benchmark_repetitions)
+    work = 1 if arguments.quick else 2
+    make_inputs(measurer.folder, measurer.environment, lines=300_000 * work, rows=(10_000 if arguments.recorder else 60_000) * work,
+                files=100 if any(row.startswith("git") for row in chosen) else 0)
+    runs = measure(area, chosen, contestants, rows, arguments.benchmark_repetitions)
     context = {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "num_cpus": os.cpu_count(),
-               **{f"library_{name}": str(path) for name, path in mallocs.items()}}
+               **{f"library_{name}": str(path) for name, path in contestants.items() if not arguments.recorder}}
     if arguments.benchmark_out:
         arguments.benchmark_out.write_text(json.dumps({"context": context, "benchmarks": runs}, indent=1))
-    print_ratios(runs, next(iter(chosen.values()))[0])
+    print_ratios(runs, next(iter(chosen.values()))[0], time_name)
 
 
 def main():

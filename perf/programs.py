@@ -1,8 +1,10 @@
 """Programs of the machine that are run under a malloc or a recorder: what they work on, and where."""
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 
 LIMIT_SECONDS = 120
 GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=none", "-c", "core.pager=cat")
@@ -76,7 +78,42 @@ SELECT a.name, b.amount FROM t a JOIN t b ON a.name = b.name AND a.id < b.id ORD
 """
 
 
-def make_repository(folder, environment, files=60):
+def make_inputs(folder, environment, lines, rows, files):
+    """What several of them work on; made once, before any clock. So many lines, rows of a table, files of a repository."""
+    (folder / "lines").write_text(pseudo_random_lines(lines))
+    (folder / "unit.cpp").write_text(CXX_PROGRAM)
+    (folder / "work.py").write_text(PYTHON_PROGRAM)
+    (folder / "work.pl").write_text(PERL_PROGRAM)
+    (folder / "work.sql").write_text(SQL_PROGRAM.format(rows=rows))
+    if shutil.which("g++"):  # the compiler proper, alone, doesn't know where the headers are
+        subprocess.run(["g++", "-std=c++17", "-E", "-o", "unit.ii", "unit.cpp"], cwd=folder, env=environment, check=True)
+    if files and shutil.which("git"):
+        make_repository(folder, environment, files)
+
+
+def compiler_proper():
+    """The program behind g++ that compiles, or None."""
+    if shutil.which("g++") is None:
+        return None
+    path = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=True).stdout.strip()
+    return shutil.which(path)
+
+
+def single_processes(python_work, perl_work):
+    """Name → (command, what its environment has more) of those that are one process: what is recorded is all they do."""
+    git, python = ("git", "-C", "repository", *GIT_CONFIG), (sys.executable, "work.py", str(python_work))
+    return {
+        "cc1plus": ((compiler_proper(), "-fpreprocessed", "-quiet", "-std=c++17", "-O1", "unit.ii", "-o", "unit.s"), {}),
+        "git-fsck": ((*git, "fsck", "--full", "--no-progress"), {}),
+        "git-log": ((*git, "log", "--stat", "-p"), {}),
+        "perl": (("perl", "work.pl", str(perl_work)), {}),
+        "python3": (python, {}),
+        "python3-malloc": (python, {"PYTHONMALLOC": "malloc"}),
+        "sqlite3": (("sqlite3", "-batch", ":memory:", ".read work.sql"), {}),
+    }
+
+
+def make_repository(folder, environment, files):
     """folder/repository, of eight commits, packed, so that the first run has no more to do than the others."""
     repository = folder / "repository"
     repository.mkdir()

@@ -14,8 +14,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import (CXX_PROGRAM, GIT_CONFIG, LIMIT_SECONDS, PERL_PROGRAM, PYTHON_PROGRAM, SQL_PROGRAM, Failure, answers,
-                      environment_in, free_port, make_repository, pseudo_random_lines)
+from programs import LIMIT_SECONDS, Failure, answers, environment_in, free_port, make_inputs, single_processes
 
 AWK_PROGRAM = """
 { word = substr($1, 1, 4); count[word]++; lines[word] = lines[word] " " NR; last[NR % 5000] = $1 $1 }
@@ -80,18 +79,16 @@ def parse_arguments():
     return arguments
 
 
-def make_inputs(folder, work):
+def make_all_inputs(folder, environment, work):
     """`work`: 1 to 10."""
-    (folder / "lines").write_text(pseudo_random_lines(10_000 * work))
-    (folder / "work.py").write_text(PYTHON_PROGRAM)
-    (folder / "work.pl").write_text(PERL_PROGRAM)
+    make_inputs(folder, environment, lines=10_000 * work, rows=3_000 * work, files=60)
+    if shutil.which("clang"):  # as its own driver preprocesses
+        subprocess.run(["clang", "-std=c++17", "-E", "-o", "clang.ii", "unit.cpp"], cwd=folder, env=environment, check=True)
     (folder / "work.awk").write_text(AWK_PROGRAM)
     (folder / "work.bash").write_text(BASH_PROGRAM)
     (folder / "work.cmake").write_text(CMAKE_PROGRAM)
     (folder / "work.js").write_text(NODE_PROGRAM)
     (folder / "work.vim").write_text(VIM_PROGRAM)
-    (folder / "work.sql").write_text(SQL_PROGRAM.format(rows=3_000 * work))
-    (folder / "unit.cpp").write_text(CXX_PROGRAM)
     (folder / "sums.bc").write_text(f"scale = 300\nfor (i = 1; i < {60 * work}; i++) sum += sqrt(i) / i\nsum\nhalt\n")
     rows = ",".join(f'{{"id": {i}, "name": "{i * 7919 % 10007:x}", "tags": [{i % 7}, {i % 11}]}}' for i in range(2_000 * work))
     rules = "".join(f"build out{i}: copy in{i % 50} | out{i // 2}x\nbuild out{i}x: copy in{i % 70}\n" for i in range(1, 300 * work))
@@ -101,38 +98,22 @@ def make_inputs(folder, work):
     (folder / "rows.json").write_text(f"[{rows}]")
 
 
-def compiler_proper():
-    """The program behind g++ that compiles, or None."""
-    if shutil.which("g++") is None:
-        return None
-    path = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=True).stdout.strip()
-    return shutil.which(path)
-
-
 def programs(work):
-    """Name → (program, arguments, what its environment has more). Each is the process that is recorded itself."""
-    git = ("-C", "repository", *GIT_CONFIG)
-    python = sys.executable
-    return {
-        "awk": ("awk", ("-f", "work.awk", "lines"), {}),
-        "bash": ("bash", ("work.bash", str(400 * work)), {}),
-        "bc": ("bc", ("-q", "sums.bc"), {}),
-        "cc1plus": (compiler_proper(), ("-fpreprocessed", "-quiet", "-std=c++17", "-O1", "unit.ii", "-o", "unit.s"), {}),
-        "clang": ("clang", ("-cc1", "-emit-obj", "-O1", "-std=c++17", "-fcxx-exceptions", "-fexceptions", "-w",
-                            "-x", "c++-cpp-output", "clang.ii", "-o", "unit.o"), {}),
-        "cmake": ("cmake", (f"-DCOUNT={200 * work}", "-P", "work.cmake"), {}),
-        "git-fsck": ("git", (*git, "fsck", "--full", "--no-progress"), {}),
-        "git-log": ("git", (*git, "log", "--stat", "-p"), {}),
-        "jq": ("jq", ("group_by(.tags[0]) | map({key: (.[0].name), value: length}) | from_entries", "rows.json"), {}),
-        "ninja": ("ninja", ("-n", "-f", "build.ninja"), {}),
-        "node": ("node", ("work.js", str(20_000 * work)), {}),
-        "perl": ("perl", ("work.pl", str(max(1, work // 3))), {}),
-        "python3": (python, ("work.py", str(max(1, work // 5))), {}),
-        "python3-malloc": (python, ("work.py", str(max(1, work // 5))), {"PYTHONMALLOC": "malloc"}),
-        "redis-server": ("redis-server", ("--save", "", "--bind", "127.0.0.1", "--dir", "."), {}),
-        "sqlite3": ("sqlite3", ("-batch", ":memory:", ".read work.sql"), {}),
-        "vim": ("vim", ("-u", "NONE", "-i", "NONE", "-n", "-es", "-S", "work.vim", "lines"), {"TERM": "dumb"}),
-    }
+    """Name → (command, what its environment has more). Each is the process that is recorded itself."""
+    return dict(sorted({
+        **single_processes(max(1, work // 5), max(1, work // 3)),
+        "awk": (("awk", "-f", "work.awk", "lines"), {}),
+        "bash": (("bash", "work.bash", str(400 * work)), {}),
+        "bc": (("bc", "-q", "sums.bc"), {}),
+        "clang": (("clang", "-cc1", "-emit-obj", "-O1", "-std=c++17", "-fcxx-exceptions", "-fexceptions", "-w",
+                   "-x", "c++-cpp-output", "clang.ii", "-o", "unit.o"), {}),
+        "cmake": (("cmake", f"-DCOUNT={200 * work}", "-P", "work.cmake"), {}),
+        "jq": (("jq", "group_by(.tags[0]) | map({key: (.[0].name), value: length}) | from_entries", "rows.json"), {}),
+        "ninja": (("ninja", "-n", "-f", "build.ninja"), {}),
+        "node": (("node", "work.js", str(20_000 * work)), {}),
+        "redis-server": (("redis-server", "--save", "", "--bind", "127.0.0.1", "--dir", "."), {}),
+        "vim": (("vim", "-u", "NONE", "-i", "NONE", "-n", "-es", "-S", "work.vim", "lines"), {"TERM": "dumb"}),
+    }.items()))
 
 
 def run_alone(command, folder, environment, _work):
@@ -161,16 +142,16 @@ def run_under_load(command, folder, environment, work):
     return server.returncode, log.read_text(errors="replace")
 
 
-def record(recorder, name, program, arguments, environment, folder, work, finished):
+def record(recorder, name, command, environment, folder, work, finished):
     trace = folder / "trace"  # what isn't whole never stands among the traces
     trace.unlink(missing_ok=True)
     full = {**environment, "LD_PRELOAD": str(recorder), "CISTERN_RECORD_TO": str(trace)}
     run = run_under_load if name == "redis-server" else run_alone
-    status, errors = run([program, *arguments], folder, full, work)
+    status, errors = run(command, folder, full, work)
     if status != 0:
-        raise Failure(f"{program} ended with status {status}:\n{errors[:2000]}")
+        raise Failure(f"{command[0]} ended with status {status}:\n{errors[:2000]}")
     if not trace.is_file() or "cistern-record" in errors:
-        raise Failure(f"{program} made no trace:\n{errors[:2000]}")
+        raise Failure(f"{command[0]} made no trace:\n{errors[:2000]}")
     shutil.move(trace, finished)
 
 
@@ -181,15 +162,9 @@ def is_installed(name, program):
 def record_all(arguments, chosen, inputs):
     environment = environment_in(inputs)
     work = 1 if arguments.quick else 10
-    make_inputs(inputs, work)
-    if compiler_proper():  # alone, it doesn't know where the headers are
-        subprocess.run(["g++", "-std=c++17", "-E", "-o", "unit.ii", "unit.cpp"], cwd=inputs, env=environment, check=True)
-    if "clang" in chosen and shutil.which("clang"):  # as its own driver preprocesses
-        subprocess.run(["clang", "-std=c++17", "-E", "-o", "clang.ii", "unit.cpp"], cwd=inputs, env=environment, check=True)
-    if any(name.startswith("git") for name in chosen) and shutil.which("git"):
-        make_repository(inputs, environment)
+    make_all_inputs(inputs, environment, work)
     failures = 0
-    for number, (name, (program, given, more)) in enumerate(chosen.items(), 1):
+    for number, (name, ((program, *given), more)) in enumerate(chosen.items(), 1):
         place = f"[{number}/{len(chosen)}] {name}"
         trace = arguments.folder.resolve() / f"{name}.trace"
         path = shutil.which(program) if program else None
@@ -200,7 +175,7 @@ def record_all(arguments, chosen, inputs):
             print(f"{place}: there already")
             continue
         try:
-            record(arguments.recorder.resolve(), name, path, given, {**environment, **more}, inputs, work, trace)
+            record(arguments.recorder.resolve(), name, [path, *given], {**environment, **more}, inputs, work, trace)
             print(f"{place}: {trace}, {trace.stat().st_size} bytes", flush=True)
         except (OSError, Failure, subprocess.SubprocessError) as error:
             print(f"{place}: {error}", file=sys.stderr)

@@ -1,11 +1,10 @@
 // shape: one well-known allocator benchmark, as a function that uses malloc and free and says what it took.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string_view>
 
 namespace malloc_bench {
 
@@ -16,7 +15,9 @@ struct parameters {
   std::uint64_t seed = 1;
 
   /// `rounds` times the scale, at least 1.
-  [[nodiscard]] std::size_t rounds(std::size_t rounds) const noexcept;
+  [[nodiscard]] std::size_t rounds(double rounds) const noexcept {
+    return static_cast<std::size_t>(std::max(1.0, rounds * scale + 0.5));
+  }
 };
 
 /// What a run took. An operation is a block's whole life: one malloc (or calloc) and its free.
@@ -24,16 +25,6 @@ struct measured {
   std::uint64_t operations = 0;
   std::chrono::nanoseconds elapsed{};
 };
-
-struct shape {
-  std::string_view name;
-  std::string_view summary;  ///< one line for --help
-  bool threaded = true;      ///< false: uses one thread whatever was asked
-  measured (*run)(const parameters&) = nullptr;
-};
-
-/// Every shape, by name.
-[[nodiscard]] std::span<const shape> shapes() noexcept;
 
 measured run_alloc_test(const parameters& how);
 measured run_cache_scratch(const parameters& how);

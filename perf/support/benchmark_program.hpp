@@ -7,29 +7,18 @@
 
 #include <benchmark/benchmark.h>
 
-namespace perf {
+#include "support/command_line.hpp"
 
-/// An option that Google Benchmark doesn't have: --NAME, or --NAME=VALUE, or --NAME VALUE.
-struct own_option {
-  std::string name;
-  std::string value_name;  ///< Empty: the option takes no value.
-  std::string help;
-  std::function<void(const std::string& value)> take;
-};
+namespace perf {
 
 struct benchmark_program {
   std::string name;
-  std::string help;  ///< What it measures; printed by --help, above the options.
-  std::vector<own_option> options = {};
-  /// Called when all own options are taken. True: it has done what was asked for, and no benchmark is run.
-  std::function<bool()> instead = nullptr;
-  /// Registers benchmarks; null where BENCHMARK() has registered them all. A benchmark that can't go on
-  /// throws.
+  std::string help;                         ///< What it measures; printed by --help, above the options.
+  std::vector<own_option> options = {};     ///< That Google Benchmark doesn't have.
+  std::function<bool()> instead = nullptr;  ///< Called first; true: it has done all that was asked for.
+  /// Registers the benchmarks. One that can't go on throws.
   std::function<void()> register_all = nullptr;
 };
-
-/// What is wrong with this build for measuring; empty if nothing is.
-[[nodiscard]] std::string build_warning();
 
 /// The program's `main`. The context of what it writes has the library's version and commit, the compiler and
 /// the kind of build. Returns the exit status: 0 if all went well; 2, with a message on stderr, for a wrong

@@ -1,57 +1,65 @@
 #include "support/command_line.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <iostream>
-#include <utility>
+#include <string_view>
 
 namespace perf {
+namespace {
 
-bool arguments::next() {
-  if (next_ == all_.size()) return false;
-  ++next_;
-  return true;
+const own_option* find_option(const std::vector<own_option>& options, std::string_view argument) {
+  const std::string_view name = argument.substr(0, argument.find('='));
+  const auto found = std::find_if(options.begin(), options.end(), [&](const own_option& each) {
+    return name.starts_with("--") && name.substr(2) == each.name;
+  });
+  return found != options.end() ? &*found : nullptr;
 }
 
-std::string arguments::value() {
-  const std::string& option = current();
-  if (!next()) throw usage_error(option + " needs a value");
-  return current();
-}
-
-std::size_t arguments::number(std::size_t most) {
-  const std::string& option = current();
-  const std::string text = value();
-  const bool digits =
-      !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos;
-  const std::size_t number = digits ? std::stoul(text) : 0;
-  if (number == 0 || number > most) {
-    throw usage_error(option + " needs a number from 1 to " + std::to_string(most) + ", not \"" + text + '"');
+/// The value of `option`, which stands at `index`, or behind it, which is then the next.
+std::string value_of(const own_option& option, int& index, int count, char** values) {
+  const std::string argument = values[index];
+  const std::size_t equals = argument.find('=');
+  if (option.value_name.empty()) {
+    if (equals != std::string::npos) throw usage_error("--" + option.name + " takes no value");
+    return {};
   }
-  return number;
+  if (equals != std::string::npos) return argument.substr(equals + 1);
+  if (++index == count) throw usage_error("--" + option.name + " needs a value");
+  return values[index];
 }
 
-std::vector<std::string> arguments::list() {
-  const std::string text = value();
-  std::vector<std::string> parts;
-  std::size_t start = 0;
-  for (std::size_t comma = 0; comma != std::string::npos; start = comma + 1) {
-    comma = text.find(',', start);
-    if (std::string part = text.substr(start, comma - start); !part.empty()) parts.push_back(std::move(part));
+}  // namespace
+
+std::vector<char*> take_options(const std::vector<own_option>& options, int count, char** values) {
+  std::vector<char*> others{values[0]};
+  bool taking = true;
+  for (int i = 1; i < count; ++i) {
+    taking = taking && std::string_view(values[i]) != "--";
+    if (const own_option* option = taking ? find_option(options, values[i]) : nullptr; option != nullptr) {
+      option->take(value_of(*option, i, count, values));
+    } else {
+      others.push_back(values[i]);
+    }
   }
-  return parts;
+  return others;
 }
 
-void arguments::refuse_unknown() const {
-  throw usage_error("unknown option " + current());
+std::string describe(const std::vector<own_option>& options) {
+  std::string text = options.empty() ? "" : "\nOptions:\n\n";
+  for (const own_option& each : options) {
+    text += "  --" + each.name + (each.value_name.empty() ? "" : "=" + each.value_name) + "\n      " +
+            each.help + '\n';
+  }
+  return text;
 }
 
-int run_program(const std::string& name, const std::function<int()>& body,
-                const std::function<void(std::ostream&)>& print_hint) {
+int run_program(const std::string& name, const std::function<int()>& body) {
   try {
     return body();
   } catch (const usage_error& error) {
-    std::cerr << name << ": " << error.what() << '\n';
-    print_hint(std::cerr);
+    std::cerr << name << ": " << error.what() << "\nTry " << name << " --help.\n";
     return 2;
   } catch (const std::exception& error) {
     std::cerr << name << ": " << error.what() << '\n';

@@ -1,9 +1,7 @@
-// command_line: the options of a benchmark, and how its program ends.
+// command_line: the options of a program of ours, and how it ends.
 #pragma once
 
-#include <cstddef>
 #include <functional>
-#include <iosfwd>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,34 +13,24 @@ struct usage_error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// What was given to the program, one after the other.
-class arguments {
- public:
-  /// As `main` has them; without the program's name.
-  arguments(int count, char** values) : all_(values + 1, values + count) {}
-
-  /// Goes to the next one; false where there is none.
-  [[nodiscard]] bool next();
-  /// Where `next` has gone: an option, or what stands by itself.
-  [[nodiscard]] const std::string& current() const { return all_[next_ - 1]; }
-
-  /// What follows the current option. Throws `usage_error`, as do the next ones.
-  std::string value();
-  std::size_t number(std::size_t most);  ///< From 1 to `most`.
-  std::vector<std::string> list();       ///< Of what stands between commas, without what is empty.
-
-  [[noreturn]] void refuse_unknown() const;
-
-  [[nodiscard]] const std::vector<std::string>& all() const { return all_; }
-
- private:
-  std::vector<std::string> all_;
-  std::size_t next_ = 0;
+/// --NAME, or --NAME=VALUE, or --NAME VALUE.
+struct own_option {
+  std::string name;
+  std::string value_name;  ///< Empty: the option takes no value.
+  std::string help;
+  std::function<void(const std::string& value)> take;
 };
 
-/// The program's exit status: `body`'s; 2 for a `usage_error`, after which `print_hint` says how it is done;
-/// 1 for any other exception. Messages go to stderr, after `name`.
-int run_program(const std::string& name, const std::function<int()>& body,
-                const std::function<void(std::ostream&)>& print_hint);
+/// Takes these options and returns the other arguments, and all that stands behind "--". Throws
+/// `usage_error`.
+[[nodiscard]] std::vector<char*> take_options(const std::vector<own_option>& options, int count,
+                                              char** values);
+
+/// For --help; two lines for each.
+[[nodiscard]] std::string describe(const std::vector<own_option>& options);
+
+/// The program's exit status: `body`'s; 2 for a `usage_error`, 1 for any other exception. Messages go to
+/// stderr, after `name`.
+int run_program(const std::string& name, const std::function<int()>& body);
 
 }  // namespace perf
