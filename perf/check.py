@@ -26,14 +26,9 @@ AREAS = [area for area in contents.AREAS if area != "held"]
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release", help="the build (build/release)")
+    measuring.add_areas(parser, AREAS)
     parser.add_argument("--against", metavar="VERSION", help="a folder of perf/reports (the last version)")
-    parser.add_argument("--only", metavar="AREA,...", help="some of: " + ", ".join(AREAS))
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",") if arguments.only else AREAS
-    if unknown := set(arguments.only) - set(AREAS):
-        parser.error(f"no area is called {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
-    return arguments
+    return measuring.parse_areas(parser, AREAS)
 
 
 def last_report(version):
@@ -88,11 +83,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\ncheck.py: broken off", file=sys.stderr)
-        sys.exit(1)
-    except (OSError, ValueError, measuring.Failure) as error:
-        print(f"check.py: {error}", file=sys.stderr)
-        sys.exit(1)
+    measuring.end_with(main)

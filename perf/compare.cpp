@@ -43,8 +43,8 @@ struct options {
 std::vector<perf::workload> workloads(const options& asked) {
   std::vector<perf::workload> all;
   for (auto&& some :
-       {perf::block_workloads(), perf::container_workloads(), perf::threaded_workloads(),
-        perf::large_workloads(asked.how_much), perf::phase_workloads(asked.how_much), perf::life_workloads(),
+       {perf::block_workloads(asked.how_much), perf::container_workloads(), perf::threaded_workloads(),
+        perf::phase_workloads(asked.how_much), perf::life_workloads(),
         asked.text.empty() ? std::vector<perf::workload>() : demo::index_workloads(asked.text),
         asked.traces.empty() ? std::vector<perf::workload>() : perf::trace_workloads(asked.traces)}) {
     all.insert(all.end(), some.begin(), some.end());

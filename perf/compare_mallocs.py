@@ -20,7 +20,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import LIMIT_SECONDS, Failure, answers, environment_in, free_port, make_inputs, single_processes
+from programs import LIMIT_SECONDS, Failure, answers, end_with, environment_in, free_port, make_inputs, single_processes
 
 # Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server is, to jemalloc).
 SYSTEM_LIBRARIES = {"glibc": "libc.so.6", "mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
@@ -248,13 +248,8 @@ def main():
     arguments = parse_arguments()
     # Without a folder that goes away afterwards git and the others would leave their work behind.
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            run(arguments, pathlib.Path(folder))
-        except (Failure, OSError, subprocess.SubprocessError) as failure:
-            print(f"\ncompare_mallocs: {failure}", file=sys.stderr)
-            return 1
-    return 0
+        run(arguments, pathlib.Path(folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -21,6 +21,8 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
+from programs import Failure, end_with
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLOOR = "never-frees"
 TAKERS = {
@@ -37,10 +39,6 @@ TRAFFIC_SECONDS, QUIET_FROM = 1.8, 0.6
 MESSAGES_BUDGET_SECONDS = 28
 NOISE = 0.03
 TOO_FEW_BYTES = 2**20  # no difference that a reader would care for
-
-
-class Failure(Exception):
-    """What went wrong, for the user."""
 
 
 def parse_arguments():
@@ -238,7 +236,6 @@ def print_bars(lines, top):
 
 
 def draw(lines, path):
-    sys.path.insert(0, str(ROOT / "perf"))
     try:
         from reporting import pictures, results
     except ImportError as missing:
@@ -301,8 +298,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (OSError, ValueError, Failure) as error:
-        print(f"demo.py: {error}", file=sys.stderr)
-        sys.exit(1)
+    end_with(main)

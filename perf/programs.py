@@ -14,6 +14,14 @@ class Failure(Exception):
     """What went wrong, for the user."""
 
 
+def end_with(main):
+    """Ends the program as `main` says; what it throws for the user goes to stderr."""
+    try:
+        sys.exit(main())
+    except (OSError, ValueError, Failure, subprocess.SubprocessError) as failure:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {failure}")
+
+
 def pseudo_random_lines(count):
     state = 1
     lines = []

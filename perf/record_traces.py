@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import LIMIT_SECONDS, Failure, answers, environment_in, free_port, make_inputs, single_processes
+from programs import LIMIT_SECONDS, Failure, answers, end_with, environment_in, free_port, make_inputs, single_processes
 
 AWK_PROGRAM = """
 { word = substr($1, 1, 4); count[word]++; lines[word] = lines[word] " " NR; last[NR % 5000] = $1 $1 }
@@ -200,8 +200,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (OSError, Failure, subprocess.SubprocessError) as error:
-        print(f"record_traces.py: {error}", file=sys.stderr)
-        sys.exit(1)
+    end_with(main)

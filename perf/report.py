@@ -35,19 +35,14 @@ except ImportError as missing:
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release", help="the build (build/release)")
+    measuring.add_areas(parser, contents.AREAS)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs; nothing outside the build changes")
-    parser.add_argument("--only", metavar="AREA,...", help="some of: " + ", ".join(contents.AREAS))
     parser.add_argument("--again", action="store_true", help="measure anew what an earlier run has measured")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR", help="where data, pictures and page go instead")
     parser.add_argument("--draw", action="store_true", help="measure nothing")
     parser.add_argument("--check-page", action="store_true", help="change nothing, compare")
     parser.add_argument("--list", action="store_true", help="say which areas there are")
-    arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",") if arguments.only else list(contents.AREAS)
-    if unknown := set(arguments.only) - set(contents.AREAS):
-        parser.error(f"no area is called {', '.join(sorted(unknown))}; there are {', '.join(contents.AREAS)}")
-    return arguments
+    return measuring.parse_areas(parser, contents.AREAS)
 
 
 def project_version():
@@ -177,11 +172,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("\nreport.py: broken off. What is measured stays: run it again and it goes on from here.", file=sys.stderr)
-        sys.exit(1)
-    except (OSError, ValueError, measuring.Failure, results.NotMeasured) as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        sys.exit(1)
+    measuring.end_with(main, "What is measured stays: run it again and it goes on from here.")

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
-from .results import read_benchmarks, split_name
+from .results import NotMeasured, read_benchmarks, split_name
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 JOB_LIMIT_SECONDS = 900
 # jemalloc keeps its data in the room that the loader has left for libraries that are loaded later.
 LOADER = "glibc.rtld.optional_static_tls=16384"
@@ -21,6 +22,31 @@ LOADER = "glibc.rtld.optional_static_tls=16384"
 
 class Failure(Exception):
     """What went wrong, and what to do next, for the user."""
+
+
+def add_areas(parser, areas):
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release", help="the build (build/release)")
+    parser.add_argument("--only", metavar="AREA,...", help="some of: " + ", ".join(areas))
+
+
+def parse_areas(parser, areas):
+    """The arguments; `only` is a list."""
+    arguments = parser.parse_args()
+    arguments.only = arguments.only.split(",") if arguments.only else list(areas)
+    if unknown := set(arguments.only) - set(areas):
+        parser.error(f"no area is called {', '.join(sorted(unknown))}; there are {', '.join(areas)}")
+    return arguments
+
+
+def end_with(main, when_broken_off=""):
+    """Ends the program as `main` says; what it throws for the user goes to stderr."""
+    name = pathlib.Path(sys.argv[0]).name
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(f"\n{name}: broken off. {when_broken_off}".rstrip())
+    except (OSError, ValueError, Failure, NotMeasured) as error:
+        sys.exit(f"{name}: {error}")
 
 
 @dataclasses.dataclass

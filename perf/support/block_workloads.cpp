@@ -10,10 +10,12 @@ namespace perf {
 namespace {
 
 constexpr std::size_t batch_blocks = 1000;
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = 1024 * kib;
 
 std::string size_name(std::size_t bytes) {
-  if (bytes >= 1 << 20) return std::to_string(bytes >> 20) + "MiB";
-  if (bytes >= 1 << 10) return std::to_string(bytes >> 10) + "KiB";
+  if (bytes >= mib) return std::to_string(bytes / mib) + "MiB";
+  if (bytes >= kib) return std::to_string(bytes / kib) + "KiB";
   return std::to_string(bytes) + "B";
 }
 
@@ -34,14 +36,14 @@ workload pair(std::size_t bytes) {
           }};
 }
 
-/// Allocates a batch of 64-byte blocks, then frees it in the order given by `order`.
-workload batch(std::string name, std::vector<std::uint32_t> order) {
-  constexpr std::size_t bytes = 64;
-  return {.name = "batch/" + std::move(name),
+/// Allocates a batch of blocks, then frees it in the order given by `order`.
+workload batch(std::string name, std::size_t bytes, int batches_for_memory,
+               std::vector<std::uint32_t> order) {
+  return {.name = std::move(name),
           .operation = "allocate + deallocate",
           .one_block_bytes = bytes,
-          .memory_operations = 100 * batch_blocks,
-          .run = [order = std::move(order)](benchmark::State& state, std::pmr::memory_resource* resource) {
+          .memory_operations = batches_for_memory * static_cast<std::int64_t>(order.size()),
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
             std::vector<void*> blocks(order.size());
             time_batches(state, order.size(), [&] {
               for (void*& block : blocks) {
@@ -53,40 +55,57 @@ workload batch(std::string name, std::vector<std::uint32_t> order) {
           }};
 }
 
-std::vector<std::uint32_t> ascending() {
-  std::vector<std::uint32_t> order(batch_blocks);
+std::vector<std::uint32_t> ascending(std::size_t blocks) {
+  std::vector<std::uint32_t> order(blocks);
   std::iota(order.begin(), order.end(), 0U);
   return order;
 }
 
 std::vector<std::uint32_t> descending() {
-  auto order = ascending();
+  auto order = ascending(batch_blocks);
   std::reverse(order.begin(), order.end());
   return order;
 }
 
 std::vector<std::uint32_t> shuffled() {
-  auto order = ascending();
+  auto order = ascending(batch_blocks);
   random_source random(11);
-  for (std::size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
+  shuffle(order, random);
   return order;
 }
 
-/// `live` blocks of 8 to 512 bytes; an operation frees one of them at random and allocates another.
-workload random_sizes(std::size_t live) {
-  return {.name = "live/" + std::to_string(live),
+/// `live` blocks whose sizes are spread evenly; an operation frees one of them at random and allocates
+/// another.
+workload replace(std::string name, std::size_t live, size_range sizes, std::size_t batch,
+                 std::size_t memory_operations, std::uint64_t seed) {
+  return {.name = std::move(name),
           .operation = "deallocate + allocate",
-          .memory_operations = static_cast<std::int64_t>(live),
-          .run = [live](benchmark::State& state, std::pmr::memory_resource* resource) {
-            random_source random(12);
+          .memory_operations = static_cast<std::int64_t>(memory_operations),
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
+            random_source random(seed);
             std::vector<slot> slots(live);
-            fill_all(resource, slots, random, 512);
+            fill_all(resource, slots, random, sizes);
             // Every slot is replaced about once before the clock starts: the order of a fresh heap is gone.
-            for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, 512);
-            time_batches(state, 1000, [&] {
-              for (int i = 0; i < 1000; ++i) replace_one(resource, slots, random, 512);
+            for (std::size_t i = 0; i < live; ++i) replace_one(resource, slots, random, sizes);
+            time_batches(state, batch, [&] {
+              for (std::size_t i = 0; i < batch; ++i) replace_one(resource, slots, random, sizes);
             });
             empty_all(resource, slots);
+          }};
+}
+
+/// All are allocated, then all are freed in random order.
+workload fall_at_random(std::string name, std::size_t count, size_range sizes) {
+  return {.name = std::move(name),
+          .operation = "allocate + deallocate",
+          .run = [=](benchmark::State& state, std::pmr::memory_resource* resource) {
+            random_source random(16);
+            std::vector<slot> slots(count);
+            time_batches(state, count, [&] {
+              fill_all(resource, slots, random, sizes);
+              shuffle(slots, random);
+              empty_all(resource, slots);
+            });
           }};
 }
 
@@ -101,7 +120,7 @@ workload rise_and_fall() {
             random_source random(14);
             std::vector<slot> slots(count);
             time_batches(state, count, [&] {
-              fill_all(resource, slots, random, 512);
+              fill_all(resource, slots, random, small_sizes);
               for (std::size_t i = 0, index = 0; i < count; ++i, index = (index + stride) % count) {
                 resource->deallocate(slots[index].block, slots[index].bytes);
               }
@@ -136,20 +155,26 @@ workload mixed_sizes() {
 
 }  // namespace
 
-std::vector<workload> block_workloads() {
+std::vector<workload> block_workloads(effort how_much) {
   std::vector<workload> all;
-  for (const std::size_t bytes :
-       {16UL, 64UL, 256UL, 1UL << 10, 4UL << 10, 32UL << 10, 256UL << 10, 1UL << 20}) {
+  for (const std::size_t bytes : {16UL, 64UL, 256UL, kib, 4 * kib, 32 * kib, 256 * kib, mib}) {
     all.push_back(pair(bytes));
   }
-  all.push_back(batch("lifo", descending()));
-  all.push_back(batch("fifo", ascending()));
-  all.push_back(batch("random", shuffled()));
+  all.push_back(batch("batch/lifo", 64, 100, descending()));
+  all.push_back(batch("batch/fifo", 64, 100, ascending(batch_blocks)));
+  all.push_back(batch("batch/random", 64, 100, shuffled()));
   for (const std::size_t live : {1'000UL, 10'000UL, 100'000UL, 1'000'000UL}) {
-    all.push_back(random_sizes(live));
+    all.push_back(replace("live/" + std::to_string(live), live, small_sizes, 1000, live, 12));
   }
   all.push_back(rise_and_fall());
   all.push_back(mixed_sizes());
+  all.push_back(batch("tide/100x1MiB", mib, 10, ascending(100)));
+  all.push_back(batch("tide/17000x4KiB", 4 * kib, 10, ascending(17'000)));
+  all.push_back(replace("large/32x64KiB-1MiB", 32, {64 * kib, mib}, 200, 2000, 15));
+  all.push_back(replace("large/3000x33KiB-1MiB", 3000, {33 * kib, mib}, 200, 2000, 15));
+  const std::size_t fallen = how_much == effort::full ? 8000 : 300;
+  all.push_back(
+      fall_at_random("large-fall/" + std::to_string(fallen) + "x33KiB-1MiB", fallen, {33 * kib, mib}));
   return all;
 }
 

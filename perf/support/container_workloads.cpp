@@ -6,6 +6,7 @@
 
 #include "support/keep.hpp"
 #include "support/random.hpp"
+#include "support/slots.hpp"
 #include "support/workload.hpp"
 
 namespace perf {
@@ -94,7 +95,7 @@ void erase_in_order(string_list& strings, random_source& random) {
 void erase_at_random(string_list& strings, random_source& random) {
   std::vector<string_list::iterator> places;
   for (auto it = strings.begin(); it != strings.end(); ++it) places.push_back(it);
-  for (std::size_t i = places.size() - 1; i > 0; --i) std::swap(places[i], places[random.below(i + 1)]);
+  shuffle(places, random);
   places.resize(places.size() / 2);
   for (const auto place : places) strings.erase(place);
 }

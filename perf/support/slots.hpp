@@ -53,6 +53,8 @@ struct size_range {
   }
 };
 
+inline constexpr size_range small_sizes{8, 512};
+
 /// Two halves of one random number choose place and size.
 inline void replace_one(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
                         size_range sizes) {
@@ -67,23 +69,13 @@ inline void fill_all(std::pmr::memory_resource* resource, std::vector<slot>& slo
   for (slot& place : slots) fill(resource, place, sizes.pick(random.next() >> 32U));
 }
 
-/// Blocks of 8 to `max_bytes` bytes.
-inline void replace_one(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
-                        std::size_t max_bytes) {
-  replace_one(resource, slots, random, size_range{8, max_bytes});
-}
-
-inline void fill_all(std::pmr::memory_resource* resource, std::vector<slot>& slots, random_source& random,
-                     std::size_t max_bytes) {
-  fill_all(resource, slots, random, size_range{8, max_bytes});
-}
-
 inline void empty_all(std::pmr::memory_resource* resource, std::vector<slot>& slots) {
   for (slot& place : slots) resource->deallocate(place.block, place.bytes);
 }
 
-inline void shuffle(std::vector<slot>& slots, random_source& random) {
-  for (std::size_t i = slots.size(); i > 1; --i) std::swap(slots[i - 1], slots[random.below(i)]);
+template <class Value>
+void shuffle(std::vector<Value>& values, random_source& random) {
+  for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[random.below(i)]);
 }
 
 }  // namespace perf

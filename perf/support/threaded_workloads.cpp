@@ -84,14 +84,13 @@ workload larson(unsigned threads) {
           .threads = threads,
           .memory_operations = 200'000,
           .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
-            constexpr std::size_t max_bytes = 512;
             std::vector<std::vector<slot>> tables(std::size_t{2} * threads, std::vector<slot>(1000));
             std::vector<std::atomic<std::vector<slot>*>> mailboxes(threads);
             std::vector<random_source> randoms;
             for (unsigned i = 0; i < threads; ++i) randoms.emplace_back(31 + i);
             const auto prepare = [&](unsigned index) {
               for (auto* table : {&tables[index], &tables[threads + index]}) {
-                fill_all(resource, *table, randoms[index], max_bytes);
+                fill_all(resource, *table, randoms[index], small_sizes);
               }
               mailboxes[index].store(&tables[threads + index]);
             };
@@ -99,7 +98,7 @@ workload larson(unsigned threads) {
               random_source random = randoms[index];
               std::vector<slot>* mine = &tables[index];
               for (std::size_t i = 0; i < batches; ++i) {
-                for (int j = 0; j < 1000; ++j) replace_one(resource, *mine, random, max_bytes);
+                for (int j = 0; j < 1000; ++j) replace_one(resource, *mine, random, small_sizes);
                 mine = mailboxes[(index + 1) % threads].exchange(mine);
               }
             };
@@ -135,39 +134,6 @@ workload thread_replace(std::string name, unsigned threads, std::size_t live, si
           }};
 }
 
-/// Half of the threads allocate, the other half free: a stream of blocks of 16 to 256 bytes from each
-/// producer to its consumer, 64 to a queue cell.
-workload producer_consumer(unsigned threads) {
-  return {.name = with_threads("producer-consumer", threads),
-          .operation = "block allocated, passed on, deallocated",
-          .threads = threads,
-          .memory_operations = 200 * 16 * 64,
-          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
-            using queue = ring<std::array<slot, 64>, 64>;
-            constexpr std::size_t cells_per_batch = 16;
-            constexpr std::size_t warm_up_cells = 256;
-            std::vector<std::unique_ptr<queue>> queues;
-            for (unsigned i = 0; i < threads / 2; ++i) queues.push_back(std::make_unique<queue>());
-            const auto exchange = [&](unsigned index, std::size_t cells) {
-              queue& line = *queues[index / 2];
-              random_source random(32 + index);
-              for (std::size_t i = 0; i < cells; ++i) {
-                if (index % 2 == 0) {
-                  for (slot& place : line.begin_push()) fill(resource, place, 16 + random.below(241));
-                  line.end_push();
-                } else {
-                  for (const slot& place : line.begin_pop()) resource->deallocate(place.block, place.bytes);
-                  line.end_pop();
-                }
-              }
-            };
-            time_together(
-                state, threads, cells_per_batch * 64, [&](unsigned index) { exchange(index, warm_up_cells); },
-                [&](unsigned index, std::size_t batches) { exchange(index, batches * cells_per_batch); },
-                nothing);
-          }};
-}
-
 /// Each repetition starts the threads anew; each allocates 500 blocks of up to 512 bytes, replaces 500,
 /// frees all, and ends.
 workload come_and_go(unsigned threads) {
@@ -179,8 +145,9 @@ workload come_and_go(unsigned threads) {
             const auto life = [resource](unsigned index) {
               random_source random(33 + index);
               std::vector<slot> slots(500);
-              fill_all(resource, slots, random, 512);
-              for (std::size_t i = 0; i < slots.size(); ++i) replace_one(resource, slots, random, 512);
+              fill_all(resource, slots, random, small_sizes);
+              for (std::size_t i = 0; i < slots.size(); ++i)
+                replace_one(resource, slots, random, small_sizes);
               empty_all(resource, slots);
             };
             time_batches(state, 1000, [&] {
@@ -190,37 +157,69 @@ workload come_and_go(unsigned threads) {
           }};
 }
 
-/// Half of the threads build maps of 200 strings, the other half destroy them.
+/// Half of the threads fill cells of bounded queues, each for one of the other half, which empties them. A
+/// cell has so many operations, a batch so many cells.
+template <class Cell, std::size_t cells, class Fill, class Empty>
+workload handed_on(workload what, std::size_t operations, std::size_t batch, std::size_t warm_up_cells,
+                   std::uint64_t seed, Fill fill_cell, Empty empty_cell) {
+  what.run = [=, threads = what.threads](benchmark::State& state, std::pmr::memory_resource* resource) {
+    using queue = ring<Cell, cells>;
+    std::vector<std::unique_ptr<queue>> queues;
+    for (unsigned i = 0; i < threads / 2; ++i) queues.push_back(std::make_unique<queue>());
+    const auto exchange = [&](unsigned index, std::size_t count) {
+      queue& line = *queues[index / 2];
+      random_source random(seed + index);
+      for (std::size_t i = 0; i < count; ++i) {
+        if (index % 2 == 0) {
+          fill_cell(line.begin_push(), resource, random);
+          line.end_push();
+        } else {
+          empty_cell(line.begin_pop(), resource);
+          line.end_pop();
+        }
+      }
+    };
+    time_together(
+        state, threads, batch * operations, [&](unsigned index) { exchange(index, warm_up_cells); },
+        [&](unsigned index, std::size_t batches) { exchange(index, batches * batch); }, nothing);
+  };
+  return what;
+}
+
+/// A stream of blocks of 16 to 256 bytes.
+workload producer_consumer(unsigned threads) {
+  using cell = std::array<slot, 64>;
+  return handed_on<cell, 64>(
+      {.name = with_threads("producer-consumer", threads),
+       .operation = "block allocated, passed on, deallocated",
+       .threads = threads,
+       .memory_operations = 200 * 16 * 64},
+      64, 16, 256, 32,
+      [](cell& places, std::pmr::memory_resource* resource, random_source& random) {
+        for (slot& place : places) fill(resource, place, 16 + random.below(241));
+      },
+      [](const cell& places, std::pmr::memory_resource* resource) {
+        for (const slot& place : places) resource->deallocate(place.block, place.bytes);
+      });
+}
+
+/// Maps of 200 strings, built by one and destroyed by the other.
 workload handed_over(unsigned threads) {
-  return {.name = with_threads("handed-over", threads),
-          .operation = "element built, passed on, destroyed",
-          .threads = threads,
-          .memory_operations = 100 * 200,
-          .run = [threads](benchmark::State& state, std::pmr::memory_resource* resource) {
-            using table = std::pmr::unordered_map<std::uint64_t, std::pmr::string>;
-            using queue = ring<std::optional<table>, 8>;
-            constexpr std::size_t elements = 200;
-            std::vector<std::unique_ptr<queue>> queues;
-            for (unsigned i = 0; i < threads / 2; ++i) queues.push_back(std::make_unique<queue>());
-            const auto exchange = [&](unsigned index, std::size_t tables) {
-              queue& line = *queues[index / 2];
-              random_source random(34 + index);
-              for (std::size_t i = 0; i < tables; ++i) {
-                if (index % 2 == 0) {
-                  table& built = line.begin_push().emplace(resource);
-                  for (std::size_t j = 0; j < elements; ++j) {
-                    built.try_emplace(random.next(), 16 + random.below(100), 'x');
-                  }
-                  line.end_push();
-                } else {
-                  line.begin_pop().reset();
-                  line.end_pop();
-                }
-              }
-            };
-            time_together(
-                state, threads, elements, [&](unsigned index) { exchange(index, 16); }, exchange, nothing);
-          }};
+  using table = std::pmr::unordered_map<std::uint64_t, std::pmr::string>;
+  constexpr std::size_t elements = 200;
+  return handed_on<std::optional<table>, 8>(
+      {.name = with_threads("handed-over", threads),
+       .operation = "element built, passed on, destroyed",
+       .threads = threads,
+       .memory_operations = 100 * 200},
+      elements, 1, 16, 34,
+      [](std::optional<table>& place, std::pmr::memory_resource* resource, random_source& random) {
+        table& built = place.emplace(resource);
+        for (std::size_t j = 0; j < elements; ++j) {
+          built.try_emplace(random.next(), 16 + random.below(100), 'x');
+        }
+      },
+      [](std::optional<table>& place, std::pmr::memory_resource*) { place.reset(); });
 }
 
 }  // namespace

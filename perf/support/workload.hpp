@@ -50,8 +50,7 @@ void time_batches(benchmark::State& state, std::size_t operations, Work&& work) 
   while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(operations))) work();
 }
 
-[[nodiscard]] std::vector<workload> block_workloads();                 ///< Bare blocks on one thread.
-[[nodiscard]] std::vector<workload> large_workloads(effort how_much);  ///< Large blocks, and pages of them.
+[[nodiscard]] std::vector<workload> block_workloads(effort how_much);  ///< Bare blocks on one thread.
 [[nodiscard]] std::vector<workload> phase_workloads(effort how_much);  ///< What one phase leaves to the next.
 [[nodiscard]] std::vector<workload> life_workloads();                  ///< Resources that live shortly.
 [[nodiscard]] std::vector<workload> container_workloads();             ///< Containers on one thread.
