@@ -35,9 +35,7 @@ void use_objects(std::size_t objects) {
 
 measured run_cache_thrash(const parameters& how) {
   const std::size_t objects = how.rounds(10'000);
-  const auto nothing = [](unsigned) {};
-  const auto elapsed = perf::time_together(
-      how.threads, nothing, [&](unsigned) { use_objects(objects); }, nothing);
+  const auto elapsed = perf::time_together(how.threads, [&](unsigned) { use_objects(objects); });
   return {.operations = std::uint64_t{how.threads} * objects, .elapsed = elapsed};
 }
 
@@ -45,12 +43,10 @@ measured run_cache_scratch(const parameters& how) {
   const std::size_t objects = how.rounds(10'000);
   std::vector<void*> handed_over(how.threads);
   for (void*& object : handed_over) object = obtain(object_bytes);
-  const auto nothing = [](unsigned) {};
-  const auto work = [&](unsigned index) {
+  const auto elapsed = perf::time_together(how.threads, [&](unsigned index) {
     give_back(handed_over[index]);
     use_objects(objects);
-  };
-  const auto elapsed = perf::time_together(how.threads, nothing, work, nothing);
+  });
   return {.operations = std::uint64_t{how.threads} * (objects + 1), .elapsed = elapsed};
 }
 

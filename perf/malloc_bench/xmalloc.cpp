@@ -82,8 +82,7 @@ measured run_xmalloc(const parameters& how) {
       }
     }
   };
-  const auto nothing = [](unsigned) {};
-  const auto elapsed = perf::time_together(2 * pairs, nothing, work, nothing);
+  const auto elapsed = perf::time_together(2 * pairs, work);
   return {.operations = std::uint64_t{pairs} * batches * (std::tuple_size_v<decltype(batch::blocks)> + 1),
           .elapsed = elapsed};
 }

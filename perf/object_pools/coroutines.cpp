@@ -78,14 +78,11 @@ pool_run run_coroutines(unsigned threads, std::size_t objects, std::size_t uses)
   run_queue queue;
   std::atomic<unsigned> running{coroutines};
   for (unsigned i = 0; i < coroutines; ++i) use_in_turns(pool, queue, each, running);
-  const auto elapsed = time_together(
-      threads, [](unsigned) {},
-      [&](unsigned) {
-        while (running > 0) {
-          if (!queue.run_one()) std::this_thread::yield();
-        }
-      },
-      [](unsigned) {});
+  const auto elapsed = time_together(threads, [&](unsigned) {
+    while (running > 0) {
+      if (!queue.run_one()) std::this_thread::yield();
+    }
+  });
   return {elapsed, each * coroutines};
 }
 

@@ -69,24 +69,6 @@ class Figures:
     def figure_time(self, row, contestant):
         return time_text(self.results.median(row, contestant))
 
-    def figure_counter(self, row, contestant, counter):
-        return three_digits(self.results.median(row, contestant, counter))
-
-    def figure_bytes(self, row, contestant, counter):
-        return bytes_text(self.results.median(row, contestant, counter))
-
-    def figure_held_peak(self, scene, contestant):
-        return bytes_text(max(self.curve(scene, contestant)["resident_bytes"]))
-
-    def figure_held_end(self, scene, contestant):
-        return bytes_text(self.curve(scene, contestant)["resident_bytes"][-1])
-
-    def curve(self, scene, contestant):
-        found = self.results.held.get(scene, {}).get(self.results.resolve(contestant))
-        if found is None:
-            raise NotMeasured(f"{scene} of {contestant}")
-        return found
-
     def figure_count(self, prefixes):
         return str(len(self.rows(prefixes)))
 
@@ -101,12 +83,6 @@ class Figures:
 
     def figure_machine(self, field):
         return str(self.machine[field])
-
-    def figure_commit(self, area):
-        return self.machine["areas"][area]["commit"]
-
-    def figure_date(self, area):
-        return self.machine["areas"][area]["date"]
 
 
 def markdown(header, lines):

@@ -46,40 +46,47 @@ void touch_pages(const slot& place) {
   for (std::size_t i = 4 * kib; i < place.bytes; i += 4 * kib) bytes[i] = std::byte{1};
 }
 
-/// Phases with `phase_bytes` of other sizes each: what one has freed should serve the next.
-workload other_sizes(std::string name, std::size_t phase_bytes) {
-  static constexpr size_range phases[] = {
-      {256, 512}, {20 * kib, 40 * kib}, {3 * kib, 6 * kib}, {200 * kib, 400 * kib}, {600, 1200}};
-  const auto go_through = [phase_bytes](std::pmr::memory_resource* resource) {
-    random_source random(18);
-    std::vector<slot> slots;
-    benchmark::IterationCount blocks = 0;
-    for (const size_range& sizes : phases) {
-      for (std::size_t live_bytes = 0; live_bytes < phase_bytes; live_bytes += slots.back().bytes) {
-        fill(resource, slots.emplace_back(), sizes.pick(random.next() >> 32U));
-        touch_pages(slots.back());
-      }
-      blocks += static_cast<benchmark::IterationCount>(slots.size());
-      empty_all(resource, slots);
-      slots.clear();
-    }
-    return blocks;
-  };
+/// Phases of `phase_bytes` each. `Phases` goes through them when it is made, upon which it has `blocks`, the
+/// number of those that came, and what survives lives as long as it does.
+template <class Phases>
+workload phases(std::string name, std::size_t phase_bytes) {
   return {.name = std::move(name),
           .operation = "allocate + deallocate",
           .run =
               [=](benchmark::State& state, std::pmr::memory_resource* resource) {
-                const auto blocks = go_through(resource);
-                while (state.KeepRunningBatch(blocks)) go_through(resource);
+                const auto blocks =
+                    static_cast<benchmark::IterationCount>(Phases(resource, phase_bytes).blocks);
+                while (state.KeepRunningBatch(blocks)) Phases(resource, phase_bytes);
               },
           .hold =
               [=](const resource_maker& make, const settled_hook& settled) {
                 const auto resource = make();
-                go_through(hide(resource.get()));
+                const Phases survivors(hide(resource.get()), phase_bytes);
                 settled(resource.get());
               },
           .live_bytes = [=] { return phase_bytes; }};
 }
+
+/// Of other sizes each: what one has freed should serve the next.
+struct other_sizes {
+  other_sizes(std::pmr::memory_resource* resource, std::size_t phase_bytes) {
+    random_source random(18);
+    std::vector<slot> slots;
+    for (const size_range sizes :
+         {size_range{256, 512}, size_range{20 * kib, 40 * kib}, size_range{3 * kib, 6 * kib},
+          size_range{200 * kib, 400 * kib}, size_range{600, 1200}}) {
+      for (std::size_t live_bytes = 0; live_bytes < phase_bytes; live_bytes += slots.back().bytes) {
+        fill(resource, slots.emplace_back(), sizes.pick(random.next() >> 32U));
+        touch_pages(slots.back());
+      }
+      blocks += slots.size();
+      empty_all(resource, slots);
+      slots.clear();
+    }
+  }
+
+  std::size_t blocks = 0;
+};
 
 /// A map of 500,000 strings of 200 characters of which 95 % expire: from then on much is idle between the
 /// survivors. Timed are temporaries of another size, after so many that what had to go back has gone: giving
@@ -107,27 +114,22 @@ workload temporary_after_expiry(std::size_t entries, std::string size_name, std:
           }};
 }
 
-/// 12 phases of blocks of one size each, of which one in 3,000 survives: a few bytes that may hold much.
+/// Of blocks of one size each, of which one in 3,000 survives: a few bytes that may hold much.
 class sparse_survivors {
  public:
-  sparse_survivors(std::pmr::memory_resource* resource, std::size_t phase_bytes)
-      : resource_(resource), phase_bytes_(phase_bytes) {}
+  sparse_survivors(std::pmr::memory_resource* resource, std::size_t phase_bytes) : resource_(resource) {
+    for (const std::size_t bytes : {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536}) {
+      std::vector<slot> slots(phase_bytes / bytes);
+      for (slot& place : slots) fill(resource_, place, bytes);
+      for (std::size_t i = 0; i < slots.size(); ++i) keep_or_free(slots[i], i % 3000 == 1500);
+      blocks += slots.size();
+    }
+  }
   sparse_survivors(const sparse_survivors&) = delete;
   sparse_survivors& operator=(const sparse_survivors&) = delete;
   ~sparse_survivors() { empty_all(resource_, survivors_); }
 
-  /// Returns the number of blocks that came, most of them gone again.
-  benchmark::IterationCount go_through() {
-    benchmark::IterationCount blocks = 0;
-    static constexpr std::size_t sizes[] = {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536};
-    for (const std::size_t bytes : sizes) {
-      std::vector<slot> slots(phase_bytes_ / bytes);
-      for (slot& place : slots) fill(resource_, place, bytes);
-      for (std::size_t i = 0; i < slots.size(); ++i) keep_or_free(slots[i], i % 3000 == 1500);
-      blocks += static_cast<benchmark::IterationCount>(slots.size());
-    }
-    return blocks;
-  }
+  std::size_t blocks = 0;
 
  private:
   void keep_or_free(const slot& place, bool survives) {
@@ -139,37 +141,20 @@ class sparse_survivors {
   }
 
   std::pmr::memory_resource* resource_;
-  std::size_t phase_bytes_;
   std::vector<slot> survivors_;
 };
-
-workload sparse(std::string name, std::size_t phase_bytes) {
-  return {.name = std::move(name),
-          .operation = "allocate + deallocate",
-          .run =
-              [=](benchmark::State& state, std::pmr::memory_resource* resource) {
-                const auto blocks = sparse_survivors(resource, phase_bytes).go_through();
-                while (state.KeepRunningBatch(blocks)) sparse_survivors(resource, phase_bytes).go_through();
-              },
-          .hold =
-              [=](const resource_maker& make, const settled_hook& settled) {
-                const auto resource = make();
-                sparse_survivors survivors(hide(resource.get()), phase_bytes);
-                survivors.go_through();
-                settled(resource.get());
-              },
-          .live_bytes = [=] { return phase_bytes; }};
-}
 
 }  // namespace
 
 std::vector<workload> phase_workloads(effort how_much) {
   const bool full = how_much == effort::full;
   const std::size_t entries = full ? 500'000 : 50'000;
-  return {steady_after_small(),
-          full ? other_sizes("phases/100MiB", 100 * mib) : other_sizes("phases/10MiB", 10 * mib),
-          temporary_after_expiry(entries, "1500B", 1500), temporary_after_expiry(entries, "70000B", 70'000),
-          full ? sparse("sparse-survivors/60MiB", 60 * mib) : sparse("sparse-survivors/6MiB", 6 * mib)};
+  return {
+      steady_after_small(),
+      full ? phases<other_sizes>("phases/100MiB", 100 * mib) : phases<other_sizes>("phases/10MiB", 10 * mib),
+      temporary_after_expiry(entries, "1500B", 1500), temporary_after_expiry(entries, "70000B", 70'000),
+      full ? phases<sparse_survivors>("sparse-survivors/60MiB", 60 * mib)
+           : phases<sparse_survivors>("sparse-survivors/6MiB", 6 * mib)};
 }
 
 }  // namespace perf

@@ -36,4 +36,10 @@ std::chrono::nanoseconds time_together(unsigned threads, Prepare prepare, Work w
   return *std::max_element(ends.begin(), ends.end()) - *std::min_element(starts.begin(), starts.end());
 }
 
+template <class Work>
+std::chrono::nanoseconds time_together(unsigned threads, Work work) {
+  const auto nothing = [](unsigned) {};
+  return time_together(threads, nothing, work, nothing);
+}
+
 }  // namespace perf
