@@ -20,6 +20,7 @@ AREAS = {
     "object": "object pools",
     "adaptor": "adaptors over a pool",
     "malloc": "malloc of whole programs",
+    "recording": "recording what a program allocates",
 }
 POOL_GROUPS = {
     "one size": "pool/pair,pool/batch",
@@ -39,7 +40,7 @@ MALLOC_PROGRAMS = ("python3", "python3-malloc", "perl", "sort", "git", "g++", "s
 # A quick run makes do with rows that take little time, and say much.
 QUICK_MALLOC_ROWS = "^malloc/(larson|mstress|xmalloc|perl|python3|sqlite3)/"
 TRACE_REPETITIONS = 9  # of what is said first
-MALLOC_REPETITIONS = 5  # of processes that take some tenths of a second each
+PROCESS_REPETITIONS = 5  # of processes that take some tenths of a second each
 SCENES = ("burst", "survivors")
 PROGRAMS = {"allocator": "allocator_bench", "buffer": "buffer_bench", "object": "object_pool_bench", "adaptor": "adaptor_benchmark"}
 
@@ -73,7 +74,9 @@ def jobs(build, areas, quick):
         elif area == "held":
             made += curve_jobs(compare, quick)
         elif area == "malloc":
-            made += malloc_jobs(build, quick)
+            made += process_jobs(area, build, quick, ["--cistern", build / "libcistern-malloc.so"], QUICK_MALLOC_ROWS)
+        elif area == "recording":
+            made += process_jobs(area, build, quick, ["--recorder", build / "src" / "tool" / "cistern-trace"])
         elif (perf / PROGRAMS[area]).exists():
             made += benchmark_jobs(area, perf / PROGRAMS[area], [], run_options(quick))
         else:
@@ -88,13 +91,12 @@ def curve_jobs(compare, quick):
             for scene in SCENES for _, name in map(split_name, listed)]
 
 
-def malloc_jobs(build, quick):
+def process_jobs(area, build, quick, options, quick_rows=""):
     """compare_mallocs.py is told as Google Benchmark's programs are, of what it knows."""
     command = [sys.executable, PERF / "compare_mallocs.py", "--malloc-bench", build / "perf" / "malloc_bench" / "malloc_bench",
-               "--cistern", build / "libcistern-malloc.so",
-               *(["--quick"] if quick else [])]
-    return benchmark_jobs("malloc", command[0], command[1:], [f"--benchmark_repetitions={2 if quick else MALLOC_REPETITIONS}"],
-                          QUICK_MALLOC_ROWS if quick else "")
+               *options, *(["--quick"] if quick else [])]
+    return benchmark_jobs(area, command[0], command[1:], [f"--benchmark_repetitions={2 if quick else PROCESS_REPETITIONS}"],
+                          quick_rows if quick else "")
 
 
 def keep(document, job, result):
@@ -226,5 +228,6 @@ def tables(results, counts):
         "adaptor": lambda: page.turned_table(results, results.rows_below("adaptor"), all_of(results, "adaptor")),
         "malloc": values("malloc"), "malloc-memory": lambda: page.value_table(
             results, results.rows_below("malloc"), all_of(results, "malloc"), "peak_bytes"),
+        "recording": lambda: page.ratio_table(results, each_row(results, "recording"), all_of(results, "recording"), "plain"),
         "instructions": lambda: page.instruction_table(counts),
     }

@@ -24,7 +24,8 @@ except ImportError as missing:
 SPEED = {"cistern-unsync": 5, "cistern-sync": 6, "mimalloc": 9, "mimalloc-newest": 8, "snmalloc": 8, "jemalloc": 14, "tcmalloc": 12,
          "new-delete": 21, "std-unsync": 25, "std-sync": 46, "boost-sync": 30, "boost-unsync": 9, "boost-pool": 4, "monotonic": 3}
 # Contestants of areas that have others.
-ELSEWHERE = {"allocator": "std-allocator", "buffer": "pmr-string", "object": "mutex-vector", "malloc": "glibc", "adaptor": "limit"}
+ELSEWHERE = {"allocator": "std-allocator", "buffer": "pmr-string", "object": "mutex-vector", "malloc": "glibc", "adaptor": "limit",
+             "recording": "plain"}
 WORKLOADS = ["pool/pair/16B", "pool/pair/64B", "pool/pair/4KiB", "pool/pair/1MiB", "pool/live/1000", "pool/live/100000",
              "pool/live/1000000", "pool/map/build", "pool/larson/1", "pool/larson/2", "pool/thread-pairs/1", "pool/thread-pairs/2",
              "pool/large/32x64KiB-1MiB", "pool/phases/100MiB", "trace/awk", "trace/perl", "trace/vim", "trace/cc1plus", "trace/bc",
