@@ -167,6 +167,7 @@ constexpr std::array replay_figures = {
 
 [[nodiscard]] std::string names_json(const std::vector<std::string>& names) {
   std::vector<std::string> values;
+  values.reserve(names.size());
   for (const std::string& each : names) values.push_back(detail::json_quoted(each));
   return detail::json_array(values);
 }
