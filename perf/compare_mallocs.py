@@ -20,7 +20,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import LIMIT_SECONDS, Failure, answers, end_with, environment_in, free_port, make_inputs, single_processes
+from programs import LIMIT_SECONDS, Failure, drive_server, end_with, environment_in, free_port, make_inputs, single_processes
 
 # Debian's packages; glibc is preloaded too, since a program may be linked to another malloc (redis-server is, to jemalloc).
 SYSTEM_LIBRARIES = {"glibc": "libc.so.6", "mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
@@ -137,20 +137,10 @@ class Measurer:
 
     def server(self, library, work):
         """The server has the malloc; the clock runs while redis-benchmark, which hasn't, drives it."""
-        port = str(free_port())
+        port = free_port()
         server = self.start(library, (SERVER, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", "."), {})
-        try:
-            give_up = time.monotonic() + LIMIT_SECONDS
-            while not answers(port):
-                if server.poll() is not None or time.monotonic() > give_up:
-                    raise Failure(f"{SERVER} doesn't answer")
-            start = time.monotonic()
-            subprocess.run(["redis-benchmark", "-p", port, "-q", "-n", str(20_000 * work), "-c", "20", "-P", "16", "-r", "20000",
-                            "-d", "300", "-t", "set,get,lpush,lpop,sadd,hset,zadd,lrange_100"], env=self.environment,
-                           stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_SECONDS)
-            seconds = time.monotonic() - start
-        finally:
-            subprocess.run(["redis-cli", "-p", port, "shutdown", "nosave"], capture_output=True, check=False)
+        seconds = drive_server(server, port, ("-n", str(20_000 * work), "-c", "20", "-P", "16", "-r", "20000", "-d", "300", "-t",
+                                              "set,get,lpush,lpop,sadd,hset,zadd,lrange_100"))
         return result(seconds * 1e3, 1e3, "ms", self.finish(server)[1])
 
 

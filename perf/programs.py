@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 LIMIT_SECONDS = 120
 GIT_CONFIG = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.fsync=none", "-c", "core.pager=cat")
@@ -144,10 +145,24 @@ def environment_in(folder):
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return str(probe.getsockname()[1])
 
 
-def answers(port):
-    """Whether a redis-server does."""
-    return subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False,
-                          timeout=LIMIT_SECONDS).stdout.startswith(b"PONG")
+def ask_server(port, *words):
+    return subprocess.run(["redis-cli", "-p", port, *words], capture_output=True, check=False, timeout=LIMIT_SECONDS).stdout
+
+
+def drive_server(server, port, *loads):
+    """Waits until a redis-server answers, gives it what redis-benchmark is told, and ends it. The seconds that the loads took."""
+    try:
+        give_up = time.monotonic() + LIMIT_SECONDS
+        while not ask_server(port, "ping").startswith(b"PONG"):
+            if server.poll() is not None or time.monotonic() > give_up:
+                raise Failure("redis-server doesn't answer")
+        start = time.monotonic()
+        for load in loads:
+            subprocess.run(["redis-benchmark", "-p", port, "-q", *load], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           check=True, timeout=LIMIT_SECONDS)
+        return time.monotonic() - start
+    finally:
+        ask_server(port, "shutdown", "nosave")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True  # nothing is left in the sources' folder
-from programs import LIMIT_SECONDS, Failure, answers, end_with, environment_in, free_port, make_inputs, single_processes
+from programs import LIMIT_SECONDS, Failure, drive_server, end_with, environment_in, free_port, make_inputs, single_processes
 
 AWK_PROGRAM = """
 { word = substr($1, 1, 4); count[word]++; lines[word] = lines[word] " " NR; last[NR % 5000] = $1 $1 }
@@ -126,16 +126,12 @@ def run_under_load(command, folder, environment, work):
     """A server, which redis-benchmark drives. Neither that nor redis-cli is recorded."""
     port = free_port()
     log = folder / "server"
-    with log.open("wb") as output, subprocess.Popen([*command, "--port", str(port)], cwd=folder, env=environment,
+    how = ("-n", str(500 * work), "-c", "10", "-P", "8")
+    with log.open("wb") as output, subprocess.Popen([*command, "--port", port], cwd=folder, env=environment,
                                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output) as server:
         try:
-            while server.poll() is None and not answers(port):
-                pass
-            for load in (["-t", "set,get,lpush,lpop,sadd,hset", "-r", "10000", "-d", "100"], ["-t", "zadd,spop", "-r", "1000"]):
-                subprocess.run(["redis-benchmark", "-p", str(port), "-q", "-n", str(500 * work), "-c", "10", "-P", "8", *load],
-                               stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=LIMIT_SECONDS)
-            subprocess.run(["redis-cli", "-p", str(port), "shutdown", "nosave"], capture_output=True, check=False,
-                           timeout=LIMIT_SECONDS)
+            drive_server(server, port, (*how, "-t", "set,get,lpush,lpop,sadd,hset", "-r", "10000", "-d", "100"),
+                         (*how, "-t", "zadd,spop", "-r", "1000"))
             server.wait(LIMIT_SECONDS)
         finally:
             server.kill()

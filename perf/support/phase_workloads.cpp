@@ -118,7 +118,8 @@ workload temporary_after_expiry(std::size_t entries, std::string size_name, std:
 class sparse_survivors {
  public:
   sparse_survivors(std::pmr::memory_resource* resource, std::size_t phase_bytes) : resource_(resource) {
-    for (const std::size_t bytes : {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536}) {
+    static constexpr std::size_t sizes[] = {128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1280, 1536};
+    for (const std::size_t bytes : sizes) {
       std::vector<slot> slots(phase_bytes / bytes);
       for (slot& place : slots) fill(resource_, place, bytes);
       for (std::size_t i = 0; i < slots.size(); ++i) keep_or_free(slots[i], i % 3000 == 1500);
