@@ -2,9 +2,7 @@
 #include <cistern/object_pool.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <functional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -16,6 +14,7 @@
 #include "object_pools/coroutines.hpp"
 #include "object_pools/object.hpp"
 #include "support/benchmark_program.hpp"
+#include "support/process.hpp"
 #include "support/thread_team.hpp"
 
 namespace {
@@ -111,14 +110,10 @@ constexpr std::string_view go_pools = CISTERN_PERF_GO_POOLS;
 runner run_go(const std::string& shape) {
   return [shape](const situation& where, std::size_t uses) {
     const std::size_t each = uses / where.threads + 1;
-    const std::string command = '\'' + std::string(go_pools) + "' " + shape + ' ' +
-                                std::to_string(where.threads) + ' ' + std::to_string(where.objects) + ' ' +
-                                std::to_string(each);
-    double seconds = 0;
-    std::FILE* const answer = ::popen(command.c_str(), "r");
-    const bool read = answer != nullptr && std::fscanf(answer, "%lf", &seconds) == 1;
-    if (answer == nullptr || ::pclose(answer) != 0 || !read) throw std::runtime_error(command + " failed");
-    return pool_run{std::chrono::duration<double>(seconds), each * where.threads};
+    const std::string seconds = perf::output_of(
+        std::string(go_pools),
+        {shape, std::to_string(where.threads), std::to_string(where.objects), std::to_string(each)});
+    return pool_run{std::chrono::duration<double>(std::stod(seconds)), each * where.threads};
   };
 }
 

@@ -1,4 +1,4 @@
-// process: the resident memory of this process, and this program run again in a process of its own.
+// process: the resident memory of this process, and programs in processes of their own.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,11 @@ namespace perf {
 [[nodiscard]] std::size_t resident_peak_bytes();
 [[nodiscard]] std::size_t resident_bytes();
 
-/// Starts this program again with `arguments` and returns what it printed on stdout. A fresh process, not
-/// only a fork, so that nothing done earlier is in its memory figures. Throws `std::runtime_error` if it
-/// fails.
+/// Runs a program and returns what it printed on stdout. Throws `std::runtime_error` if it fails.
+[[nodiscard]] std::string output_of(const std::string& program, const std::vector<std::string>& arguments);
+
+/// The same of this program. A fresh process, not only a fork, so that nothing done earlier is in its memory
+/// figures.
 [[nodiscard]] std::string output_of_this_program(const std::vector<std::string>& arguments);
 
 }  // namespace perf
