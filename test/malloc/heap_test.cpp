@@ -23,11 +23,13 @@
 #include "../support/threads.hpp"
 #include <malloc/heap.hpp>
 #include <malloc/heap_pages.hpp>
+#include <malloc/large_blocks.hpp>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 using cistern::detail::heap;
+using cistern::detail::large_blocks::in_use;
 using cistern::test_support::current_memory_use;
 using cistern::test_support::leave_address_space;
 using cistern::test_support::madvise_call;
@@ -457,6 +459,21 @@ BOOST_AUTO_TEST_CASE(large_blocks_grow_and_shrink_beside_each_other) {
     }
   }
   free_all(live);
+}
+
+BOOST_AUTO_TEST_CASE(a_large_block_is_counted_as_large_as_it_has_become) {
+  const auto before = in_use();
+  void* block = heap::allocate(40 * mib);
+  for (const std::size_t bytes : {80 * mib, 50 * mib, 200 * mib}) {
+    block = heap::reallocate(block, bytes);
+    BOOST_REQUIRE(block != nullptr);
+    BOOST_TEST(in_use().live_blocks == before.live_blocks + 1);
+    BOOST_TEST(in_use().live_bytes - before.live_bytes >= bytes);
+    BOOST_TEST(in_use().live_bytes - before.live_bytes <= bytes + bytes / 4);
+  }
+  heap::deallocate(block);
+  BOOST_TEST(in_use().live_blocks == before.live_blocks);
+  BOOST_TEST(in_use().live_bytes == before.live_bytes);
 }
 
 // Two at a time, so that what lies behind is in use. Once it is large, a block moves its pages.

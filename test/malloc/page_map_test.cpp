@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(what_was_got_in_vain_is_there_for_the_next) {
 BOOST_AUTO_TEST_CASE(addresses_that_no_program_has_are_refused) {
   BOOST_TEST(!map.cover(address(std::uintptr_t{1} << 48), page));
   BOOST_TEST(!map.cover(address((std::uintptr_t{1} << 48) - page), 2 * page));
+  BOOST_TEST(map.cover(address((std::uintptr_t{1} << 48) - page), page));  // the last that one may have
 }
 
 BOOST_AUTO_TEST_CASE(threads_that_need_the_same_leaf_share_it) {
