@@ -3,13 +3,17 @@
 
 #include <atomic>
 #include <coroutine>
+#include <cstddef>
+#include <functional>
 #include <latch>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <random>
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -32,6 +36,26 @@ void check_quiet(const caching_pool& pool, const tally& counts) {
   BOOST_TEST(counts.twice_closed == 0);
   BOOST_TEST(pool.check_invariants());
 }
+
+/// Says when it is asked for memory.
+class telling_resource final : public std::pmr::memory_resource {
+ public:
+  std::function<void()> at_next_request;
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    if (const auto tell = std::exchange(at_next_request, nullptr)) {
+      tell();
+    }
+    return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    std::pmr::new_delete_resource()->deallocate(block, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+};
 
 }  // namespace
 
@@ -281,6 +305,30 @@ BOOST_AUTO_TEST_CASE(resize_bounds_what_lies_idle) {
   check_quiet(pool, counts);
   pool.close();
   pool.resize(1);
+  check_quiet(pool, counts);
+}
+
+// The cache of another thread is made under the mutex: who needs that now waits for ever.
+BOOST_AUTO_TEST_CASE(upkeep_leaves_threads_their_way_past_the_mutex) {
+  telling_resource memory;
+  tally counts;
+  caching_pool pool({}, {&counts}, &memory);
+  pool.acquire().give_back();
+  pool.resize(100);
+  pool.invalidate_all();
+  pool.evict_if([](const thing&) { return true; });
+  pool.acquire().give_back();
+  std::latch locked(1);
+  std::latch served(1);
+  memory.at_next_request = [&] {
+    locked.count_down();
+    served.wait();
+  };
+  std::jthread other([&] { pool.acquire().give_back(); });
+  locked.wait();
+  BOOST_TEST(pool.acquire()->id == 1);
+  served.count_down();
+  other.join();
   check_quiet(pool, counts);
 }
 
