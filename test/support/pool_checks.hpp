@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sanitizers.hpp"
+#include "zeros.hpp"
 
 namespace cistern::test_support {
 
@@ -101,12 +102,8 @@ inline void fill(const user_block& block, std::size_t bytes) {
 /// Whether `fill`'s content is still there.
 [[nodiscard]] inline bool filled(const user_block& block, std::size_t bytes) {
   const std::size_t end_bytes = bytes < checked_end_bytes ? bytes : checked_end_bytes;
-  for (std::size_t i = 0; i < end_bytes; ++i) {
-    if (block.data()[i] != std::byte{block.seed} || block.data()[bytes - 1 - i] != std::byte{block.seed}) {
-      return false;
-    }
-  }
-  return true;
+  return is_filled_with(block.seed, block.data(), end_bytes) &&
+         is_filled_with(block.seed, block.data() + (bytes - end_bytes), end_bytes);
 }
 
 /// Allocates `count` blocks of one size.
