@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(nor_does_a_thread_hold_all_of_it_by_its_cache) {
     only.fall_to(mib);
     only.stay_at(mib, quiet_operations);
     const cistern::pool_statistics quiet = pool.statistics();
-    BOOST_TEST(quiet.upstream_bytes <= quiet.peak_upstream_bytes / 4 * 3);
+    BOOST_TEST(quiet.upstream_bytes <= quiet.peak_upstream_bytes / 8 * 7);  // it was all of it
     pool.check_invariants();
   }
 }
