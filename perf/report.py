@@ -85,7 +85,7 @@ def measure(arguments, places):
     before, here = read_json(places.results), machine.describe(arguments.build)
     there = read_json(places.machine)
     others = {area: each for area, each in there.get("areas", {}).items() if area not in arguments.only}
-    changed = [field for field in here if others and there.get(field) != here[field]]
+    changed = machine.changed_fields(there, here) if others else []
     if changed:
         raise measuring.Failure(f"The other areas' figures are of another machine or build ({', '.join(changed)} changed): "
                                 "measure everything, without --only.")

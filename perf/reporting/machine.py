@@ -75,6 +75,15 @@ def describe_area(results, commit):
             "cores_of_others": {"median": others[len(others) // 2], "most": others[-1]}}
 
 
+def changed_fields(before, now):
+    """What keeps figures of two descriptions apart. A library that wasn't there before has no part in the figures of then."""
+    def same(field):
+        if field == "libraries" and field in before:
+            return all(now[field].get(name) == version for name, version in before[field].items())
+        return before.get(field) == now[field]
+    return [field for field in now if not same(field)]
+
+
 def unfit(results):
     """What a program says against being measured; empty if nothing."""
     return next((result["context"]["warning"] for _, result in results if result.get("context", {}).get("warning")), "")

@@ -16,7 +16,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 try:
-    from reporting import contents, measuring, page, pictures, regressions, results, wording
+    from reporting import contents, machine, measuring, page, pictures, regressions, results, wording
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -105,6 +105,13 @@ class Ratios(unittest.TestCase):
         self.assertEqual(measured.contestants(["a/b"]), ["x", "y"])
         self.assertEqual(measured.values("a/b", "x").dropna().to_list(), [2, 4])
         self.assertEqual(measured.ratios(["a/b"], "x", "y").loc["a/b", "median"], 0.5)
+
+    def test_a_library_more_keeps_earlier_figures(self):
+        before = {"cores": 2, "libraries": {"a": "1"}}
+        self.assertEqual(machine.changed_fields(before, {"cores": 2, "libraries": {"a": "1", "b": "1"}}), [])
+        self.assertEqual(machine.changed_fields(before, {"cores": 2, "libraries": {"a": "2"}}), ["libraries"])
+        self.assertEqual(machine.changed_fields(before, {"cores": 2, "libraries": {"b": "1"}}), ["libraries"])
+        self.assertEqual(machine.changed_fields(before, {"cores": 4, "libraries": {"a": "1"}}), ["cores"])
 
     def test_the_newest_mimalloc_stands_for_mimalloc(self):
         measured = results.Results(synthetic())
