@@ -111,7 +111,8 @@ class idle_policy {
   /// sum of all has to keep to the bound. But not to a large one: what has just fallen may rise again.
   [[nodiscard]] std::size_t holding_lists_bytes() const noexcept {
     const std::size_t listed = listed_.bytes();
-    const std::size_t in_use = used_bytes() - std::min(used_bytes(), listed_.beside_bytes());
+    const std::size_t used = used_bytes();  // once: other threads change it
+    const std::size_t in_use = used - std::min(used, listed_.beside_bytes());
     const bool hold_it = !is_large(options_.max_idle_bytes) && listed_blocks::are_few(in_use, listed);
     return hold_it ? listed : 0;
   }
