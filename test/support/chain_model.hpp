@@ -153,7 +153,8 @@ class chain_model_run {
     c.end_prepared();
     c.region = c.real.prepare(text.size());
     demand(c.region.size() == text.size(), "prepare");
-    if (!text.empty()) std::memcpy(c.region.data(), text.data(), text.size());
+    if (text.empty()) return c.end_prepared();  // a region of nothing is none
+    std::memcpy(c.region.data(), text.data(), text.size());
     c.prepared = text;
     size_when_prepared_ = c.text.size();
   }

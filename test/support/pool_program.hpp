@@ -383,34 +383,26 @@ class pool_program {
   void check_idle() {
     const std::size_t max_idle_bytes = pool_->options().max_idle_bytes;
     if (max_idle_bytes == no_limit) return;
-    if constexpr (has_thread_caches) {
-      constexpr std::size_t chunk_bytes = std::size_t{1} << 20;  // one that no look has found to be free yet
-      demand(pool_->statistics().idle_bytes <=
-                 max_idle_bytes + pool_->options().thread_cache_bytes + chunk_bytes,
-             "more is idle than may be");
-    } else {
-      // The bound is reached in steps, while the pool is used. A seventh more, or 256 KiB, isn't worth a
-      // look; and the class that is used keeps a span, which may hold a region as large as any.
-      constexpr std::size_t not_worth_a_look_bytes = std::size_t{256} << 10;
-      const std::size_t most_idle_bytes =
-          std::max({max_idle_bytes + max_idle_bytes / 7 + 8, not_worth_a_look_bytes,
-                    max_idle_bytes + checked_.largest_request_bytes()});
-      const auto settles = [&] {
-        for (int looks = 0; looks < 100 && pool_->statistics().idle_bytes > most_idle_bytes; ++looks) {
-          use_for_a_while(detail::smallest_block_bytes);  // which every pool has a bucket for
-        }
-        return pool_->statistics().idle_bytes <= most_idle_bytes;
-      };
-      if (!settles()) {
-        // The last frees of a size, up to a MiB, may not have been looked at before it is used again.
-        for (const bucket_statistics& bucket : pool_->statistics().buckets) {
-          use_for_a_while(bucket.block_bytes);
-        }
-        demand(settles(), "more is idle than may be");
+    // The bound is reached in steps, while the pool is used. A seventh more, or 256 KiB, isn't worth a look;
+    // and the class that is used keeps a span, which may hold a region as large as any.
+    constexpr std::size_t not_worth_a_look_bytes = std::size_t{256} << 10;
+    const std::size_t most_idle_bytes =
+        std::max({max_idle_bytes + max_idle_bytes / 7 + 8, not_worth_a_look_bytes,
+                  max_idle_bytes + checked_.largest_request_bytes()}) +
+        (has_thread_caches ? pool_->options().thread_cache_bytes : 0);
+    const auto settles = [&] {
+      for (int looks = 0; looks < 100 && pool_->statistics().idle_bytes > most_idle_bytes; ++looks) {
+        use_for_a_while(detail::smallest_block_bytes);  // which every pool has a bucket for
       }
-      check_all();
-      check_accounts();
+      return pool_->statistics().idle_bytes <= most_idle_bytes;
+    };
+    if (!settles()) {
+      // The last frees of a size, up to a MiB, may not have been looked at before it is used again.
+      for (const bucket_statistics& bucket : pool_->statistics().buckets) use_for_a_while(bucket.block_bytes);
+      demand(settles(), "more is idle than may be");
     }
+    check_all();
+    check_accounts();
   }
 
   void use_for_a_while(std::size_t bytes) {
