@@ -150,8 +150,8 @@ void* heap::allocate_unsampled(std::size_t bytes, std::size_t alignment) noexcep
   const std::size_t last = block_last_byte(bytes, alignment);
   if (last < largest_cached_block_bytes && alignment <= page_bytes) [[likely]] {
     const unsigned index = class_of(last);
-    if (cache_slot& slot = heap_slots[index]; slot.head != nullptr) [[likely]] {
-      return unmarked(index, slot.pop());
+    if (void* const block = heap_slots->try_pop(index); block != nullptr) [[likely]] {
+      return unmarked(index, block);
     }
   }
   return or_no_memory(bytes <= PTRDIFF_MAX ? allocate_uncached(bytes, alignment) : nullptr);
@@ -211,8 +211,10 @@ void* heap::allocate_guarded(std::size_t bytes, std::size_t alignment) noexcept 
   }
   const std::size_t last = block_last_byte(bytes + slack_guard::least_bytes, alignment);
   const bool pooled = bytes != 0 && is_pooled(last, alignment);
-  if (pooled && heap_slots[class_of(last)].head != nullptr) [[likely]] {
-    return guarded(class_of(last), heap_slots[class_of(last)].pop(), bytes);
+  if (pooled) {
+    if (void* const block = heap_slots->try_pop(class_of(last)); block != nullptr) [[likely]] {
+      return guarded(class_of(last), block, bytes);
+    }
   }
   const phase served_by = current_phase();
   if (served_by == phase::passing_through) {

@@ -82,9 +82,9 @@ class heap {
       if constexpr (checked_build) {
         expect_class(block, index);
       }
-      cache_slot* const slots = unwatched_slots;
+      cache_slots* const slots = unwatched_slots;
       if (may_be_in_use<small_mark_word>(index, block, slots) &&
-          slots[index].try_push(block, class_block_bytes(index))) [[likely]] {
+          (*slots)[index].try_push(block, class_block_bytes(index))) [[likely]] {
         return mark<small_mark_word>(block, slots);
       }
     }
@@ -114,24 +114,23 @@ class heap {
   /// thread-local pointer itself: read before it is needed, it would cost `operator new` a place on the
   /// stack.
   template <class Otherwise>
-  [[nodiscard]] static void* pop_or(cache_slot* const& slots, std::size_t bytes,
+  [[nodiscard]] static void* pop_or(cache_slots* const& slots, std::size_t bytes,
                                     Otherwise otherwise) noexcept {
     const std::size_t last = last_byte(bytes, least_alignment);
     if (last < small_limit_bytes) [[likely]] {
-      if (cache_slot& slot = slot_at(slots, small_place_of(last)); slot.head != nullptr) [[likely]] {
+      if (cache_slot& slot = slots->at(small_place_of(last)); slot.head != nullptr) [[likely]] {
         return unmarked<small_mark_word>(slot.pop());
       }
     } else if (last < medium_limit_bytes) {
-      if (cache_slot& slot = slots[large_class_of(last)]; slot.head != nullptr) [[likely]] {
-        return unmarked<large_mark_word>(slot.pop());
+      if (void* const block = slots->try_pop_large(large_class_of(last)); block != nullptr) [[likely]] {
+        return unmarked<large_mark_word>(block);
       }
     }
     return otherwise();
   }
 
   static void deallocate_cached(unsigned index, void* block, const char* function) noexcept {
-    cache_slot* const slots = heap_slots;
-    const std::size_t block_bytes = class_block_bytes(index);
+    cache_slots* const slots = heap_slots;
     bool is_pushed = false;
     if (index < small_class_count) [[likely]] {
       if (!may_be_in_use<small_mark_word>(index, block, slots)) [[unlikely]] {
@@ -139,14 +138,14 @@ class heap {
       }
       wipe(index, block, function);
       mark<small_mark_word>(block, slots);
-      is_pushed = slots[index].try_push(block, block_bytes);
+      is_pushed = (*slots)[index].try_push(block, class_block_bytes(index));
     } else {
       if (!may_be_in_use<large_mark_word>(index, block, slots)) [[unlikely]] {
         return report_misuse(index, block, function);
       }
       wipe(index, block, function);
       mark<large_mark_word>(block, slots);
-      is_pushed = slots[index].try_push_large(block, block_bytes);
+      is_pushed = slots->try_push_large(index, block);
     }
     if (!is_pushed) [[unlikely]] {
       deallocate_pooled(index, block);
@@ -155,7 +154,7 @@ class heap {
 
   template <std::size_t Word>
   [[nodiscard]] static bool may_be_in_use(unsigned index, const void* block,
-                                          const cache_slot* slots) noexcept {
+                                          const cache_slots* slots) noexcept {
     return may_begin_block(index, block) && !is_marked<Word>(block, slots) &&
            (!checked_build || may_be_out(index, block));
   }
@@ -180,20 +179,20 @@ class heap {
   static constexpr std::size_t small_mark_word = 1;
   static constexpr std::size_t large_mark_word = 2;
   template <std::size_t Word>
-  [[nodiscard]] static bool is_marked(const void* block, const cache_slot* slots) noexcept {
+  [[nodiscard]] static bool is_marked(const void* block, const cache_slots* slots) noexcept {
     if (hardened_build && free_block::is_marked(block)) {
       return true;
     }
-    const cache_slot* mark = nullptr;
+    const cache_slots* mark = nullptr;
     std::memcpy(&mark, static_cast<const std::byte*>(block) + Word * sizeof(void*), sizeof mark);
     return mark == slots;
   }
   template <std::size_t Word>
-  static void mark(void* block, const cache_slot* slots) noexcept {
+  static void mark(void* block, const cache_slots* slots) noexcept {
     if constexpr (hardened_build && Word == small_mark_word) {
       return;
     }
-    static_cast<const cache_slot**>(block)[Word] = slots;
+    static_cast<const cache_slots**>(block)[Word] = slots;
   }
   template <std::size_t Word>
   [[nodiscard]] static void* unmarked(void* block) noexcept {

@@ -8,10 +8,10 @@ namespace cistern::detail {
 /// The slots of this thread's cache, or slots without room or blocks where it has none: then every operation
 /// takes the slow path, so that the fast one need not ask. "initial-exec": no call finds it, and none of its
 /// uses allocates.
-extern constinit thread_local cache_slot* heap_slots __attribute__((tls_model("initial-exec")));
+extern constinit thread_local cache_slots* heap_slots __attribute__((tls_model("initial-exec")));
 /// The same; but where there is a sampled guard, always slots without room or blocks. For fast paths that
 /// would have to ask it, and don't: an allocation, and a free that doesn't look the block up.
-extern constinit thread_local cache_slot* unwatched_slots __attribute__((tls_model("initial-exec")));
+extern constinit thread_local cache_slots* unwatched_slots __attribute__((tls_model("initial-exec")));
 
 /// Whether `heap_slots` belong to a cache.
 [[nodiscard]] bool has_heap_slots() noexcept;

@@ -69,9 +69,12 @@ void synchronized_pool_resource::do_deallocate(void* block, std::size_t bytes, s
 // Apart, so that what these need costs the small ones nothing.
 void* synchronized_pool_resource::allocate_not_small(std::size_t bytes, std::size_t alignment) {
   const std::size_t last = last_byte(bytes, alignment);
-  void* const block = last < largest_cached_block_bytes && alignment <= page_bytes
-                          ? allocate_cached(place_of(large_class_of(last)), bytes, alignment)
-                          : allocate_slow(bytes, alignment);
+  void* block = last < largest_cached_block_bytes && alignment <= page_bytes
+                    ? engine_.try_pop_large(large_class_of(last))
+                    : nullptr;
+  if (block == nullptr) {
+    block = allocate_slow(bytes, alignment);
+  }
   asan_unpoison(block, bytes);
   ledger_.hand_out(block, bytes, alignment);
   return block;

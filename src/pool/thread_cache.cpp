@@ -21,6 +21,9 @@ constexpr std::size_t small_room_bytes = std::size_t{64} << 10;
 /// miss.
 constexpr std::size_t busy_capacity_bytes = std::size_t{16} << 10;
 
+/// So that no allocation makes room.
+constexpr std::int64_t no_room = INT64_MIN / 2;
+
 /// Whether a block leaves room for others on its cache line.
 bool shares_cache_line(unsigned index) noexcept {
   return class_block_bytes(index) < cache_line_bytes;
@@ -36,13 +39,13 @@ std::size_t room_bytes(unsigned index, std::size_t capacity) noexcept {
 // None where each one must be seen.
 void thread_cache::open(unsigned index) noexcept {
   cache_slot& s = slots_[index];
-  std::size_t room = 0;
-  if (!depot_->options().zero_on_free && (!is_late_ || index < small_class_count)) {
-    const std::size_t most = s.most_blocks();
-    room = index < small_class_count ? most - std::min(most, s.loaded_blocks()) : 1;
-    room = is_late_ ? std::min<std::size_t>(room, late_look_frees) : room;
+  std::int64_t room = no_room;
+  if (!depot_->options().zero_on_free && (!is_late_ || cache_slots::has_own_room(index))) {
+    // Below 0 where more is there than a magazine may have: an allocation of a larger block gives room back.
+    room = static_cast<std::int64_t>(s.most_blocks()) - static_cast<std::int64_t>(s.loaded_blocks());
+    room = is_late_ ? std::min<std::int64_t>(room, late_look_frees) : room;
   }
-  s.set_room(static_cast<std::int64_t>(room));
+  s.set_room(room);
 }
 
 void thread_cache::load(unsigned index, magazine full) noexcept {
@@ -71,44 +74,61 @@ void* thread_cache::try_refill(unsigned index) {
     load(index, take_spare(s));
   }
   if (s.head != nullptr) {
-    return s.pop();
+    return slots_.try_pop(index);
   }
   widen(index);
   bool fresh = false;
   std::size_t elsewhere = depot::unknown_blocks;
-  const magazine taken = depot_->try_take(index, std::max<std::size_t>(s.capacity, 1), fresh, elsewhere,
-                                          as_flushable(this).get());
+  const magazine taken =
+      depot_->try_take(index, blocks_to_take(index), fresh, elsewhere, as_flushable(this).get());
   if (taken.head == nullptr) {
     return nullptr;
   }
   // The first block of a span counts as a miss, so it never was on the list.
-  load(index, fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken);
+  const magazine listed = fresh ? magazine{taken.head->next(), taken.blocks - 1} : taken;
+  slots_.take_room(index, listed.blocks);
+  load(index, listed);
   look_for_last(s, elsewhere, 0);
-  return fresh ? taken.head->handed_out() : s.pop();
+  if (!cache_slots::has_own_room(index)) {
+    open(index);  // every free counts there
+  }
+  return fresh ? taken.head->handed_out() : slots_.try_pop(index);
+}
+
+// A magazine's worth, if there is room for all of them but the one that is wanted now.
+std::size_t thread_cache::blocks_to_take(unsigned index) noexcept {
+  const std::size_t wanted = std::max<std::size_t>(slots_[index].capacity, 1);
+  if (cache_slots::has_own_room(index)) {
+    return wanted;
+  }
+  const std::size_t block_bytes = class_block_bytes(index);
+  if (try_reserve((wanted - 1) * block_bytes)) {
+    return wanted;
+  }
+  return 1 + static_cast<std::size_t>(std::max<std::int64_t>(slots_.free_room_bytes, 0)) / block_bytes;
 }
 
 void thread_cache::take_back(unsigned index, void* block) noexcept {
   honour_trim();
   cache_slot& s = slots_[index];
-  if (s.capacity == 0) {
-    if (s.popped != 0 || !shares_cache_line(index)) {
-      widen(index);
-    }
-    if (s.capacity == 0) {
-      // No room; or freed by a thread that has none of these, so it came from another one, whose blocks lie
-      // beside it.
-      depot_->deallocate(index, block);
-      return;
-    }
-  }
-  // Of small blocks nearly full is full, lest every few frees have to look.
-  const std::uint32_t spared = index < small_class_count ? s.capacity / 8 : 0;
-  if (s.loaded_blocks() >= s.capacity - spared) {
-    look_for_last(s, unload_full(index), 1);
-  } else if (s.capacity < busy_capacity_bytes / class_block_bytes(index) && has_much_room()) {
+  if (s.capacity == 0 && (s.popped != 0 || !shares_cache_line(index))) {
     widen(index);
   }
-  s.push(block, class_block_bytes(index));
+  if (s.capacity == 0 || !(cache_slots::has_own_room(index) || has_room_for(index))) {
+    // No room; or freed by a thread that has none of these, so it came from another one, whose blocks lie
+    // beside it.
+    depot_->deallocate(index, block);
+    return;
+  }
+  // Of small blocks nearly full is full, lest every few frees have to look.
+  const std::uint32_t spared = cache_slots::has_own_room(index) ? s.capacity / 8 : 0;
+  if (s.loaded_blocks() >= s.capacity - spared) {
+    look_for_last(s, unload_full(index), 1);
+  } else if (cache_slots::has_own_room(index) &&
+             s.capacity < busy_capacity_bytes / class_block_bytes(index) && has_much_room()) {
+    widen(index);
+  }
+  slots_.push(index, block);
   if (s.loaded_blocks() >= s.whole_at) {
     flush_slot(index);  // nothing of this class may be live now: the depot begins its spans anew
   } else {
@@ -137,8 +157,8 @@ void thread_cache::settle_late(unsigned index) noexcept {
 void thread_cache::look_whether_late() noexcept {
   const bool was_late = std::exchange(is_late_, depot_->is_late());
   if (is_late_ && !was_late) {
-    for (cache_slot& slot : slots_) {
-      slot.set_room(0);
+    for (cache_slot& slot : slots_.of_class) {
+      slot.set_room(no_room);
     }
   }
 }
@@ -149,6 +169,7 @@ bool thread_cache::has_much_room() const noexcept {
 }
 
 std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
+  slots_.give_room(index, full.blocks);
   const std::size_t elsewhere = depot_->put(index, full);
   look_whether_late();
   return elsewhere;
@@ -225,6 +246,7 @@ void thread_cache::forget() noexcept {
   }
   depot_->give_cache_bytes(reserved_bytes_);
   reserved_bytes_ = 0;
+  slots_.free_room_bytes = 0;
 }
 
 void thread_cache::retire() noexcept {
@@ -234,6 +256,7 @@ void thread_cache::retire() noexcept {
       deactivate(i);
     }
   }
+  give_up_room();
 }
 
 // More room in the magazines of a class that has just missed: twice as much, while there is room.
@@ -253,29 +276,90 @@ void thread_cache::widen(unsigned index) noexcept {
                                      options.thread_cache_bytes / classes_per_cache / room_bytes(index, 1)});
   const std::size_t wanted = had + std::max<std::size_t>({step, first, s.earlier_capacity / 2});
   const std::size_t capacity = std::min(wanted, most);
-  if (reserved_bytes_ > depot_->cache_share_bytes() && halve_largest(index, 0)) {
-    return;  // there are more threads than there were
-  }
-  if (capacity <= had || !reserve(index, room_bytes(index, capacity - had), room_bytes(index, capacity))) {
+  if (is_beyond_share() && halve_largest(index, 0)) {
+    give_up_room();
     return;
+  }
+  if (capacity <= had) {
+    return;
+  }
+  if (cache_slots::has_own_room(index)) {
+    const std::size_t more_bytes = room_bytes(index, capacity - had);
+    if (!make_room(index, more_bytes, room_bytes(index, capacity))) {
+      return;
+    }
+    slots_.free_room_bytes -= static_cast<std::int64_t>(more_bytes);
   }
   s.earlier_capacity = 0;
   s.capacity = static_cast<std::uint32_t>(capacity);
   open(index);
 }
 
-// So many bytes more for a class, which will then have `room`. What there is goes to those who miss, but not
-// back and forth: a class yields half of its room to one that has no more than that half even then.
-bool thread_cache::reserve(unsigned index, std::size_t bytes, std::size_t room) noexcept {
+// Whether another block of a class of larger ones may be kept: where there is no room what lies here in
+// quantity goes, a magazine at once, rather than block by block what is freed now.
+bool thread_cache::has_room_for(unsigned index) noexcept {
+  if (is_late_ && depot_->sorts_all()) {
+    return false;  // what is kept now may hold a region that the pass would find empty
+  }
+  const std::size_t block_bytes = class_block_bytes(index);
+  while (!try_reserve(block_bytes)) {
+    if (!free_budget(index) && !hand_over_largest(block_bytes)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Free room of so many bytes for a class, which will then have `room`. What there is goes to those who miss,
+// but not back and forth: a class yields half of its room to one that has no more than that half even then.
+bool thread_cache::make_room(unsigned index, std::size_t bytes, std::size_t room) noexcept {
   constexpr std::size_t least_times = 4;
-  while (reserved_bytes_ + bytes > depot_->cache_share_bytes() ||
-         !depot_->reserve_cache_bytes(reserved_bytes_, bytes)) {
+  while (!try_reserve(bytes)) {
     if (!free_budget(index) && (!may_look_for_largest() || !halve_largest(index, least_times * room))) {
       return false;
     }
   }
-  reserved_bytes_ += bytes;
   return true;
+}
+
+// The same, if no class has to yield for it.
+bool thread_cache::try_reserve(std::size_t bytes) noexcept {
+  const std::int64_t missing = static_cast<std::int64_t>(bytes) - slots_.free_room_bytes;
+  if (missing <= 0) {
+    return true;
+  }
+  const auto more_bytes = static_cast<std::size_t>(missing);
+  if (reserved_bytes_ + more_bytes > depot_->cache_share_bytes() ||
+      !depot_->reserve_cache_bytes(reserved_bytes_, more_bytes)) {
+    return false;
+  }
+  reserved_bytes_ += more_bytes;
+  slots_.free_room_bytes += missing;
+  return true;
+}
+
+// Room that no class has is for other threads.
+void thread_cache::give_up_room() noexcept {
+  const auto free_bytes = static_cast<std::size_t>(std::max<std::int64_t>(slots_.free_room_bytes, 0));
+  reserved_bytes_ -= free_bytes;
+  slots_.free_room_bytes -= static_cast<std::int64_t>(free_bytes);
+  depot_->give_cache_bytes(free_bytes);
+}
+
+// Whether it has more than its share even without free room, since there are more threads than there were.
+bool thread_cache::is_beyond_share() noexcept {
+  if (reserved_bytes_ <= depot_->cache_share_bytes()) {
+    return false;
+  }
+  give_up_room();
+  return reserved_bytes_ > depot_->cache_share_bytes();
+}
+
+// What a class has of the room.
+std::size_t thread_cache::taken_bytes(unsigned index) const noexcept {
+  const cache_slot& s = slots_[index];
+  return cache_slots::has_own_room(index) ? room_bytes(index, s.capacity)
+                                          : s.free_blocks() * class_block_bytes(index);
 }
 
 // Takes the room of the next class but `index` if it wasn't used since the hand last passed; else notes its
@@ -312,7 +396,7 @@ bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcep
   unsigned largest = index;
   std::size_t most_room = 0;
   for (unsigned i = 0; i < cached_class_count; ++i) {
-    if (const std::size_t room = room_bytes(i, slots_[i].capacity); i != index && room > most_room) {
+    if (const std::size_t room = taken_bytes(i); i != index && room > most_room) {
       most_room = room;
       largest = i;
     }
@@ -324,6 +408,27 @@ bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcep
   return true;
 }
 
+// A magazine of the larger class that has most here, if that is so much.
+bool thread_cache::hand_over_largest(std::size_t least_bytes) noexcept {
+  unsigned largest = 0;
+  std::size_t most_bytes = 0;
+  for (unsigned i = small_class_count; i < cached_class_count; ++i) {
+    if (const std::size_t bytes = taken_bytes(i); bytes > most_bytes) {
+      most_bytes = bytes;
+      largest = i;
+    }
+  }
+  if (most_bytes < least_bytes) {
+    return false;
+  }
+  if (const magazine spare = take_spare(slots_[largest]); spare.head != nullptr) {
+    hand_over(largest, spare);
+  } else {
+    flush_slot(largest);
+  }
+  return true;
+}
+
 void thread_cache::deactivate(unsigned index) noexcept {
   resize_slot(index, 0);
 }
@@ -332,9 +437,9 @@ void thread_cache::deactivate(unsigned index) noexcept {
 void thread_cache::resize_slot(unsigned index, std::uint32_t capacity) noexcept {
   flush_slot(index);
   cache_slot& s = slots_[index];
-  const std::size_t bytes = room_bytes(index, s.capacity - capacity);
-  reserved_bytes_ -= bytes;
-  depot_->give_cache_bytes(bytes);
+  if (cache_slots::has_own_room(index)) {
+    slots_.free_room_bytes += static_cast<std::int64_t>(room_bytes(index, s.capacity - capacity));
+  }
   s.capacity = capacity;
   load(index, {});
 }

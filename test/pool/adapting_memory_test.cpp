@@ -238,16 +238,17 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(what_a_burst_left_takes_no_memory_when_it_is_quiet
   }
 }
 
-// A few blocks in the cache of the thread would hold region after region: caches are asked to hand over, too.
-BOOST_AUTO_TEST_CASE(nor_does_a_thread_hold_all_of_it_by_its_cache) {
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+// A few blocks in the cache of the thread would hold region after region: caches are asked to hand over, and
+// that is waited for.
+BOOST_AUTO_TEST_CASE(nor_does_a_thread_hold_it_by_its_cache) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     synchronized_pool_resource pool;
     traffic<synchronized_pool_resource> only(pool, seed);
     only.rise_to(240 * mib);
     only.fall_to(mib);
     only.stay_at(mib, quiet_operations);
     const cistern::pool_statistics quiet = pool.statistics();
-    BOOST_TEST(quiet.upstream_bytes <= quiet.peak_upstream_bytes / 8 * 7);  // it was all of it
+    BOOST_TEST(quiet.upstream_bytes <= most_bytes(pool));
     pool.check_invariants();
   }
 }

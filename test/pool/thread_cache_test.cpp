@@ -1,8 +1,9 @@
 // One thread's cache by itself, over a depot. Plan: what was freed last comes first; a thread that frees and
 // allocates at the edge of a magazine leaves the depot alone; a cache begins small, and grows where it
-// misses; its room is bounded, by itself and by all caches together, and goes to the classes in use; the last
-// free of a class is seen; flushing gives every block back; a thread's end leaves room for others, and what
-// it had grown to is soon reached again; trims asked for elsewhere are honoured once; counters; no memory.
+// misses; its room is bounded, by itself and by all caches together, and goes to the classes in use, of
+// larger blocks to those that are there; all of it is given back; the last free of a class is seen; flushing
+// gives every block back; a thread's end leaves room for others, and what it had grown to is soon reached
+// again; trims asked for elsewhere are honoured once; counters; no memory.
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/depot.hpp>
 #include <cistern/detail/pool/thread_cache.hpp>
@@ -10,9 +11,11 @@
 #include <cistern/testing/checking_resource.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -49,14 +52,13 @@ struct fixture : pool_ground {
 
   // As the engine does it.
   void* allocate(unsigned index) {
-    auto& slot = cache->slot(index);
-    return slot.head != nullptr ? slot.pop() : cache->try_refill(index);
+    void* const block = cache->slots().try_pop(index);
+    return block != nullptr ? block : cache->try_refill(index);
   }
   void deallocate(unsigned index, void* block) {
-    auto& slot = cache->slot(index);
-    const std::size_t bytes = class_block_bytes(index);
-    const bool taken =
-        index < small_class_count ? slot.try_push(block, bytes) : slot.try_push_large(block, bytes);
+    const bool taken = index < small_class_count
+                           ? cache->slot(index).try_push(block, class_block_bytes(index))
+                           : cache->slots().try_push_large(index, block);
     if (!taken) cache->take_back(index, block);
   }
   std::vector<void*> allocate(unsigned index, std::size_t count) {
@@ -221,6 +223,71 @@ BOOST_AUTO_TEST_CASE(room_goes_to_the_classes_in_use) {
   const auto popped = std::int64_t{f.cache->slot(class_64).popped};
   f.deallocate(class_64, f.allocate(class_64, 4));
   BOOST_TEST(std::int64_t{f.cache->slot(class_64).popped} >= popped + 4);
+}
+
+// Eight classes that could fill more room than there is, but never do so at the same time.
+BOOST_AUTO_TEST_CASE(classes_of_larger_blocks_take_room_as_blocks_come) {
+  constexpr std::size_t bound = std::size_t{1} << 20;
+  constexpr std::size_t bytes_of_class = std::size_t{150} << 10;
+  fixture f({.thread_cache_bytes = bound});
+  std::array<std::vector<void*>, 8> live;
+  std::vector<void*> stay;
+  for (unsigned i = 0; i < live.size(); ++i) stay.push_back(f.allocate(class_4k + i));
+  const auto cycles = [&](int times) {
+    for (int cycle = 0; cycle < times; ++cycle) {
+      for (unsigned i = 0; i < live.size(); ++i) {  // four are always out
+        live[i] = f.allocate(class_4k + i, bytes_of_class / class_block_bytes(class_4k + i));
+        const unsigned earlier = (i + 4) % 8;
+        f.deallocate(class_4k + earlier, std::exchange(live[earlier], {}));
+      }
+      BOOST_REQUIRE(f.cached_bytes() <= bound);
+    }
+  };
+  cycles(50);
+  const std::uint64_t visits = f.shared.visits();
+  cycles(50);
+  BOOST_TEST(f.shared.visits() == visits);
+  for (unsigned i = 0; i < live.size(); ++i) {
+    f.deallocate(class_4k + i, live[i]);
+    f.deallocate(class_4k + i, stay[i]);
+  }
+}
+
+// Whatever it was used for, and however often it was emptied on the way.
+BOOST_AUTO_TEST_CASE(the_room_of_a_cache_adds_up) {
+  for (const std::size_t bound : {std::size_t{32} << 10, std::size_t{256} << 10, std::size_t{8} << 20}) {
+    for (unsigned seed = 1; seed <= 10; ++seed) {
+      fixture f({.thread_cache_bytes = bound, .thread_caches_total_bytes = bound});
+      std::mt19937 random(seed);
+      std::vector<std::pair<unsigned, void*>> live;
+      for (int step = 0; step < 4000; ++step) {
+        const bool grows = random() % 400 >= live.size();
+        if (grows) {
+          const auto index = static_cast<unsigned>(random() % cached_class_count);
+          live.emplace_back(index, f.allocate(index));
+        } else {
+          std::swap(live[random() % live.size()], live.back());
+          f.deallocate(live.back().first, live.back().second);
+          live.pop_back();
+        }
+        if (random() % 1000 == 0) f.cache->flush();
+        if (random() % 1000 == 0) {
+          f.shared.request_trim(0);
+          f.cache->honour_trim();
+        }
+        if (random() % 2000 == 0) f.cache->retire();
+        BOOST_REQUIRE(f.cached_bytes() <= bound);
+      }
+      for (const auto& [index, block] : live) f.deallocate(index, block);
+      f.cache->retire();
+      BOOST_TEST(f.cached_bytes() == 0U);
+      BOOST_TEST(f.cache->slots().free_room_bytes == 0);
+      BOOST_TEST(f.shared.reserve_cache_bytes(0, bound));  // all of it
+      f.shared.give_cache_bytes(bound);
+      f.shared.trim(0);
+      BOOST_TEST(f.account.bytes() == 0U);  // and no block was lost
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_flush_hands_every_block_to_the_depot) {

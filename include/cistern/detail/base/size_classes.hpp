@@ -54,13 +54,16 @@ static_assert(fine_limit_bytes < largest_block_bytes);
 
 inline constexpr unsigned class_count = computed_class_of(largest_block_bytes - 1) + 1;
 
-/// The block size of a class, in bytes.
-[[nodiscard]] constexpr std::size_t class_block_bytes(unsigned index) noexcept {
-  if (index < fine_classes) {
-    return smallest_block_bytes + index * fine_step_bytes;
-  }
+/// The block size of a class above the fine ones, in bytes.
+[[nodiscard]] constexpr std::size_t coarse_class_block_bytes(unsigned index) noexcept {
   const unsigned step = index - fine_classes;
   return std::size_t{5 + step % 4} << (step / 4 + fine_limit_width - 3);
+}
+
+/// The block size of a class, in bytes.
+[[nodiscard]] constexpr std::size_t class_block_bytes(unsigned index) noexcept {
+  return index < fine_classes ? smallest_block_bytes + index * fine_step_bytes
+                              : coarse_class_block_bytes(index);
 }
 
 static_assert(

@@ -67,6 +67,7 @@ class depot {
   void settle(std::size_t freed_bytes) noexcept { supply_.settle(freed_bytes); }
   /// See `span_supply`.
   [[nodiscard]] bool is_late() const noexcept { return supply_.is_late(); }
+  [[nodiscard]] bool sorts_all() const noexcept { return supply_.sorts_all(); }
 
   /// One block without a thread cache; null where there is no memory.
   [[nodiscard]] void* try_allocate(unsigned index, flushable* own);

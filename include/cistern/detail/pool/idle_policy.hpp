@@ -50,9 +50,11 @@ class idle_policy {
   /// is idle than may be for long.
   [[nodiscard]] bool is_late() const noexcept {
     return left_stays_.load(std::memory_order_relaxed) != 0 || heap_.left_bytes() != 0 ||
-           (idle_bytes() > options_.max_idle_bytes && has_excess()) ||
+           sorts_all_.is_promising() || (idle_bytes() > options_.max_idle_bytes && has_excess()) ||
            has_excess_pages(options_.max_idle_bytes);
   }
+  /// Whether a pass over all that lies in lists is under way: what is kept back meanwhile is missed by it.
+  [[nodiscard]] bool sorts_all() const noexcept { return sorts_all_.is_on(); }
   /// Sorts of what a class has beyond its least stay, and takes that off `effort`.
   sorted_blocks sort_some(unsigned index, std::size_t most_blocks, std::size_t& effort) noexcept {
     const sorted_blocks sorted = sorter_.sort(index, listed_blocks::stay_blocks(index), most_blocks);
@@ -62,6 +64,7 @@ class idle_policy {
 
  private:
   using reason = typename guarded_heap<Lock>::reason;
+  static constexpr std::uint64_t stays_sorted_every = 64;  ///< Slow paths.
   void sort_stays(std::size_t& effort) noexcept;
   void discard_step(std::size_t most_bytes) noexcept;
   // All that is held may be idle, nothing was begun, and no page is discarded for other reasons.
@@ -128,10 +131,10 @@ class idle_policy {
   listed_blocks& listed_;
   const bool gives_pages_;
   const bool discards_;
-  std::atomic<unsigned> left_stays_{0};            ///< Classes that `sort_stays` has still to look at.
-  std::atomic<std::uint64_t> stays_sorted_at_{0};  ///< When it last was through.
-  rare_passes sorts_all_;                          ///< Whether it sorts what is in use, too.
-  std::atomic<std::uint64_t> next_discard_at_{0};  ///< When `discard_step` goes on.
+  std::atomic<unsigned> left_stays_{0};  ///< Classes that `sort_stays` has still to look at.
+  std::atomic<std::uint64_t> next_stays_at_{stays_sorted_every};  ///< When it goes on.
+  rare_passes sorts_all_;                                         ///< Whether it sorts what is in use, too.
+  std::atomic<std::uint64_t> next_discard_at_{0};                 ///< When `discard_step` goes on.
   recent_peak peak_;
 };
 
@@ -184,10 +187,10 @@ void idle_policy<Sorter, Lock>::discard_step(std::size_t most_bytes) noexcept {
 // much, those of classes that haven't been used for a while are sorted; and once in a while those of all.
 template <class Sorter, class Lock>
 void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
-  constexpr std::uint64_t stays_sorted_every = 64;  // slow paths
+  constexpr std::uint64_t ticks_of_a_flush = 128;  // a magazine or two of each class
   constexpr std::size_t worth_looking_bytes = std::size_t{256} << 10;
   unsigned left = left_stays_.load(std::memory_order_relaxed);
-  if (left == 0 && listed_.now() - stays_sorted_at_.load(std::memory_order_relaxed) < stays_sorted_every) {
+  if (listed_.now() < next_stays_at_.load(std::memory_order_relaxed)) {
     return;
   }
   const std::size_t idle = heap_.free_bytes() + listed_.beside_bytes() + holding_lists_bytes();
@@ -195,8 +198,9 @@ void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
   if (left == 0) {
     sorts_all_.begin(listed_.now(), is_much && idle > most_idle_bytes(), pinned_bytes());
     left = listed_blocks::most_classes;
-    if (sorts_all_.is_on() && sorter_.flush_caches()) {  // what they have comes before the next step
+    if (sorts_all_.is_on() && sorter_.flush_caches()) {  // the pass waits for what they have
       left_stays_.store(left, std::memory_order_relaxed);
+      next_stays_at_.store(listed_.now() + ticks_of_a_flush, std::memory_order_relaxed);
       return;
     }
   }
@@ -218,7 +222,7 @@ void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
   }
   if (left == 0) {
     sorts_all_.end(listed_.now(), pinned_bytes());
-    stays_sorted_at_.store(listed_.now(), std::memory_order_relaxed);
+    next_stays_at_.store(listed_.now() + stays_sorted_every, std::memory_order_relaxed);
   }
   left_stays_.store(left, std::memory_order_relaxed);
 }

@@ -38,10 +38,10 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// Gives every region back, live blocks or not. No other thread may be inside the pool.
   void release() noexcept;
 
-  /// The fast path: a block of this thread's cache, or null. Of a class below `cached_class_count`.
+  /// The fast path: a block of this thread's cache, or null. Of a class of small blocks.
   [[nodiscard]] void* try_pop(class_place place) noexcept {
     if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
-      if (cache_slot& slot = cache->at(place); slot.head != nullptr) [[likely]] {
+      if (cache_slot& slot = cache->slots().at(place); slot.head != nullptr) [[likely]] {
         return slot.pop();
       }
     }
@@ -51,7 +51,7 @@ class pool_engine final : private cache_owner, private fork_participant {
   /// The fast path: false, and nothing done, where this thread's cache can't take the block at once.
   [[nodiscard]] bool try_push(class_place place, void* block) noexcept {
     if (thread_cache* const cache = cache_at_hand(); cache != nullptr) [[likely]] {
-      if (cache->at(place).try_push(block, class_block_bytes(class_at(place)))) [[likely]] {
+      if (cache->slots().at(place).try_push(block, class_block_bytes(class_at(place)))) [[likely]] {
         return true;
       }
     }
@@ -59,9 +59,13 @@ class pool_engine final : private cache_owner, private fork_participant {
   }
 
   /// The same for a class of blocks above `small_limit_bytes`.
+  [[nodiscard]] void* try_pop_large(unsigned index) noexcept {
+    thread_cache* const cache = cache_at_hand();
+    return cache != nullptr ? cache->slots().try_pop_large(index) : nullptr;
+  }
   [[nodiscard]] bool try_push_large(unsigned index, void* block) noexcept {
     thread_cache* const cache = cache_at_hand();
-    return cache != nullptr && cache->slot(index).try_push_large(block, class_block_bytes(index));
+    return cache != nullptr && cache->slots().try_push_large(index, block);
   }
 
   /// A block of a class, after a fast path that had none; null where there is no memory.

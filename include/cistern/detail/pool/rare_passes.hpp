@@ -18,11 +18,17 @@ class rare_passes {
       pause_.store(first_pause, std::memory_order_relaxed);
       next_at_.store(0, std::memory_order_relaxed);
     }
+    is_wanted_.store(is_wanted, std::memory_order_relaxed);
     is_on_.store(is_wanted && now >= next_at_.load(std::memory_order_relaxed), std::memory_order_relaxed);
     held_before_.store(held_bytes, std::memory_order_relaxed);
   }
   /// Whether the work is to be done in this pass.
   [[nodiscard]] bool is_on() const noexcept { return is_on_.load(std::memory_order_relaxed); }
+  /// Whether passes are wanted, and the last few weren't all in vain.
+  [[nodiscard]] bool is_promising() const noexcept {
+    return is_wanted_.load(std::memory_order_relaxed) &&
+           pause_.load(std::memory_order_relaxed) <= longest_promising_pause;
+  }
   void end(std::uint64_t now, std::size_t held_bytes) noexcept {
     if (!is_on_.exchange(false, std::memory_order_relaxed)) {
       return;
@@ -37,9 +43,11 @@ class rare_passes {
 
  private:
   static constexpr std::uint64_t first_pause = 64;
+  static constexpr std::uint64_t longest_promising_pause = 8 * first_pause;
   static constexpr std::uint64_t longest_pause = std::uint64_t{1} << 20;
 
   std::atomic<bool> is_on_{false};
+  std::atomic<bool> is_wanted_{false};
   std::atomic<std::uint64_t> pause_{first_pause};
   std::atomic<std::uint64_t> next_at_{0};
   std::atomic<std::size_t> held_before_{0};

@@ -105,6 +105,7 @@ class span_supply {
   void settle(std::size_t freed_bytes) noexcept { idle_.settle(freed_bytes); }
   void settle_to(std::size_t most_bytes) noexcept { idle_.settle_to(most_bytes); }
   [[nodiscard]] bool is_late() const noexcept { return idle_.is_late(); }
+  [[nodiscard]] bool sorts_all() const noexcept { return idle_.sorts_all(); }
   /// Sorts all there is and gives idle regions back until at most `most_bytes` of pages are held.
   void shrink(std::size_t most_bytes) noexcept;
   /// Before a request is refused. True: a run of `pages` is there now, or upstream has more than before.
