@@ -223,7 +223,7 @@ void runs_others() {
 void forks_while_threads_allocate() {
   std::atomic<bool> stop = false;
   std::thread other([&] {
-    for (int i = 0; i < 3000 && !stop; ++i) many(10);
+    for (int i = 0; i < 3000 && (i < 10 || !stop); ++i) many(10);
   });
   for (int i = 0; i < 8; ++i) {
     const pid_t child = ::fork();
