@@ -80,10 +80,14 @@ std::size_t block_last_byte(std::size_t bytes, std::size_t alignment) noexcept {
 
 constinit std::atomic<heap::phase> heap::now{heap::phase::unborn};
 
+inline bool heap::has_begun(phase seen) noexcept {
+  return seen == phase::working || seen == phase::passing_through;
+}
+
 inline heap::phase heap::current_phase() noexcept {
   // Acquire pairs with the releases in `begin`: the pool is seen as it was made.
   const phase seen = now.load(std::memory_order_acquire);
-  return seen == phase::working || seen == phase::passing_through ? seen : begin();
+  return has_begun(seen) ? seen : begin();
 }
 
 // The first request, or one from inside of it: to make the pool, the C library is told of forks and thread
@@ -123,23 +127,25 @@ bool heap::make_pool() noexcept {
 
 // With a guard each small allocation comes here. Nothing of it needs the stack.
 void* heap::allocate_slow(std::size_t bytes, std::size_t alignment, const void* caller) noexcept {
-  if (heap_guard* const guard = heap_guard::now(); guard != nullptr) [[unlikely]] {
-    if (guard->turns().is_due()) [[unlikely]] {
-      return allocate_due(bytes, alignment, caller);
-    }
-    if (!hardened_build && alignment <= least_alignment) {
-      return pop_or(heap_slots, bytes, [=] { return allocate_unsampled(bytes, alignment); });
-    }
+  if (--unasked_allocations <= 0) [[unlikely]] {
+    return allocate_due(bytes, alignment, caller);
+  }
+  if (!hardened_build && alignment <= least_alignment) {
+    return pop_or(heap_slots, bytes, [=] { return allocate_unsampled(bytes, alignment); });
   }
   return allocate_unsampled(bytes, alignment);
 }
 
-// The sampler's clock has run out, or was never wound up on this thread.
+// Time to ask the guard; or, once for each thread, whether there is one.
 void* heap::allocate_due(std::size_t bytes, std::size_t alignment, const void* caller) noexcept {
-  heap_guard& guard = *heap_guard::now();
-  void* const block = guard.turns().ran_out()
-                          ? guard.blocks().allocate(bytes, std::max(alignment, least_alignment), caller)
-                          : nullptr;
+  void* block = nullptr;
+  if (heap_guard* const guard = heap_guard::now(); guard != nullptr) {
+    if (guard->picks(unasked_allocations)) {
+      block = guard->blocks().allocate(bytes, std::max(alignment, least_alignment), caller);
+    }
+  } else if (has_begun(now.load(std::memory_order_acquire))) {
+    unasked_allocations = INT64_MAX;
+  }
   return block != nullptr ? block : allocate_unsampled(bytes, alignment);
 }
 

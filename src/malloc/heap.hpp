@@ -205,6 +205,7 @@ class heap {
 
   /// Who serves a request: `begin` says so for the first, and for those made while the pool is being made.
   enum class phase : std::uint8_t { unborn, being_made, working, passing_through };
+  [[nodiscard]] static bool has_begun(phase seen) noexcept;
   [[nodiscard]] static phase current_phase() noexcept;
   [[nodiscard]] static phase begin() noexcept;
   [[nodiscard]] static bool make_pool() noexcept;

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cistern/detail/base/guarded_slots.hpp>
-#include <cistern/detail/base/sampler.hpp>
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 namespace cistern::detail {
 
@@ -31,16 +31,22 @@ class heap_guard {
     return guard != nullptr && guard->blocks_.contains(block) ? guard : nullptr;
   }
 
-  explicit heap_guard(std::size_t one_in) : turns_(one_in), blocks_(most_blocks) {}
+  explicit heap_guard(std::size_t one_in);
 
-  /// Says which request is for a guarded block.
-  [[nodiscard]] sampler& turns() noexcept { return turns_; }
+  /// Whether an allocation is the one in N, which its thread has counted: from `left` down to 0, or below
+  /// that where it is the thread's first. Sets `left` to how many there are until the next is to be asked
+  /// for: from 1 to 2 N - 1, at random.
+  [[nodiscard]] bool picks(std::int64_t& left) noexcept;
   [[nodiscard]] guarded_slots& blocks() noexcept { return blocks_; }
 
  private:
+  static constexpr std::size_t rarest = std::size_t{1} << 61U;
   static constinit std::atomic<heap_guard*> in_use_;
 
-  sampler turns_;
+  [[nodiscard]] std::int64_t random_up_to(std::int64_t most) noexcept;
+
+  const std::int64_t one_in_;
+  std::atomic<std::uint64_t> random_state_;  ///< Relaxed: another number for each thread is all it takes.
   guarded_slots blocks_;
 };
 

@@ -24,6 +24,7 @@ constinit cache_ticket ticket;
 
 constinit thread_local cache_slots* heap_slots = &no_slots;
 constinit thread_local cache_slots* unwatched_slots = &no_slots;
+constinit thread_local std::int64_t unasked_allocations = 0;
 
 bool has_heap_slots() noexcept {
   return heap_slots != &no_slots;

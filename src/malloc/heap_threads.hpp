@@ -3,6 +3,8 @@
 
 #include <cistern/detail/pool/thread_cache.hpp>
 
+#include <cstdint>
+
 namespace cistern::detail {
 
 /// The slots of this thread's cache, or slots without room or blocks where it has none: then every operation
@@ -12,6 +14,8 @@ extern constinit thread_local cache_slots* heap_slots __attribute__((tls_model("
 /// The same; but where there is a sampled guard, always slots without room or blocks. For fast paths that
 /// would have to ask it, and don't: an allocation, and a free that doesn't look the block up.
 extern constinit thread_local cache_slots* unwatched_slots __attribute__((tls_model("initial-exec")));
+/// How many allocations that find no slots there this thread makes until the guard is asked again.
+extern constinit thread_local std::int64_t unasked_allocations __attribute__((tls_model("initial-exec")));
 
 /// Whether `heap_slots` belong to a cache.
 [[nodiscard]] bool has_heap_slots() noexcept;

@@ -79,9 +79,25 @@ CONTRACT_CASE(guard_takes_one_in_n) {
     guarded_blocks += is_guarded(block) ? 1 : 0;
     free(block);
   }
-  // From half of N to one and a half lie between two.
-  MUST(guarded_blocks >= requests / (expected + expected / 2 + 1) - 1);
-  MUST(guarded_blocks <= requests / ((expected + 1) / 2) + 1);
+  // From 1 to 2 N - 1 from one to the next: the deviation of the number is below a hundredth.
+  MUST(guarded_blocks > requests / expected * 9 / 10);
+  MUST(guarded_blocks < requests / expected * 11 / 10);
+}
+
+CONTRACT_CASE(guard_takes_its_share_of_threads_that_end_soon) {
+  const std::size_t expected = one_in();
+  constexpr std::size_t threads = 2'000;
+  std::size_t guarded_threads = 0;
+  for (std::size_t i = 0; i < threads; ++i) {
+    std::thread([&] {
+      void* const block = hide(malloc(41));
+      guarded_threads += is_guarded(block) ? 1 : 0;
+      free(block);
+    }).join();
+  }
+  // Each with a probability of 1 in N; the deviation is below a tenth.
+  MUST(guarded_threads > threads / expected / 2);
+  MUST(guarded_threads < threads / expected * 3 / 2);
 }
 
 CONTRACT_CASE(guard_tells_a_use_after_free) {

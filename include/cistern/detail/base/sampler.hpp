@@ -24,14 +24,6 @@ class sampler {
 
   [[nodiscard]] bool picks() noexcept { return is_due() && ran_out(); }
 
-  /// The two halves of `picks`, for callers that want the second out of their way: most calls end here.
-  // NOLINTNEXTLINE(readability-make-member-function-const): it moves the clock
-  [[nodiscard]] bool is_due() noexcept {
-    return step_ != 0 && clock_of_thread().left.fetch_sub(step_, std::memory_order_relaxed) <= step_;
-  }
-  /// To be called once where `is_due`; false where this thread's clock has just been wound up.
-  [[nodiscard]] bool ran_out() noexcept;
-
  private:
   struct alignas(64) sampling_clock {
     std::atomic<std::int64_t> left{0};
@@ -39,6 +31,13 @@ class sampler {
   };
   static constinit std::array<sampling_clock, 32> clocks_;
 
+  /// Moves this thread's clock on; most calls end here.
+  // NOLINTNEXTLINE(readability-make-member-function-const): the clock is part of it
+  [[nodiscard]] bool is_due() noexcept {
+    return step_ != 0 && clock_of_thread().left.fetch_sub(step_, std::memory_order_relaxed) <= step_;
+  }
+  /// False where the clock has just been wound up for the first time.
+  [[nodiscard]] bool ran_out() noexcept;
   [[nodiscard]] static sampling_clock& clock_of_thread() noexcept {
     const auto self = std::bit_cast<std::uintptr_t>(::pthread_self());
     return clocks_[self * 0x9e3779b97f4a7c15U >> 59U];
