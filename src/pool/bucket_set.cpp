@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "broken_invariant.hpp"
+#include "list_walk.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -221,13 +222,14 @@ sorted_blocks bucket_set::sort(unsigned index, std::size_t keep_blocks, std::siz
   sorted_blocks sorted;
   const span* last_home = nullptr;
   span_list emptied;
+  list_walk walk;
   while (sorted.blocks < wanted) {
     std::array<free_block*, most_together> blocks;
     std::array<span*, most_together> homes;
     const std::size_t together = std::min(wanted - sorted.blocks, most_together);
     for (std::size_t i = 0; i < together; ++i) {
       blocks[i] = head;
-      head = head->next();
+      head = walk.after(head);
     }
     supply_.find_spans(blocks, together, homes);
     for (std::size_t i = 0; i < together; ++i) {

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "broken_invariant.hpp"
+#include "list_walk.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -216,9 +217,10 @@ magazine class_spans::take(std::size_t block_bytes, std::size_t most) noexcept {
   if (from->free == nullptr && from->carved == from->capacity) [[unlikely]] {
     link_next_page(*from, block_bytes);
   }
+  list_walk walk;
   while (taken.blocks < most && from->free != nullptr) {
     free_block* const block = from->free;
-    from->free = block->next();
+    from->free = walk.after(block);
     append(block);
   }
   std::byte* const base = from->base();

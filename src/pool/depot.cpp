@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "broken_invariant.hpp"
+#include "list_walk.hpp"
 
 namespace cistern::detail {
 namespace {
@@ -115,14 +116,18 @@ magazine depot::take_locked(shelf& s, unsigned index, span* added, std::size_t m
              : s.spans.take(class_block_bytes(index), std::min(most_blocks, most_taken_blocks));
 }
 
+void depot::loosen(shelf& s, magazine whole) noexcept {
+  s.loose = whole.head;
+  s.loose_blocks = whole.blocks;
+}
+
 // A magazine as it came, or the first of its blocks, or of those that came singly.
 magazine depot::take_listed(shelf& s, std::size_t most_blocks) noexcept {
   if (!s.magazines.empty()) {
     if (const magazine whole = s.magazines.pop(); whole.blocks <= most_blocks) {
       return whole;
     } else if (s.loose == nullptr) {
-      s.loose = whole.head;
-      s.loose_blocks = whole.blocks;
+      loosen(s, whole);
     } else {
       s.magazines.push(whole);
     }
@@ -387,6 +392,7 @@ sorted_blocks depot::sort(unsigned index, std::size_t keep_blocks, std::size_t m
   span_list emptied;
   sorted_blocks sorted;
   const span* last_home = nullptr;
+  list_walk walk;
   while (sorted.blocks < most_blocks) {
     std::array<free_block*, most_together> blocks;
     std::array<span*, most_together> homes;
@@ -395,7 +401,12 @@ sorted_blocks depot::sort(unsigned index, std::size_t keep_blocks, std::size_t m
     {
       const scoped_lock guard(s.lock);
       while (together < wanted && s.listed_blocks() > keep_blocks) {
-        blocks[together++] = take_listed(s, 1).head;
+        if (s.loose == nullptr) {
+          loosen(s, s.magazines.pop());
+        }
+        blocks[together++] = s.loose;
+        s.loose = walk.after(s.loose);
+        --s.loose_blocks;
       }
       note(s, index);
     }

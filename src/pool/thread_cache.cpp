@@ -105,7 +105,7 @@ std::size_t thread_cache::blocks_to_take(unsigned index) noexcept {
   if (try_reserve((wanted - 1) * block_bytes)) {
     return wanted;
   }
-  return 1 + static_cast<std::size_t>(std::max<std::int64_t>(slots_.free_room_bytes, 0)) / block_bytes;
+  return 1 + free_bytes() / block_bytes;
 }
 
 void thread_cache::take_back(unsigned index, void* block) noexcept {
@@ -165,7 +165,7 @@ void thread_cache::look_whether_late() noexcept {
 
 // Whether what is given to a class now isn't missed by another one soon.
 bool thread_cache::has_much_room() const noexcept {
-  return reserved_bytes_ < depot_->cache_share_bytes() / 4;
+  return reserved_bytes_ - free_bytes() < depot_->cache_share_bytes() / 4;
 }
 
 std::size_t thread_cache::hand_over(unsigned index, magazine full) noexcept {
@@ -340,10 +340,15 @@ bool thread_cache::try_reserve(std::size_t bytes) noexcept {
 
 // Room that no class has is for other threads.
 void thread_cache::give_up_room() noexcept {
-  const auto free_bytes = static_cast<std::size_t>(std::max<std::int64_t>(slots_.free_room_bytes, 0));
-  reserved_bytes_ -= free_bytes;
-  slots_.free_room_bytes -= static_cast<std::int64_t>(free_bytes);
-  depot_->give_cache_bytes(free_bytes);
+  const std::size_t bytes = free_bytes();
+  reserved_bytes_ -= bytes;
+  slots_.free_room_bytes -= static_cast<std::int64_t>(bytes);
+  depot_->give_cache_bytes(bytes);
+}
+
+// Of the room, what no class has.
+std::size_t thread_cache::free_bytes() const noexcept {
+  return static_cast<std::size_t>(std::max<std::int64_t>(slots_.free_room_bytes, 0));
 }
 
 // Whether it has more than its share even without free room, since there are more threads than there were.
@@ -390,18 +395,24 @@ bool thread_cache::may_look_for_largest() noexcept {
   return denials_++ % denials_between_looks == 0;
 }
 
-// Of the classes but `index` the one with most room, if that is `least_room`. Classes that were busy when
-// there was room for everybody would keep what others need.
-bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcept {
-  unsigned largest = index;
-  std::size_t most_room = 0;
-  for (unsigned i = 0; i < cached_class_count; ++i) {
-    if (const std::size_t room = taken_bytes(i); i != index && room > most_room) {
-      most_room = room;
+// Of the classes from `first` on, but `except`, the one that has most of the room; `except` if none has any.
+unsigned thread_cache::largest_class(unsigned first, unsigned except) const noexcept {
+  unsigned largest = except;
+  std::size_t most_bytes = 0;
+  for (unsigned i = first; i < cached_class_count; ++i) {
+    if (const std::size_t bytes = taken_bytes(i); i != except && bytes > most_bytes) {
+      most_bytes = bytes;
       largest = i;
     }
   }
-  if (most_room == 0 || most_room < least_room) {
+  return largest;
+}
+
+// Half of what the class with most room has, if that is `least_room`. Classes that were busy when there was
+// room for everybody would keep what others need.
+bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcept {
+  const unsigned largest = largest_class(0, index);
+  if (largest == index || taken_bytes(largest) < least_room) {
     return false;
   }
   resize_slot(largest, slots_[largest].capacity / 2);
@@ -410,15 +421,8 @@ bool thread_cache::halve_largest(unsigned index, std::size_t least_room) noexcep
 
 // A magazine of the larger class that has most here, if that is so much.
 bool thread_cache::hand_over_largest(std::size_t least_bytes) noexcept {
-  unsigned largest = 0;
-  std::size_t most_bytes = 0;
-  for (unsigned i = small_class_count; i < cached_class_count; ++i) {
-    if (const std::size_t bytes = taken_bytes(i); bytes > most_bytes) {
-      most_bytes = bytes;
-      largest = i;
-    }
-  }
-  if (most_bytes < least_bytes) {
+  const unsigned largest = largest_class(small_class_count, cached_class_count);
+  if (largest == cached_class_count || taken_bytes(largest) < least_bytes) {
     return false;
   }
   if (const magazine spare = take_spare(slots_[largest]); spare.head != nullptr) {

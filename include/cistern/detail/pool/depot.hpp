@@ -170,6 +170,7 @@ class depot {
   [[nodiscard]] std::size_t least_cache_share_bytes() const noexcept {
     return std::min(std::size_t{64} << 10, options_.thread_caches_total_bytes / 4);
   }
+  static void loosen(shelf& s, magazine whole) noexcept CISTERN_REQUIRES(s.lock);
   [[nodiscard]] static magazine take_listed(shelf& s, std::size_t most_blocks) noexcept
       CISTERN_REQUIRES(s.lock);
   [[nodiscard]] magazine take_locked(shelf& s, unsigned index, span* added, std::size_t most_blocks,

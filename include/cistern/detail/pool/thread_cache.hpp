@@ -60,10 +60,12 @@ class thread_cache {
   [[nodiscard]] bool make_room(unsigned index, std::size_t bytes, std::size_t room) noexcept;
   [[nodiscard]] bool try_reserve(std::size_t bytes) noexcept;
   void give_up_room() noexcept;
+  [[nodiscard]] std::size_t free_bytes() const noexcept;
   [[nodiscard]] bool is_beyond_share() noexcept;
   [[nodiscard]] std::size_t taken_bytes(unsigned index) const noexcept;
   [[nodiscard]] bool free_budget(unsigned index) noexcept;
   [[nodiscard]] bool may_look_for_largest() noexcept;
+  [[nodiscard]] unsigned largest_class(unsigned first, unsigned except) const noexcept;
   [[nodiscard]] bool halve_largest(unsigned index, std::size_t least_room) noexcept;
   [[nodiscard]] bool hand_over_largest(std::size_t least_bytes) noexcept;
   void resize_slot(unsigned index, std::uint32_t capacity) noexcept;
