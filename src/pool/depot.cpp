@@ -328,7 +328,9 @@ void depot::deallocate(unsigned index, void* block) noexcept {
 
 void depot::deallocate_run(unsigned index, void* block) noexcept {
   if constexpr (hardened_build) {
-    expect_home(index, block, supply_.find(block));  // it may have been given back, and joined another one
+    if (!supply_.is_run_in_use(index, block)) [[unlikely]] {
+      expect_home(index, block, supply_.find(block));  // or says what it is
+    }
     if (!account_.lists_are_shut()) {
       free_block::expect_in_use(block);
     }

@@ -471,6 +471,19 @@ void page_heap::release() noexcept {
   }
 }
 
+// The record of its page tells: those of pages inside of a run lead back to another one, or were of runs that
+// are free by now, or of none.
+bool page_heap::is_run_in_use(unsigned index, const void* block) const noexcept {
+  heap_region* const home = regions_.find(block);
+  if (home == nullptr || home->is_one_run) {
+    return false;
+  }
+  const span& run =
+      home->spans()[static_cast<std::size_t>(static_cast<const std::byte*>(block) - home->base) / page_bytes];
+  return run.pages != 0 && run.back == 0 && !run.is_free && run.use == span_use::single &&
+         run.index == index && run.base() == block;
+}
+
 span* page_heap::find(const void* address) const noexcept {
   heap_region* const home = regions_.find(address);
   if (home == nullptr) {

@@ -1,5 +1,6 @@
 #include <cistern/detail/pool/region_tree.hpp>
 
+#include <algorithm>
 #include <functional>
 
 #include "../base/address_treap.hpp"
@@ -25,7 +26,7 @@ void region_tree::insert(heap_region* added) noexcept {
 
 void region_tree::remove(heap_region* removed) noexcept {
   treap::remove(root_, removed);
-  last_ = nullptr;
+  std::replace(seen_.begin(), seen_.end(), removed, static_cast<heap_region*>(nullptr));
 }
 
 heap_region* region_tree::next(const void* address) const noexcept {

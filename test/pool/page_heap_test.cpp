@@ -322,6 +322,7 @@ BOOST_AUTO_TEST_CASE(the_run_of_an_address_is_found) {
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_CASE(random_programs_keep_every_page_in_one_run) {
+  constexpr std::uint8_t run_index = 77;
   for (std::uint64_t seed = 1; seed <= 8; ++seed) {
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
@@ -358,13 +359,23 @@ BOOST_AUTO_TEST_CASE(random_programs_keep_every_page_in_one_run) {
               std::sort(expected.begin(), expected.end());
               BOOST_REQUIRE((model.free_lengths() == expected));
             }
+            run->index = run_index;
             live.push_back(use(run, static_cast<unsigned char>(random())));
+            BOOST_REQUIRE(g.heap.is_run_in_use(run_index, run->base()));
+            BOOST_REQUIRE(!g.heap.is_run_in_use(run_index + 1, run->base()));
+            BOOST_REQUIRE(!g.heap.is_run_in_use(run_index, run->base() + 16));
+            if (cistern::detail::hardened_build) {  // else records of pages that begin none say nothing
+              for (std::uint32_t page = 1; page < pages; ++page) {
+                BOOST_REQUIRE(!g.heap.is_run_in_use(run_index, run->base() + page * page_bytes));
+              }
+            }
           }
         } else if (!live.empty()) {
           std::swap(live[below(random, live.size())], live.back());
           BOOST_REQUIRE(filled(live.back().block, live.back().block.bytes));
           model.give(live.back().run);
           BOOST_REQUIRE(g.heap.give(live.back().run, ++g.now) == 0U);
+          BOOST_REQUIRE(!g.heap.is_run_in_use(run_index, live.back().block.ptr));
           live.pop_back();
         }
         if (random() % 100 == 0) (void)g.heap.give_back_oldest();

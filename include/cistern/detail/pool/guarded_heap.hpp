@@ -130,6 +130,11 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     return heap_.holds(address) ? heap_.span_of(address) : nullptr;
   }
+  /// See `page_heap::is_run_in_use`.
+  [[nodiscard]] bool is_run_in_use(unsigned index, const void* block) const noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.is_run_in_use(index, block);
+  }
   /// See `page_heap::find`.
   [[nodiscard]] span* find(const void* address) const noexcept {
     const scoped_lock guard(lock_);

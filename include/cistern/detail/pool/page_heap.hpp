@@ -80,6 +80,9 @@ class page_heap {
   }
   /// Whether any run has this address.
   [[nodiscard]] bool holds(const void* address) const noexcept { return regions_.find(address) != nullptr; }
+  /// Whether `block` is a run of class `index` and in use; false for one in a region of its own, whatever it
+  /// is. In a hardened build; others don't prepare the records that it looks at. O(log(regions)).
+  [[nodiscard]] bool is_run_in_use(unsigned index, const void* block) const noexcept;
   /// The run in use that `address` lies in, or null. O(pages of a region).
   [[nodiscard]] span* find(const void* address) const noexcept;
 

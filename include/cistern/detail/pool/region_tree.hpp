@@ -3,7 +3,9 @@
 
 #include <cistern/detail/pool/span.hpp>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace cistern::detail {
@@ -16,12 +18,13 @@ class region_tree {
   void insert(heap_region* added) noexcept;
   void remove(heap_region* removed) noexcept;
 
-  /// The region that holds `address`, or null. O(1) where it is the same as the last time.
+  /// The region that holds `address`, or null. O(1) where it was found for an address nearby.
   [[nodiscard]] heap_region* find(const void* address) const noexcept {
-    if (last_ == nullptr || !last_->holds(address)) [[unlikely]] {
-      last_ = find_from_root(address);
+    heap_region*& seen = seen_[reinterpret_cast<std::uintptr_t>(address) / nearby_bytes % seen_count];
+    if (seen == nullptr || !seen->holds(address)) [[unlikely]] {
+      seen = find_from_root(address);
     }
-    return last_;
+    return seen;
   }
 
   /// The first region that begins behind `address`, or null.
@@ -48,8 +51,12 @@ class region_tree {
     }
   }
 
+  static constexpr std::size_t nearby_bytes = std::size_t{4}
+                                              << 20;  ///< As large as most regions of a large heap.
+  static constexpr std::size_t seen_count = 16;
+
   heap_region* root_ = nullptr;
-  mutable heap_region* last_ = nullptr;  ///< What was found last.
+  mutable std::array<heap_region*, seen_count> seen_{};  ///< What was found last, by address.
 };
 
 }  // namespace cistern::detail

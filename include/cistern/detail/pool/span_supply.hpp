@@ -97,6 +97,9 @@ class span_supply {
   [[nodiscard]] span* span_of(const void* block) noexcept { return heap_.span_of(block); }
   [[nodiscard]] span* span_at(const void* address) noexcept { return heap_.span_at(address); }
   [[nodiscard]] span* find(const void* address) const noexcept { return heap_.find(address); }
+  [[nodiscard]] bool is_run_in_use(unsigned index, const void* block) const noexcept {
+    return heap_.is_run_in_use(index, block);
+  }
 
   /// What of each class lies in lists.
   [[nodiscard]] listed_blocks& listed() noexcept { return listed_; }
