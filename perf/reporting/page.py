@@ -162,7 +162,7 @@ def losses(figures, words, reasons):
             lines += item(f"{named}: {why}")
     if behind:
         lines += item("Also " + ", ".join(f"`{row.partition('/')[2]}` ({two_digits(ratio)})" for row, ratio in behind.items()) + ".")
-    return lines or ["* Nowhere."]
+    return lines or [f"* Nowhere by more than {LOSS - 1:.0%}."]
 
 
 class Page:

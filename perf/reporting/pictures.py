@@ -11,15 +11,15 @@ from .wording import round_number, time_text, two_digits  # noqa: E402
 from .results import geometric_mean  # noqa: E402
 
 INK, PAPER, GRID = "#1f2328", "#ffffff", "#d0d7de"
-IN_THE_DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#3d444d"}
+IN_THE_DARK = {INK: "#e6edf3", PAPER: "#0d1117", GRID: "#3d444d", "#6e5c46": "#a8927a", "#6f42c1": "#9a78dd"}
 WIDTH = 8.2  # inches, a hundred pixels each
 OURS = "cistern"
 # Contestant → its name in pictures and tables, colour, marker, line, hatch of its bars. In the order of legends.
 STYLES = {
     "cistern": ("Cistern", "#0969da", "o", "-", ""),
-    "cistern-unsync": ("Cistern, one thread", "#54a3ff", "D", (0, (6, 1)), ""),
+    "cistern-unsync": ("Cistern, one thread", "#3d8ff0", "D", (0, (6, 1)), ""),
     "cistern-sync": ("Cistern, threads", "#0969da", "o", "-", ""),
-    "cistern-unsync-pmr": ("Cistern, one thread, virtual call", "#54a3ff", "d", (0, (6, 1, 1, 1)), ""),
+    "cistern-unsync-pmr": ("Cistern, one thread, virtual call", "#3d8ff0", "d", (0, (6, 1, 1, 1)), ""),
     "cistern-sync-pmr": ("Cistern, threads, virtual call", "#0969da", "8", (0, (3, 1)), ""),
     "mimalloc-newest": ("mimalloc, newest", "#cf5c36", "s", "--", "///"),
     "mimalloc": ("mimalloc", "#cf5c36", "s", "--", "///"),
@@ -170,9 +170,10 @@ def overview(results, rows, big_rows):
 def cut_off(axes, values):
     """Ends the axis where a bar that is far out would flatten all others, and says there how long it is."""
     usual = max(1, sorted(values)[len(values) // 2])  # 1 is what all are compared with
-    if max(values) <= 12 * usual:
+    far_out = 6 * usual
+    if max(values) <= far_out:
         return
-    end = 1.6 * max(value for value in values if value <= 12 * usual)
+    end = 1.6 * max(value for value in values if value <= far_out)
     axes.set_xlim(0, end)
     for place, value in enumerate(values):
         if value > end:
@@ -235,6 +236,8 @@ def curves(results, panels, names, xlabel, xlog=True, xticks=None):
             place.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         place.set_title(title)
         place.set_xlabel(xlabel)
+    for place in axes[:len(panels):columns]:
+        place.set_ylabel("time of an operation")
     for place in axes[len(panels):]:
         place.set_visible(False)
     legend_of(made, axes[:len(panels)])
@@ -302,7 +305,7 @@ def trace_dots(results, rows, names):
     place.set_xscale("log")
     place.set_yscale("log")
     use_plain_log(place.xaxis, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10])
-    use_plain_log(place.yaxis, [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50])
+    use_plain_log(place.yaxis, [0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500])
     place.minorticks_off()
     place.set_xlabel("time; new/delete = 1")
     place.set_ylabel("memory at the peak; new/delete = 1")
