@@ -2,6 +2,7 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
 #include <algorithm>
@@ -387,6 +388,7 @@ void guarding_adaptor::report(const guard_report& fault) noexcept {
     const detail::scoped_lock guard(lock_);
     ++faults_;
   }
+  const detail::no_cancellation in_a_free;  // which can't be unwound
   on_fault_(fault);
 }
 

@@ -1,19 +1,20 @@
-// patient_lock: holds a lock if it can be had soon, for signal handlers, which may have interrupted its
-// holder.
+// patient_lock: holds a lock if it can be had soon, for signal and terminate handlers, which may have
+// interrupted its holder.
 #pragma once
 
-#include <cistern/detail/base/mutex.hpp>
+#include <cistern/detail/base/thread_annotations.hpp>
 
 #include <sched.h>
 
 namespace cistern::detail {
 
 /// Takes the lock, if it is or becomes free within a while: long enough for whoever is at work under it on
-/// another thread. Async-signal-safe.
+/// another thread. Async-signal-safe where `Mutex` is.
+template <class Mutex>
 class patient_lock {
  public:
   // Not for clang's analysis: it can't follow a lock that may have been taken.
-  explicit patient_lock(mutex& lock) noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS : lock_(lock) {
+  explicit patient_lock(Mutex& lock) noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS : lock_(lock) {
     for (int tries = 0; tries < patience && !holds_; ++tries) {
       holds_ = lock.try_lock();
       if (!holds_) {
@@ -34,7 +35,7 @@ class patient_lock {
  private:
   static constexpr int patience = 1'000;
 
-  mutex& lock_;
+  Mutex& lock_;
   bool holds_ = false;
 };
 

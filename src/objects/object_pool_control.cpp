@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "../base/patient_lock.hpp"
 #include "../base/split_mix.hpp"
 #include "pool_error.hpp"
 
@@ -57,7 +58,7 @@ object_pool_control::object_pool_control(const object_pool_options& options,
       accounts_(resource, type),
       resource_(resource),
       holders_(std::make_shared<lease_holders>(
-          *this, [](object_pool_control& pool, std::size_t most) { return pool.holders(most); })),
+          *this, [](object_pool_control& pool, std::size_t most) { return pool.holders_for_error(most); })),
       clock_(clock),
       system_clock_(is_system_clock(clock)),
       // Different in every process, so that a fleet's connections don't all expire in the same second.
@@ -297,6 +298,13 @@ void object_pool_control::refuse(pool_errc code) {
 std::vector<outstanding_lease> object_pool_control::holders(std::size_t most) {
   const section in(*this);
   return accounts_.holders(now(), most);
+}
+
+// An error that nobody catches is asked for its text where it was thrown, with the lock held.
+std::vector<outstanding_lease> object_pool_control::holders_for_error(std::size_t most)
+    CISTERN_NO_THREAD_SAFETY_ANALYSIS {
+  const patient_lock in(mutex_);
+  return in.holds() ? accounts_.holders(now(), most) : std::vector<outstanding_lease>{};
 }
 
 object_pool_statistics object_pool_control::statistics() {

@@ -182,7 +182,7 @@ time_point shared_control::maintain(time_point time) {
     note_time();
     for (waiter* one = waiters_.front(); one != nullptr;) {
       waiter& late = *std::exchange(one, one->next);
-      if (late.deadline <= time) {
+      if (late.deadline != time_point::max() && late.deadline <= time) {
         settle(late, wait_outcome::timeout);
       }
     }

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 
 #include <algorithm>
@@ -123,6 +124,7 @@ thread_cache* pool_engine::new_cache() noexcept {
     return nullptr;  // what is left of `max_bytes` is for the user
   }
   void* memory = nullptr;
+  const no_cancellation in_upstream;  // which can't be told from what it throws below
   try {
     memory = depot_.try_allocate_record(sizeof(thread_cache), alignof(thread_cache));
   } catch (...) {  // a cache is a convenience: without one the request itself may still succeed

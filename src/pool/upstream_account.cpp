@@ -2,6 +2,7 @@
 #include <cistern/detail/base/asan.hpp>
 #include <cistern/detail/base/atomic_count.hpp>
 #include <cistern/detail/base/memory_checker.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/os_pages.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/upstream_account.hpp>
@@ -58,6 +59,7 @@ void upstream_account::deallocate_as(void* memory, std::size_t bytes, std::size_
   if (source_ != nullptr) {
     source_->deallocate(memory, bytes);
   } else {
+    const no_cancellation in_upstream;  // frees can't be unwound
     upstream_->deallocate(memory, bytes, alignment);
   }
   bytes_.fetch_sub(counted_bytes, std::memory_order_relaxed);
@@ -69,6 +71,7 @@ bool upstream_account::reuses(std::size_t bytes) noexcept {
     return takes_back_;
   }
   constexpr std::size_t alignment = alignof(std::max_align_t);
+  const no_cancellation in_upstream;
   try {
     deallocate(try_allocate(bytes, alignment), bytes, alignment);
     return true;

@@ -2,15 +2,20 @@
 #include <cistern/object_pool.hpp>
 #include <cistern/pool_error.hpp>
 
+#include <exception>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace cistern;
 
@@ -95,6 +100,31 @@ BOOST_AUTO_TEST_CASE(the_holders_are_those_at_the_time_of_asking) {
     BOOST_TEST(what.find("s since ") == what.rfind("s since "));
     BOOST_TEST(error.what() == what);
   });
+}
+
+// Then it is asked for its text where it was thrown: nothing is unwound, and the pool's lock is held.
+BOOST_AUTO_TEST_CASE(an_error_that_nobody_catches_ends_the_process) {
+  const auto act = [] {
+    ::alarm(60);
+    std::set_terminate([] {
+      try {
+        throw;
+      } catch (const std::exception& error) {
+        ::_exit(std::string_view(error.what()).starts_with("object_pool: no object is idle") ? 42 : 1);
+      }
+    });
+    auto pool = make_object_pool({.max_size = 1, .empty = when_empty::fail}, [] { return 1; });
+    const lease<int> one = pool.acquire();
+    [&]() noexcept { (void)pool.acquire(); }();
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    act();
+    ::_exit(2);
+  }
+  int status = 0;
+  BOOST_REQUIRE(::waitpid(child, &status, 0) == child);
+  BOOST_TEST((WIFEXITED(status) && WEXITSTATUS(status) == 42));
 }
 
 BOOST_AUTO_TEST_CASE(an_error_may_outlive_its_pool) {

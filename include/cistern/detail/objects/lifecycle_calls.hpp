@@ -69,6 +69,11 @@ struct lifecycle_calls {
     }
     std::destroy_at(std::addressof(object(slot)));
   }
+  /// What is left of an object that has been moved from.
+  static void destroy_moved_from(pool_slot& slot) noexcept {
+    [[maybe_unused]] const uninterrupted<!std::is_trivially_destructible_v<T>> in_a_destructor;
+    std::destroy_at(std::addressof(object(slot)));
+  }
   /// The object is forbidden afterwards. False if the reset threw: it must go.
   [[nodiscard]] bool clean_up(pool_slot& slot) noexcept {
     [[maybe_unused]] const uninterrupted<may_be_interrupted()> in_a_destructor;

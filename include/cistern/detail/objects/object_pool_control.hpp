@@ -79,6 +79,8 @@ class object_pool_control : public lease_home, private fork_participant {
   [[nodiscard]] object_pool_statistics statistics();
   /// Who holds objects, the longest held first, at most `most`. O(objects). Throws std::bad_alloc.
   [[nodiscard]] std::vector<outstanding_lease> holders(std::size_t most);
+  /// The same, but nobody where the lock isn't free within a while.
+  [[nodiscard]] std::vector<outstanding_lease> holders_for_error(std::size_t most);
   [[nodiscard]] std::size_t idle() noexcept;
   [[nodiscard]] bool check_invariants() noexcept;
 

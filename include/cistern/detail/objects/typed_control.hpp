@@ -77,7 +77,7 @@ class typed_control : public Untyped {
 
   void discard(pool_slot& slot) noexcept final { this->dispose(slot, destroy_reason::discarded); }
   void detached(pool_slot& slot) noexcept final {
-    std::destroy_at(std::addressof(calls::object(slot)));
+    calls::destroy_moved_from(slot);
     this->vacate(slot, destroy_reason::detached);
   }
 
