@@ -113,7 +113,7 @@ std::size_t bucket_set::deallocate_listed(unsigned index, void* block) noexcept 
   const std::uint64_t pushed = hot_[index].pushed();
   const std::uint64_t freed_blocks = pushed - std::exchange(b.pushed_before, pushed);
   supply_.listed().use(index);
-  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes)) {
+  if (in_use_blocks(index) == 0 && b.spans.bytes() >= least_leaving_bytes(index, options_)) {
     leave_whole(index);
   }
   note(index);
@@ -182,7 +182,7 @@ void bucket_set::set_room(unsigned index) noexcept {
   if (supply_.is_late()) {
     room = std::min<std::int64_t>(room, late_look_frees);
   }
-  if (b.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes)) {
+  if (b.spans.bytes() >= least_leaving_bytes(index, options_)) {
     const auto in_use = static_cast<std::int64_t>(in_use_blocks(index));
     room = std::min(room, std::max<std::int64_t>(in_use - 1, 0));
   }

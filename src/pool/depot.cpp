@@ -46,11 +46,16 @@ std::size_t depot::cache_share_bytes() const noexcept {
   return std::min(share, options_.thread_cache_bytes);
 }
 
+// What is left is kept for those who come: nobody gets the last quarter but who will have no more than a part
+// of what is left then, so that the next one may have nearly as much. Else a few threads that are idle now
+// would have it all.
 bool depot::reserve_cache_bytes(std::size_t had_bytes, std::size_t bytes) noexcept {
+  constexpr std::size_t parts = 8;
   const std::size_t total = options_.thread_caches_total_bytes;
-  const bool has_little = had_bytes + bytes <= least_cache_share_bytes();
-  const bool is_alone = caches_.load(std::memory_order_relaxed) <= 1;
   const std::size_t before = cache_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  const std::size_t left = total - std::min(before + bytes, total);
+  const bool has_little = had_bytes + bytes <= std::max(least_cache_share_bytes(), left / parts);
+  const bool is_alone = caches_.load(std::memory_order_relaxed) <= 1;
   if (before + bytes > (has_little || is_alone ? total : total - total / 4)) {
     cache_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     return false;
@@ -314,7 +319,7 @@ void depot::put_locked(shelf& s, unsigned index, magazine blocks) noexcept {
 
 // Of a class that is worth giving up whole.
 std::size_t depot::blocks_elsewhere(const shelf& s, unsigned index) const noexcept {
-  const bool is_worth_it = s.spans.bytes() >= least_leaving_bytes(index, options_.max_idle_bytes);
+  const bool is_worth_it = s.spans.bytes() >= least_leaving_bytes(index, options_);
   return is_worth_it ? s.spans.out_blocks() - s.listed_blocks() : unknown_blocks;
 }
 

@@ -70,6 +70,9 @@ void thread_cache::leave() noexcept {
 void* thread_cache::try_refill(unsigned index) {
   honour_trim();
   cache_slot& s = slots_[index];
+  if (s.capacity == 0 && s.spare_blocks != 0) {
+    hand_over(index, take_spare(s));  // what was to be given away
+  }
   if (s.head == nullptr && s.spare_blocks != 0) {
     load(index, take_spare(s));
   }
@@ -114,9 +117,11 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
   if (s.capacity == 0 && (s.popped != 0 || !shares_cache_line(index))) {
     widen(index);
   }
+  if (s.capacity == 0 && s.popped == 0 && shares_cache_line(index)) {
+    give_away(index, block);
+    return;
+  }
   if (s.capacity == 0 || !(cache_slots::has_own_room(index) || has_room_for(index))) {
-    // No room; or freed by a thread that has none of these, so it came from another one, whose blocks lie
-    // beside it.
     depot_->deallocate(index, block);
     return;
   }
@@ -134,6 +139,22 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
   } else {
     settle_late(index);
     open(index);
+  }
+}
+
+// Freed by a thread that has none of these, so it came from another one, whose blocks lie beside it: nobody
+// gets it here. Some go together, as each visit to the depot costs as much as ten frees.
+void thread_cache::give_away(unsigned index, void* block) noexcept {
+  constexpr std::uint32_t most_blocks = 32;
+  cache_slot& s = slots_[index];
+  if (is_late_ || !depot_->is_cached(index)) {
+    depot_->deallocate(index, block);
+    return;
+  }
+  s.spare = free_block::make(block, class_block_bytes(index), s.spare);
+  s.spare_blocks = s.spare_blocks + 1;
+  if (s.spare_blocks >= most_blocks) {
+    hand_over(index, take_spare(s));
   }
 }
 
@@ -222,7 +243,7 @@ void thread_cache::flush_slot(unsigned index) noexcept {
 
 void thread_cache::flush() noexcept {
   for (unsigned i = 0; i < cached_class_count; ++i) {
-    if (slots_[i].capacity != 0) {
+    if (slots_[i].capacity != 0 || slots_[i].spare_blocks != 0) {
       flush_slot(i);
     }
   }
@@ -254,6 +275,8 @@ void thread_cache::retire() noexcept {
     if (slots_[i].capacity != 0) {
       slots_[i].earlier_capacity = slots_[i].capacity;
       deactivate(i);
+    } else if (slots_[i].spare_blocks != 0) {
+      flush_slot(i);
     }
   }
   give_up_room();

@@ -39,6 +39,8 @@ namespace {
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
+using both_pools = std::tuple<unsynchronized_pool_resource, synchronized_pool_resource>;
+
 struct fixture {
   explicit fixture(const pool_options& options = {}) : pool(options, &upstream) {}
 
@@ -113,6 +115,23 @@ BOOST_AUTO_TEST_CASE(large_blocks_up_and_down_beyond_the_bound) {
   BOOST_TEST(f.calls() - before == 0U);
   BOOST_TEST(f.pool.statistics().idle_bytes <= 3 * 64 * mib);
   BOOST_TEST(fault_in(f.pool, f.upstream) == "");
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(pieces_of_few_blocks_stay_within_the_bound, Pool, both_pools) {
+  for (const std::size_t most_blocks : {1U, 4U, 256U}) {
+    checking_resource upstream;
+    Pool pool({.max_blocks_per_chunk = most_blocks}, &upstream);
+    const auto up_and_down = [&] {
+      std::vector<void*> blocks = allocate_many(pool, 10'000, 64);
+      for (void* block : blocks) pool.deallocate(block, 64, 8);
+    };
+    up_and_down();
+    const std::uint64_t before = pool.statistics().upstream_allocations;
+    for (int round = 0; round < 5; ++round) up_and_down();
+    BOOST_TEST(pool.statistics().upstream_allocations == before);
+    BOOST_TEST(pool.trim() != 0U);
+    BOOST_TEST(pool.statistics().in_use_bytes == 0U);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_steady_state_after_a_phase_of_other_sizes) {
@@ -418,7 +437,6 @@ std::vector<std::size_t> ten_sizes() {
 }
 
 // The standard's pools take 1,688 and 15,400 bytes, in 3 and 15 calls; 2,280 and 15,992 in 6 and 18.
-using both_pools = std::tuple<unsynchronized_pool_resource, synchronized_pool_resource>;
 BOOST_AUTO_TEST_CASE_TEMPLATE(ten_blocks_take_less_than_a_page, Pool, both_pools) {
   const need needed = need_of<Pool>(std::vector<std::size_t>(10, 64));
   BOOST_TEST(needed.calls == 1U);

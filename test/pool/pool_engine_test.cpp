@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <cstring>
 #include <new>
 #include <random>
@@ -273,6 +274,72 @@ BOOST_AUTO_TEST_CASE(release_takes_caches_and_live_blocks) {
   void* const block = f.allocate(class_64);
   f.deallocate(class_64, block);
   BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);
+}
+
+// What idle threads have in their caches stays there; but they can't have all that there is.
+BOOST_AUTO_TEST_CASE(a_thread_that_comes_late_has_a_cache_too) {
+  for (const std::size_t idle_threads : {4U, 16U, 40U}) {
+    BOOST_TEST_CONTEXT(idle_threads << " idle threads") {
+      fixture f;
+      std::barrier<> all_have_used_much(static_cast<std::ptrdiff_t>(idle_threads) + 1);
+      std::barrier<> all_may_end(static_cast<std::ptrdiff_t>(idle_threads) + 1);
+      run_threads(idle_threads + 1, [&](std::size_t thread) {
+        std::mt19937_64 random(thread);
+        if (thread != 0) {
+          for (int round = 0; round < 4; ++round) {
+            std::vector<std::pair<unsigned, void*>> blocks(1500);
+            for (auto& [index, block] : blocks) {
+              index = class_of(8 + random() % 6000);
+              block = f.allocate(index);
+            }
+            for (const auto& [index, block] : blocks) f.deallocate(index, block);
+          }
+          all_have_used_much.arrive_and_wait();
+          all_may_end.arrive_and_wait();
+          return;
+        }
+        all_have_used_much.arrive_and_wait();
+        std::vector<std::pair<unsigned, void*>> live(1000);
+        const auto fill = [&](auto& place) {
+          place.first = class_of(8 + random() % 500);
+          place.second = f.allocate(place.first);
+        };
+        for (auto& place : live) fill(place);
+        const auto replace_some = [&](int count) {
+          for (int i = 0; i < count; ++i) {
+            auto& place = live[random() % live.size()];
+            f.deallocate(place.first, place.second);
+            fill(place);
+          }
+        };
+        replace_some(20'000);
+        const std::uint64_t before = f.engine.depot_visits();
+        replace_some(20'000);
+        BOOST_TEST(f.engine.depot_visits() - before < 20'000U / 50);
+        for (const auto& [index, block] : live) f.deallocate(index, block);
+        all_may_end.arrive_and_wait();
+      });
+    }
+  }
+}
+
+// Blocks that share a cache line with others go back together, and serve nobody here.
+BOOST_AUTO_TEST_CASE(who_only_frees_small_blocks_gives_them_away_together) {
+  fixture f;
+  constexpr std::size_t count = 3200;
+  constexpr unsigned class_32 = class_of(31);
+  std::vector<void*> blocks(count);
+  for (void*& block : blocks) block = f.allocate(class_32);
+  run_thread([&] {
+    for (int i = 0; i < 100; ++i) f.deallocate(class_64, f.allocate(class_64));  // so that it has a cache
+    const std::uint64_t before = f.engine.depot_visits();
+    for (void* block : blocks) f.deallocate(class_32, block);
+    BOOST_TEST(f.engine.depot_visits() - before <= count / 32 + 1);
+    void* const own = f.allocate(class_32);  // of what the depot has
+    f.deallocate(class_32, own);
+  });
+  BOOST_TEST(bucket_of(f.statistics(), 32).live_blocks == 0U);
+  f.engine.check_invariants();
 }
 
 BOOST_AUTO_TEST_CASE(blocks_go_from_thread_to_thread) {

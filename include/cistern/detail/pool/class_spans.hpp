@@ -4,6 +4,7 @@
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/magazine.hpp>
 #include <cistern/detail/pool/span.hpp>
+#include <cistern/pool_options.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,11 +25,15 @@ inline constexpr unsigned kept_class_count = computed_class_of(largest_kept_bloc
 /// A class with so much memory gives it up whole when no block of it is in use, and begins anew in order of
 /// address. Less of small blocks lies in the processor's cache. A block that has pages of its own gains
 /// nothing by the order, and is soon asked for again: so of such a class it must be much beside what may be
-/// idle.
-[[nodiscard]] constexpr std::size_t least_leaving_bytes(unsigned index, std::size_t max_idle_bytes) noexcept {
+/// idle. Pieces of less blocks than usual go back to upstream one by one when they are left: none is.
+[[nodiscard]] inline std::size_t least_leaving_bytes(unsigned index, const pool_options& options) noexcept {
   constexpr std::size_t least_bytes = std::size_t{256} << 10;
   constexpr std::size_t much = 4;
-  return class_block_bytes(index) < page_bytes ? least_bytes : std::max(least_bytes, max_idle_bytes / much);
+  if (options.max_blocks_per_chunk < most_blocks_per_chunk) {
+    return SIZE_MAX;
+  }
+  return class_block_bytes(index) < page_bytes ? least_bytes
+                                               : std::max(least_bytes, options.max_idle_bytes / much);
 }
 
 /// The fewest pages that blocks of a class fill but for an eighth.

@@ -45,7 +45,9 @@ class listed_blocks {
   /// in use; its list begins with `list`. O(1).
   void note(unsigned index, std::size_t blocks, std::size_t in_use_blocks, const free_block* list,
             std::size_t beside_bytes) noexcept {
-    note(index, blocks, is_ripe(blocks, in_use_blocks, list),
+    // Nobody asks about a list within its least stay, and each look is a walk.
+    const bool is_worth_a_look = blocks > stay_blocks(index);
+    note(index, blocks, is_worth_a_look && is_ripe(blocks, in_use_blocks, list),
          are_few(in_use_blocks, blocks) ? beside_bytes : 0);
     note_beside(index, beside_bytes);
   }

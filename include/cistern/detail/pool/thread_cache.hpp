@@ -51,6 +51,7 @@ class thread_cache {
   bool in_use = false;  ///< Some thread has it; otherwise it waits, empty, for a new thread.
 
  private:
+  void give_away(unsigned index, void* block) noexcept;
   void load(unsigned index, magazine full) noexcept;
   void open(unsigned index) noexcept;
   void widen(unsigned index) noexcept;
