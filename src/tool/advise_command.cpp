@@ -21,6 +21,7 @@
 #include "call_sites.hpp"
 #include "command_options.hpp"
 #include "export_file.hpp"
+#include "output_check.hpp"
 #include "own_memory.hpp"
 #include "replay_meter.hpp"
 #include "resident_memory.hpp"
@@ -77,7 +78,8 @@ struct advise_options {
 }
 
 [[nodiscard]] int give_advice(const advise_options& options) {
-  export_file json(options.json);
+  check_outputs({{"FILE", options.file}}, {{"--json", options.json}});
+  const export_file json(options.json);
   const std::string path = rereadable(options.file);
   trace_reader trace(source_named(path), own_memory());
   call_sites sites(trace.stacks());

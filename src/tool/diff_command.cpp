@@ -13,6 +13,7 @@
 
 #include "command_options.hpp"
 #include "export_file.hpp"
+#include "output_check.hpp"
 #include "peeked_source.hpp"
 #include "replay_diff.hpp"
 #include "replay_file.hpp"
@@ -68,7 +69,8 @@ struct diff_input {
   return replay_file_from(text, input.path);
 }
 
-void compare_reports(const diff_input& before, const diff_input& after, export_file& json, export_file& csv) {
+void compare_reports(const diff_input& before, const diff_input& after, const export_file& json,
+                     const export_file& csv) {
   const replay_diff diff = difference(report_in(before), report_in(after));
   std::cout << as_text(diff);
   if (json.is_wanted()) json.write(as_json(diff));
@@ -76,7 +78,7 @@ void compare_reports(const diff_input& before, const diff_input& after, export_f
 }
 
 void compare_traces(diff_input before_input, diff_input after_input, diff_order order, std::size_t most_sites,
-                    export_file& json) {
+                    const export_file& json) {
   const summed_trace before(std::move(before_input.source), before_input.path);
   const summed_trace after(std::move(after_input.source), after_input.path);
   const trace_diff diff = difference(before, after, order);
@@ -108,11 +110,13 @@ void check_kinds(const diff_input& before, const diff_input& after, const diff_o
   const diff_order order = order_named(options.by.value_or("bytes"));
   if (options.before == "-" && options.after == "-")
     throw usage_error("only one of the two can be standard input");
+  check_outputs({{"BEFORE", options.before}, {"AFTER", options.after}},
+                {{"--json", options.json}, {"--csv", options.csv}});
   diff_input before = input_at(options.before);
   diff_input after = input_at(options.after);
   check_kinds(before, after, options);
-  export_file json(options.json);
-  export_file csv(options.csv);
+  const export_file json(options.json);
+  const export_file csv(options.csv);
   if (before.is_report) {
     compare_reports(before, after, json, csv);
   } else {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -13,8 +12,10 @@
 
 #include "command_options.hpp"
 #include "heaptrack_file.hpp"
+#include "output_check.hpp"
 #include "pprof_profile.hpp"
 #include "speedscope_file.hpp"
+#include "trace_input.hpp"
 #include "trace_sums.hpp"
 #include "usage_error.hpp"
 
@@ -29,29 +30,38 @@ struct export_options {
   std::string output;
 };
 
-void write_as(const export_options& options, std::ostream& out) {
-  if (options.format == "heaptrack") return write_heaptrack(options.file, out);
+/// Calls `write(std::ostream&)` for what is opened only now: before, the trace may turn out to be none.
+template <class Write>
+void write_to(const std::string& path, Write write) {
+  if (path == "-") return write(std::cout);
+  std::ofstream out(path, std::ios::binary);
+  if (out) write(out);
+  if (!out.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+void write_events(const export_options& options) {
+  trace_reader trace(source_named(options.file));
+  write_to(options.output, [&](std::ostream& out) { write_heaptrack(trace, options.file, out); });
+}
+
+void write_sums(const export_options& options) {
   const summed_trace trace(options.file);
   if (!trace.trace().has_stacks()) {
     std::cerr
         << "cistern-trace: the trace has no stacks, so that all is of one unknown place: record it with "
            "--stacks\n";
   }
-  out << (options.format == "pprof" ? as_pprof(trace) : as_speedscope(trace, options.file));
+  const std::string text = options.format == "pprof" ? as_pprof(trace) : as_speedscope(trace, options.file);
+  write_to(options.output, [&](std::ostream& out) { out << text; });
 }
 
 [[nodiscard]] int run_export(const export_options& options) {
-  if (options.output == "-") {
-    write_as(options, std::cout);
-    return 0;
+  if (options.output != "-") check_outputs({{"FILE", options.file}}, {{"--output", options.output}});
+  if (options.format == "heaptrack") {
+    write_events(options);
+  } else {
+    write_sums(options);
   }
-  std::error_code none;
-  if (options.file != "-" && std::filesystem::equivalent(options.file, options.output, none)) {
-    throw usage_error("--output is the trace itself: " + options.output);
-  }
-  std::ofstream out(options.output, std::ios::binary);
-  if (out) write_as(options, out);
-  if (!out.flush()) throw std::runtime_error("cannot write " + options.output);
   return 0;
 }
 

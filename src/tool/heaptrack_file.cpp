@@ -1,7 +1,5 @@
 #include "heaptrack_file.hpp"
 
-#include <cistern/adaptor/trace_reader.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -116,8 +114,7 @@ class heaptrack_writer {
 
 }  // namespace
 
-void write_heaptrack(const std::string& path, std::ostream& out) {
-  trace_reader trace(source_named(path));
+void write_heaptrack(trace_reader& trace, const std::string& path, std::ostream& out) {
   reading_progress progress(path, "writing");
   heaptrack_writer writer(trace.stacks(), out);
   writer.begin(path);

@@ -20,6 +20,7 @@
 #include "command_options.hpp"
 #include "export_file.hpp"
 #include "malloc_library.hpp"
+#include "output_check.hpp"
 #include "own_memory.hpp"
 #include "progress_line.hpp"
 #include "replay_memory.hpp"
@@ -168,8 +169,9 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
 }
 
 [[nodiscard]] int compare(const replay_request& request, std::vector<replay_candidate> candidates) {
-  export_file json(request.json);
-  export_file csv(request.csv);
+  check_outputs({{"FILE", request.file}}, {{"--json", request.json}, {"--csv", request.csv}});
+  const export_file json(request.json);
+  const export_file csv(request.csv);
   const std::string path = rereadable(request.file);
   replay_results results{
       .trace = request.file, .script = script_of(path, request.one_thread, 0), .resources = {}};

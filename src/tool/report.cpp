@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "output_check.hpp"
 #include "report_data.hpp"
 #include "report_page.hpp"
 #include "trace_input.hpp"
@@ -63,16 +64,20 @@ int write_report(const report_options& options) {
   report_input input;
   input.name =
       options.trace == "-" ? "standard input" : std::filesystem::path(options.trace).filename().string();
+  const std::string path =
+      !options.output.empty() ? options.output : (options.trace == "-" ? "report" : input.name) + ".html";
+  if (path != "-") {
+    check_outputs({{"FILE", options.trace}, {"--replay", options.replay}, {"--advice", options.advice}},
+                  {{"--output", path}});
+  }
   input.trace = rereadable(options.trace);
   input.replay_json = text_of(options.replay);
   input.advice_json = text_of(options.advice);
   const report_data data = data_of(input);
   const std::string whole = page_with(page, data.json);
-  if (options.output == "-") {
+  if (path == "-") {
     std::cout << whole;
   } else {
-    const std::string path =
-        !options.output.empty() ? options.output : (options.trace == "-" ? "report" : input.name) + ".html";
     write_page(path, whole);
     std::cout << path << '\n';
   }

@@ -337,7 +337,7 @@ class Tool(unittest.TestCase):
                 self.assertEqual(run("export", str(source), "--format", form, "-o", str(out)), (0, "", ""))
                 self.assertNotEqual(out.read_bytes(), b"")
                 status, _, err = run("export", str(source), "--format", form, "-o", str(source))
-                self.assertEqual((status, err.splitlines()[0]), (2, f"cistern-trace: --output is the trace itself: {source}"))
+                self.assertEqual((status, err.splitlines()[0]), (2, f"cistern-trace: --output is the same file as FILE: {source}"))
                 self.assertEqual(run("export", str(source), "--format", form, "-o", "/no/such/folder/x"),
                                  (1, "", "cistern-trace: cannot write /no/such/folder/x\n"))
                 if pathlib.Path("/dev/full").exists():
@@ -745,6 +745,52 @@ class Tool(unittest.TestCase):
         for option in ("--json", "--csv"):
             status, out, err = run("replay", "--on=new", option, "/no/such/folder/x", "-", stdin=trace(CALLS))
             self.assertEqual((status, out, err), (1, "", "cistern-trace: cannot write /no/such/folder/x\n"))
+
+    def test_no_output_is_an_input_or_another_output(self):
+        recorded, figures = trace(CALLS), json.dumps(report(new={})).encode()
+        with tempfile.TemporaryDirectory() as folder:
+            path = lambda name: str(pathlib.Path(folder, name))
+            pathlib.Path(path("w.t")).write_bytes(recorded)
+            pathlib.Path(path("r.json")).write_bytes(figures)
+            os.link(path("w.t"), path("hard.t"))
+            os.symlink("w.t", path("soft.t"))
+            w, r = path("w.t"), path("r.json")
+            page = "report isn't in this build"
+            for words, complaint in ((("replay", "--json", w, w), f"--json is the same file as FILE: {w}"),
+                                     (("replay", "--csv", w, path("soft.t")), f"--csv is the same file as FILE: {w}"),
+                                     (("replay", "--json", path("hard.t"), w), "--json is the same file as FILE: "),
+                                     (("replay", "--json", path("x"), "--csv", folder + "/./x", w), "--csv is the same file as --json: "),
+                                     (("advise", "--json", w, w), f"--json is the same file as FILE: {w}"),
+                                     (("diff", "--json", w, w, path("hard.t")), f"--json is the same file as BEFORE: {w}"),
+                                     (("diff", "--json", r, "-", r), f"--json is the same file as AFTER: {r}"),
+                                     (("diff", "--csv", r, r, r), f"--csv is the same file as BEFORE: {r}"),
+                                     (("report", w, "-o", w), f"--output is the same file as FILE: {w}"),
+                                     (("report", w, "--replay", r, "-o", r), f"--output is the same file as --replay: {r}"),
+                                     (("report", w, "--advice", r, "-o", r), f"--output is the same file as --advice: {r}")):
+                status, out, err = run(*words)
+                if words[0] == "report" and page in err:
+                    continue
+                self.assertEqual((status, out), (2, ""), words)
+                self.assertTrue(err.startswith(f"cistern-trace: {complaint}"), err)
+            with open(w, "rb") as stdin:
+                done = subprocess.run([PROGRAM, "advise", "--json", w, "-"], stdin=stdin, capture_output=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual((pathlib.Path(w).read_bytes(), pathlib.Path(r).read_bytes()), (recorded, figures))
+            self.assertFalse(pathlib.Path(path("x")).exists())
+            if pathlib.Path("/dev/null").exists():
+                self.assertEqual(run("replay", "--on=new", "--rounds=1", "--json=/dev/null", "--csv=/dev/null", w)[0], 0)
+
+    def test_what_was_there_stays_until_there_is_something_to_write(self):
+        with tempfile.TemporaryDirectory() as folder:
+            keep, new, none = (str(pathlib.Path(folder, name)) for name in ("keep", "new", "none"))
+            pathlib.Path(keep).write_text("kept")
+            for words in (("replay", "--on=new", "--json"), ("replay", "--on=new", "--csv"), ("advise", "--json"),
+                          ("diff", "-", "--json"), *(("export", f"--format={form}", "-o") for form in ("pprof", "speedscope", "heaptrack"))):
+                for output in (keep, new):
+                    self.assertEqual(run(*words, output, none, stdin=trace(CALLS))[0], 1, words)
+                    self.assertEqual(run(*words, output, "-" if words[0] != "diff" else none, stdin=b"no trace")[0], 1, words)
+                self.assertEqual(pathlib.Path(keep).read_text(), "kept", words)
+                self.assertFalse(pathlib.Path(new).exists(), words)
 
     def test_damage_is_an_error_after_what_could_be_read(self):
         whole = trace(CALLS, 3)
