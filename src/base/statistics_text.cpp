@@ -10,6 +10,20 @@
 #include <stdexcept>
 
 namespace cistern::detail {
+namespace {
+
+/// Calls `see(form)` with the UTF-8 form of each character. What is none becomes U+FFFD, byte by byte.
+template <class See>
+void for_each_character(std::string_view text, See see) {
+  while (!text.empty()) {
+    const decoded_utf8 decoded = decode_utf8(text);
+    std::array<char, 4> form{};
+    see(std::string_view(form.data(), encode_utf8(decoded.character, form.data())));
+    text.remove_prefix(decoded.bytes);
+  }
+}
+
+}  // namespace
 
 std::string with_thousands(std::uint64_t number) {
   std::string digits = std::to_string(number);
@@ -88,18 +102,17 @@ std::string text_table::text() const {
 
 std::string json_quoted(std::string_view text) {
   std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
+  for_each_character(text, [&quoted](std::string_view form) {
+    const char first = form.front();
+    if (first == '"' || first == '\\') quoted += '\\';
+    if (static_cast<unsigned char>(first) < 0x20) {
       std::array<char, 8> code{};
-      std::snprintf(code.data(), code.size(), "\\u%04x", static_cast<unsigned>(c));
+      std::snprintf(code.data(), code.size(), "\\u%04x", static_cast<unsigned>(first));
       quoted += code.data();
     } else {
-      quoted += c;
+      quoted += form;
     }
-  }
+  });
   return quoted + '"';
 }
 
@@ -127,18 +140,15 @@ std::string json_array(const std::vector<std::string>& values) {
 
 std::string openmetrics_escaped(std::string_view text) {
   std::string escaped;
-  while (!text.empty()) {
-    const decoded_utf8 decoded = decode_utf8(text);
-    const char first = text.front();
+  for_each_character(text, [&escaped](std::string_view form) {
+    const char first = form.front();
     if (first == '\\' || first == '"') escaped += '\\';
     if (first == '\n') {
       escaped += "\\n";
     } else {
-      std::array<char, 4> form{};
-      escaped.append(form.data(), encode_utf8(decoded.character, form.data()));
+      escaped += form;
     }
-    text.remove_prefix(decoded.bytes);
-  }
+  });
   return escaped;
 }
 

@@ -58,7 +58,8 @@ class text_table {
   std::vector<std::vector<std::string>> rows_;  // An empty row stands for a rule.
 };
 
-/// Text in double quotes, with what JSON wants escaped.
+/// Text in double quotes, with what JSON wants escaped, and valid UTF-8. What is none becomes U+FFFD, byte by
+/// byte.
 [[nodiscard]] std::string json_quoted(std::string_view text);
 
 /// Builds one JSON object, member by member, in order.

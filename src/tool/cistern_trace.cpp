@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "advise_command.hpp"
+#include "closed_streams.hpp"
 #include "diff_command.hpp"
 #include "export_command.hpp"
 #include "invocation.hpp"
@@ -105,6 +106,7 @@ void parse(CLI::App& app, invocation& run) {
 
 int main(int count, char** arguments) {
   try {
+    cistern::tool::open_closed_streams();
     invocation run{{arguments + (count > 0 ? 1 : 0), arguments + count}};
     CLI::App app("See what a program allocates: record it, replay it on other allocators, be advised.",
                  "cistern-trace");

@@ -116,6 +116,14 @@ BOOST_AUTO_TEST_CASE(json_has_no_raw_control_character) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(json_is_valid_utf8) {
+  BOOST_TEST(json_quoted("\u00e9\u20ac\U0001F600\uFFFD") == "\"\u00e9\u20ac\U0001F600\uFFFD\"");
+  BOOST_TEST(json_quoted("a\xff\"b") == "\"a\uFFFD\\\"b\"");
+  BOOST_TEST(json_quoted("\xc0\xaf") == "\"\uFFFD\uFFFD\"");            // an overlong form
+  BOOST_TEST(json_quoted("\xed\xa0\x80") == "\"\uFFFD\uFFFD\uFFFD\"");  // a surrogate
+  BOOST_TEST(json_quoted("\xe2\x82\n") == "\"\uFFFD\uFFFD\\u000a\"");   // cut short
+}
+
 BOOST_AUTO_TEST_CASE(openmetrics_labels_are_escaped) {
   BOOST_TEST(openmetrics_escaped("plain") == "plain");
   BOOST_TEST(openmetrics_escaped("a\"b\\c\nd") == "a\\\"b\\\\c\\nd");

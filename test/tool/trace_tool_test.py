@@ -792,6 +792,40 @@ class Tool(unittest.TestCase):
                 self.assertEqual(pathlib.Path(keep).read_text(), "kept", words)
                 self.assertFalse(pathlib.Path(new).exists(), words)
 
+    def test_streams_that_are_closed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cut, out = str(pathlib.Path(folder, "cut.t")), pathlib.Path(folder, "out")
+            pathlib.Path(cut).write_bytes(trace(CALLS)[:-1])
+            closed = lambda streams, *words: subprocess.run(["sh", "-c", f'exec "$0" "$@" {streams}', PROGRAM, *words],
+                                                            capture_output=True, timeout=60, check=False)
+            for streams in ("2>&-", "2>&- >&-", "2>&- >&- <&-"):
+                for form in ("speedscope", "heaptrack"):
+                    done = closed(streams, "export", f"--format={form}", "-o", str(out), cut)
+                    self.assertNotIn(b"cistern-trace: ", out.read_bytes())
+                self.assertEqual(done.returncode, 0)
+                closed(streams, "advise", "--rounds=1", "--json", str(out), cut)
+                self.assertIn("verdict", json.loads(out.read_text()))
+            done = closed(">&-", "replay", "--on=new", "--rounds=1", "--json", str(out), cut)
+            self.assertEqual(done.returncode, 1)
+            self.assertTrue(done.stderr.endswith(b"cistern-trace: cannot write to standard output\n"), done.stderr)
+            self.assertIn("resources", json.loads(out.read_text()))
+            self.assertEqual(closed("<&-", "print", "-").returncode, 1)
+
+    def test_json_of_names_that_are_no_utf8(self):
+        with tempfile.TemporaryDirectory() as folder:
+            recorded, figures = os.fsencode(folder) + b"/\xff\xc3.t", str(pathlib.Path(folder, "json"))
+            with open(recorded, "wb") as out:
+                out.write(trace_with_stacks(MANY_CALLS))
+            self.assertEqual(run("replay", "--on=new", "--rounds=1", "--json", figures, recorded)[0], 0)
+            self.assertTrue(json.loads(pathlib.Path(figures).read_text("utf-8"))["trace"]["file"].endswith("/\ufffd\ufffd.t"))
+            status, _, err = run("diff", figures, figures)
+            if "nlohmann" not in err:
+                self.assertEqual((status, err), (0, ""))
+            self.assertEqual(run("advise", "--rounds=1", "--json", figures, recorded)[0], 0)
+            self.assertTrue(json.loads(pathlib.Path(figures).read_text("utf-8"))["trace"]["file"].endswith("/\ufffd\ufffd.t"))
+            self.assertEqual(run("export", "--format=speedscope", "-o", figures, recorded), (0, "", ""))
+            self.assertTrue(json.loads(pathlib.Path(figures).read_text("utf-8"))["name"].endswith("\ufffd\ufffd.t"))
+
     def test_damage_is_an_error_after_what_could_be_read(self):
         whole = trace(CALLS, 3)
         status, out, err = run("print", "-", stdin=whole[:-1])
