@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 
 #include "../base/posix_call.hpp"
 #include "../base/signal_hold.hpp"
@@ -94,14 +95,20 @@ bool record_file::end(trace_ending ending, int error) noexcept {
   return false;
 }
 
+std::uint64_t record_file::room_bytes() const noexcept {
+  if (max_bytes_ == 0) return UINT64_MAX;
+  const std::uint64_t taken_bytes = now_.offset_bytes + end_mark_bytes;
+  return max_bytes_ - std::min(taken_bytes, max_bytes_);
+}
+
 bool record_file::append(std::span<const bytes> frames, std::uint64_t records) noexcept {
   if (!is_ours()) {
     descriptor_ = -1;
     return false;
   }
-  std::uint64_t end_bytes = now_.offset_bytes;
-  for (const bytes& frame : frames) end_bytes += frame.size();
-  if (max_bytes_ != 0 && end_bytes + end_mark_bytes > max_bytes_) {
+  std::uint64_t round_bytes = 0;
+  for (const bytes& frame : frames) round_bytes += frame.size();
+  if (round_bytes > room_bytes()) {
     (void)end(trace_ending::size_limit, 0);
     abandon();
     return false;
@@ -116,7 +123,7 @@ bool record_file::append(std::span<const bytes> frames, std::uint64_t records) n
     at_bytes += frame.size();
   }
   before_ = now_;
-  now_ = {.offset_bytes = end_bytes, .records = now_.records + records};
+  now_ = {.offset_bytes = now_.offset_bytes + round_bytes, .records = now_.records + records};
   return true;
 }
 

@@ -27,6 +27,9 @@ class record_file {
   /// has ended then, and says why.
   [[nodiscard]] bool append(std::span<const bytes> frames, std::uint64_t records) noexcept;
 
+  /// How large a round may be, for all that is known here.
+  [[nodiscard]] std::uint64_t room_bytes() const noexcept;
+
   /// Writes the end mark behind what was appended. What is appended later takes its place.
   void mark_end() noexcept;
 

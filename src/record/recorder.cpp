@@ -30,6 +30,7 @@ bool recorder::begin(int descriptor, const recorder_options& options) noexcept {
                                      .sample_bytes = options.sample_bytes,
                                      .process = static_cast<std::uint64_t>(process_)});
   if (!file_.begin(descriptor, header, options.max_bytes)) return false;
+  fit_stripes();
   recording_.store(true, std::memory_order_release);
   return true;
 }
@@ -40,7 +41,7 @@ void recorder::write(unsigned stripe_number, trace_record record) noexcept {
     {
       const scoped_lock hold(mine.lock);
       if (!recording_.load(std::memory_order_relaxed)) return;
-      if (buffer_bytes - mine.used_bytes >= longest_event_bytes) {
+      if (!is_full(mine)) {
         mine.last_time = record.time = std::max(mine.last_time, now());
         std::byte* const end = mine.encoder.put(&mine.buffer[mine.used_bytes], record);
         mine.used_bytes = static_cast<std::size_t>(end - mine.buffer.data());
@@ -52,11 +53,22 @@ void recorder::write(unsigned stripe_number, trace_record record) noexcept {
   }
 }
 
+bool recorder::is_full(const stripe& one) const noexcept {
+  return stripe_bytes_ - one.used_bytes < longest_event_bytes;
+}
+
+/// With all locks held. An event always has a place: the file says when it has none.
+void recorder::fit_stripes() noexcept {
+  constexpr std::uint64_t least_bytes = trace_frame_header_bytes + longest_event_bytes;
+  stripe_bytes_ = static_cast<std::size_t>(
+      std::clamp(file_.room_bytes() / stripes, least_bytes, std::uint64_t{buffer_bytes}));
+}
+
 /// Unless another thread has done so already.
 void recorder::make_room(stripe& full) noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
   const int error = errno;
   lock_all();
-  if (buffer_bytes - full.used_bytes < longest_event_bytes) write_round();
+  if (is_full(full)) write_round();
   unlock_all();
   errno = error;
 }
@@ -138,6 +150,7 @@ void recorder::write_round() noexcept CISTERN_NO_THREAD_SAFETY_ANALYSIS {
     recording_.store(false, std::memory_order_relaxed);
   }
   empty_stripes(last_time);
+  fit_stripes();
 }
 
 }  // namespace cistern::detail

@@ -25,7 +25,8 @@ struct recorder_options {
 /// Threads write into *stripes*: buffers with a lock each, of which a thread uses one for all its life.
 /// Threads that don't share one never wait for each other. When a stripe is full, the locks of all are taken,
 /// and what all hold is written as one round: so a trace has all that happened up to some time, and nothing
-/// of later.
+/// of later. Where a trace may grow to a limit, stripes count as full earlier towards its end: a round that
+/// doesn't fit is lost, so all of them together fit into the room that is left.
 ///
 /// Each event gets its time under its stripe's lock. The clock is the same for all threads, so of two events
 /// of which one led to the other, the time says which came first.
@@ -72,7 +73,9 @@ class recorder {
     std::array<std::byte, buffer_bytes> buffer CISTERN_GUARDED_BY(lock){};
   };
 
+  [[nodiscard]] bool is_full(const stripe& one) const noexcept CISTERN_REQUIRES(one.lock);
   void make_room(stripe& full) noexcept;
+  void fit_stripes() noexcept;
   [[nodiscard]] bool write_tables() noexcept;
   void write_round() noexcept;
   void empty_stripes(std::uint64_t last_time) noexcept;
@@ -82,6 +85,7 @@ class recorder {
   std::int64_t process_ = 0;
   std::uint64_t started_ = 0;  // By the steady clock, in nanoseconds.
   bool with_stacks_ = false;
+  std::size_t stripe_bytes_ = buffer_bytes;  // What of a buffer is used. Changes with all locks held.
   yielding_lock file_lock_;  // Before those of the stripes, and these before that of the sites.
   record_file file_;         // With all locks held.
   call_sites sites_;

@@ -9,6 +9,7 @@ endif()
 
 function(cistern_use_compressed_traces target)
   target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src/tool/compressed_trace.cpp
+                                   ${PROJECT_SOURCE_DIR}/src/tool/file_beside.cpp
                                    ${PROJECT_SOURCE_DIR}/src/tool/peeked_source.cpp)
   set(has_zstd 0)
   if(CISTERN_ZSTD_INCLUDE_DIR AND CISTERN_ZSTD_LIBRARY)

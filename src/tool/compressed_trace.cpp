@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "file_beside.hpp"
 #include "peeked_source.hpp"
 #if CISTERN_HAS_ZSTD
 #include <zstd.h>
@@ -82,14 +83,17 @@ class zstd_reader {
   return result;
 }
 
-void compress(const trace_source& from, const trace_sink& to) {
+void compress(const trace_source& from, const trace_sink& to,
+              const std::function<void(std::uint64_t)>& has_read) {
   const std::unique_ptr<ZSTD_CCtx, std::size_t (*)(ZSTD_CCtx*)> stream(ZSTD_createCCtx(), ZSTD_freeCCtx);
   if (!stream) throw std::bad_alloc();
   (void)checked(ZSTD_CCtx_setParameter(stream.get(), ZSTD_c_checksumFlag, 1));
   std::vector<std::byte> input(ZSTD_CStreamInSize());
   std::vector<std::byte> output(ZSTD_CStreamOutSize());
+  std::uint64_t read_bytes = 0;
   for (bool at_end = false; !at_end;) {
     ZSTD_inBuffer in{input.data(), from(input), 0};
+    has_read(read_bytes += in.size);
     at_end = in.size == 0;
     for (std::size_t left = 1; left != 0 && (at_end || in.pos < in.size);) {
       ZSTD_outBuffer out{output.data(), output.size(), 0};
@@ -121,19 +125,14 @@ bool can_compress() noexcept {
   return CISTERN_HAS_ZSTD != 0;
 }
 
-void compress_in_place(const std::filesystem::path& path) {
+void compress_in_place(const std::filesystem::path& path,
+                       const std::function<void(std::uint64_t bytes)>& has_read) {
 #if CISTERN_HAS_ZSTD
-  std::filesystem::path part = path;
-  part += ".part";
-  try {
-    compress(trace_from_file(path), trace_to_file(part));
-    std::filesystem::rename(part, path);
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(part, ignored);
-    throw;
-  }
+  file_beside part(path);
+  compress(trace_from_file(path), trace_to_file(part.path()), has_read);
+  part.take_place();
 #else
+  (void)has_read;
   throw std::runtime_error(path.string() + " isn't compressed: there is no zstd");
 #endif
 }

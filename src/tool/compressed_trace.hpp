@@ -3,7 +3,9 @@
 
 #include <cistern/adaptor/trace.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 
 namespace cistern::tool {
 
@@ -16,7 +18,9 @@ namespace cistern::tool {
 [[nodiscard]] bool can_compress() noexcept;
 
 /// Compresses a file in its place: it is the one or the other at any time, also after a failure, which throws
-/// `std::system_error` or `std::runtime_error`. Precondition: `can_compress()`.
-void compress_in_place(const std::filesystem::path& path);
+/// `std::system_error` or `std::runtime_error`. `has_read` is told how many bytes of it were read, again and
+/// again. Precondition: `can_compress()`.
+void compress_in_place(const std::filesystem::path& path,
+                       const std::function<void(std::uint64_t bytes)>& has_read);
 
 }  // namespace cistern::tool

@@ -17,8 +17,10 @@ class reading_progress {
   reading_progress(const std::string& path, std::string what);
 
   /// To be called for each event.
-  void at(const trace_reader& trace) {
-    if (trace.offset_bytes() >= next_bytes_) step(trace.offset_bytes());
+  void at(const trace_reader& trace) { at(trace.offset_bytes()); }
+  /// To be called for each part that was read.
+  void at(std::uint64_t offset_bytes) {
+    if (offset_bytes >= next_bytes_) step(offset_bytes);
   }
 
  private:

@@ -21,8 +21,11 @@
 #include "../base/statistics_text.hpp"
 #include "command_options.hpp"
 #include "compressed_trace.hpp"
+#include "program_signals.hpp"
+#include "reading_progress.hpp"
 #include "toggle_signal.hpp"
 #include "trace_input.hpp"
+#include "trace_place.hpp"
 #include "usage_error.hpp"
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -80,24 +83,23 @@ constexpr unsigned most_stack_depth = 64;
   return false;
 }
 
+[[nodiscard]] std::filesystem::path preloadable(std::filesystem::path library) {
+  if (library.native().find_first_of(" :") == std::string::npos) return library;
+  throw std::runtime_error(
+      library.string() +
+      " can't be preloaded: at a space or a colon the system takes a path to end. Install "
+      "the tool in a folder whose path has neither");
+}
+
 /// Beside the tool, as in a build, or where it is installed.
 [[nodiscard]] std::filesystem::path record_library() {
   const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   for (const char* place : {CISTERN_RECORD_LIBRARY_PLACES}) {
     std::filesystem::path found = (folder / place / "libcistern-record.so").lexically_normal();
-    if (std::filesystem::exists(found)) return found;
+    if (std::filesystem::exists(found)) return preloadable(std::move(found));
   }
-  throw std::runtime_error("libcistern-record.so isn't where it was installed, seen from " + folder.string());
-}
-
-/// Removes an old trace: the library writes new files only.
-void make_way(const std::filesystem::path& output) {
-  const auto status = std::filesystem::symlink_status(output);
-  if (!std::filesystem::exists(status)) return;
-  if (!std::filesystem::is_regular_file(status)) {
-    throw std::runtime_error(output.string() + " is there, and is no regular file");
-  }
-  std::filesystem::remove(output);
+  throw std::runtime_error("libcistern-record.so isn't where it was installed, seen from " + folder.string() +
+                           ": install it there");
 }
 
 // NOLINTBEGIN(concurrency-mt-unsafe): the child of a fork has one thread
@@ -141,35 +143,38 @@ void say_how_to_toggle(const record_options& options, pid_t program) {
             << signal_name(options.toggle_signal) << ' ' << program << " toggles it\n";
 }
 
-[[nodiscard]] ended_program run_program(const record_options& options, const std::filesystem::path& output) {
+[[nodiscard]] int wait_for(pid_t process) {
+  int status = 0;
+  while (::waitpid(process, &status, 0) < 0) {
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
+  }
+  return WIFSIGNALED(status) ? ended_by_signal + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/// `place` forgets the old trace once there is a program.
+[[nodiscard]] ended_program run_program(const record_options& options, trace_place& place) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   const std::filesystem::path library = record_library();
   std::cout.flush();
   ended_program ended;
-  if (options.toggle_signal != 0) hand_on(options.toggle_signal, 0);
+  program_signals signals(options.toggle_signal);
   ended.process = ::fork();
   if (ended.process < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (ended.process == 0) {
-    if (options.toggle_signal != 0) ignore_until_exec(options.toggle_signal);
-    set_environment(options, library, output);
+    signals.are_childs();
+    set_environment(options, library, place.path());
     become(options.program, ends[1]);
   }
-  // A key that is meant for the program comes to us as well: the summary is still to be written.
-  ::signal(SIGINT, SIG_IGN);
-  ::signal(SIGQUIT, SIG_IGN);
+  signals.are_for(ended.process);
   ::close(ends[1]);
   (void)!::read(ends[0], &ended.exec_error, sizeof ended.exec_error);
   ::close(ends[0]);
-  if (options.toggle_signal != 0 && ended.exec_error == 0) {
-    hand_on(options.toggle_signal, ended.process);
-    if (!options.quiet) say_how_to_toggle(options, ended.process);
+  if (ended.exec_error == 0) {
+    place.forget_old();
+    if (options.toggle_signal != 0 && !options.quiet) say_how_to_toggle(options, ended.process);
   }
-  int status = 0;
-  while (::waitpid(ended.process, &status, 0) < 0) {
-    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
-  }
-  ended.status = WIFSIGNALED(status) ? ended_by_signal + WTERMSIG(status) : WEXITSTATUS(status);
+  ended.status = wait_for(ended.process);
   if (ended.exec_error != 0) ended.status = ended.exec_error == ENOENT ? not_found : cannot_be_run;
   return ended;
 }
@@ -194,7 +199,9 @@ struct trace_summary {
   std::optional<trace_reader> trace;
   try {
     trace.emplace(source_named(path));
+    reading_progress progress(path, "reading " + path.string());
     for (trace_event event; trace->next(event);) {
+      progress.at(*trace);
       threads.insert(event.thread);
       summary.allocations += event.call == trace_call::allocate ? 1U : 0U;
       summary.deallocations += event.call == trace_call::deallocate ? 1U : 0U;
@@ -245,16 +252,27 @@ struct trace_summary {
   return summary.is_sound;
 }
 
-/// The traces of children, FILE.PROCESS[.NUMBER], that were written since `started`.
+using recording_time = std::chrono::system_clock::time_point;
+
+/// Whether a file is a trace whose recording began at that time or later.
+[[nodiscard]] bool began_since(recording_time time, const std::filesystem::path& path) {
+  try {
+    return trace_reader(source_named(path)).started() >= time;
+  } catch (const std::exception&) {
+    return false;  // It is no trace.
+  }
+}
+
+/// The traces of children, FILE.PROCESS[.NUMBER], that began since `started`: those of earlier runs stay.
 [[nodiscard]] std::vector<std::filesystem::path> traces_beside(const std::filesystem::path& output,
-                                                               std::filesystem::file_time_type started) {
+                                                               recording_time started) {
   std::vector<std::filesystem::path> found;
   const std::string prefix = output.filename().string() + ".";
   for (const auto& entry : std::filesystem::directory_iterator(output.parent_path())) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(prefix) &&
         name.find_first_not_of("0123456789.", prefix.size()) == std::string::npos &&
-        entry.last_write_time() >= started) {
+        entry.is_regular_file() && began_since(started, entry.path())) {
       found.push_back(entry.path());
     }
   }
@@ -272,7 +290,8 @@ void compress_if_finished(const std::filesystem::path& path) {
                 << " still writes to it\n";
       return;
     }
-    compress_in_place(path);
+    reading_progress progress(path, "compressing " + path.string());
+    compress_in_place(path, [&progress](std::uint64_t bytes) { progress.at(bytes); });
   } catch (const std::exception& error) {
     std::cerr << "cistern-trace: " << path.string() << " isn't compressed: " << error.what() << '\n';
   }
@@ -286,18 +305,20 @@ void compress_if_finished(const std::filesystem::path& path) {
     output += "." + std::to_string(::getpid()) + ".trace";
   }
   output = std::filesystem::absolute(output);
-  make_way(output);
-  const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(1);
-  const ended_program ended = run_program(options, output);
+  trace_place place(output, options.program[0]);
+  const recording_time started = std::chrono::system_clock::now();
+  const ended_program ended = run_program(options, place);
   if (ended.exec_error != 0) {
     std::cerr << "cistern-trace: cannot run " << options.program[0] << ": "
               << std::generic_category().message(ended.exec_error) << '\n';
     return ended.status;
   }
   if (!std::filesystem::exists(output)) {
-    std::cerr << "cistern-trace: " << options.program[0]
-              << " was not recorded: it is linked statically, runs with the rights of its owner, or "
-              << output.string() << " can't be written\n";
+    std::cerr
+        << "cistern-trace: " << options.program[0]
+        << " was not recorded: it is linked statically, built with -fsanitize=address, or runs with the "
+           "rights of its owner; or it can't write "
+        << output.string() << '\n';
     return ended.status != 0 ? ended.status : not_recorded;
   }
   std::vector<std::filesystem::path> traces{output};
@@ -310,6 +331,15 @@ void compress_if_finished(const std::filesystem::path& path) {
     is_sound = describe(each, options.quiet) && is_sound;
   }
   return ended.status != 0 || is_sound ? ended.status : not_recorded;
+}
+
+[[nodiscard]] int record_or_say_why_not(const record_options& options) {
+  try {
+    return record(options);
+  } catch (const std::exception& error) {
+    std::cerr << "cistern-trace: " << error.what() << '\n';
+    return not_recorded;
+  }
 }
 
 constexpr const char* record_exit_statuses =
@@ -398,7 +428,7 @@ void add_record_command(CLI::App& app, invocation& run) {
     }
     options->program.insert(options->program.end(), run.program_arguments.begin(),
                             run.program_arguments.end());
-    run.status = record(*options);
+    run.status = record_or_say_why_not(*options);
   });
 }
 

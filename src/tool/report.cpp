@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "file_beside.hpp"
 #include "output_check.hpp"
 #include "report_data.hpp"
 #include "report_page.hpp"
@@ -39,16 +40,9 @@ void write_to(const std::filesystem::path& path, const std::string& page) {
 
 void write_page(const std::filesystem::path& path, const std::string& page) {
   if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) return write_to(path, page);
-  std::filesystem::path part = path;
-  part += ".part";
-  try {
-    write_to(part, page);
-    std::filesystem::rename(part, path);
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(part, ignored);
-    throw;
-  }
+  file_beside part(path);
+  write_to(part.path(), page);
+  part.take_place();
 }
 
 }  // namespace

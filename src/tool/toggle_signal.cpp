@@ -1,7 +1,5 @@
 #include "toggle_signal.hpp"
 
-#include <atomic>
-#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstring>
@@ -12,9 +10,6 @@
 
 namespace cistern::tool {
 namespace {
-
-std::atomic<pid_t> toggled_child{0};
-static_assert(std::atomic<pid_t>::is_always_lock_free);
 
 /// 0 if there is no such signal.
 [[nodiscard]] int number_of(std::string name) {
@@ -51,25 +46,6 @@ int toggle_signal_from(const std::string& name) {
 std::string signal_name(int signal) {
   const char* const name = ::sigabbrev_np(signal);
   return name != nullptr ? name : std::to_string(signal);
-}
-
-void hand_on(int signal, pid_t child) {
-  toggled_child.store(child, std::memory_order_relaxed);
-  struct sigaction action {};
-  action.sa_handler = [](int number) {
-    const int error = errno;
-    const pid_t to = toggled_child.load(std::memory_order_relaxed);
-    if (to > 0) ::kill(to, number);
-    errno = error;
-  };
-  action.sa_flags = SA_RESTART;
-  ::sigaction(signal, &action, nullptr);
-}
-
-void ignore_until_exec(int signal) {
-  struct sigaction action {};
-  action.sa_handler = SIG_IGN;
-  ::sigaction(signal, &action, nullptr);
 }
 
 }  // namespace cistern::tool

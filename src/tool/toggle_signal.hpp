@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include <sys/types.h>
-
 namespace cistern::tool {
 
 /// The number of a signal: USR2, SIGUSR2, RTMIN+3. Throws `usage_error` if there is none of that name, or if
@@ -13,12 +11,5 @@ namespace cistern::tool {
 
 /// As `kill` takes it.
 [[nodiscard]] std::string signal_name(int signal);
-
-/// From now on this process hands the signal on to `child`, so that one may be sent to either; 0: to nobody
-/// yet.
-void hand_on(int signal, pid_t child);
-
-/// To be called in the child: until the recorder is there, the signal does nothing.
-void ignore_until_exec(int signal);
 
 }  // namespace cistern::tool

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import pty
 import re
 import resource
 import shutil
@@ -224,6 +225,16 @@ class Record(unittest.TestCase):
             check_consistency(calls)
             self.assertEqual(len(of_size(calls, 30_001)), 11)
 
+    def test_children_of_an_earlier_run(self):
+        _, earlier = self.record("forks", options=["--children"]).traces
+        later = earlier.stat().st_mtime + 3600
+        os.utime(earlier, (later, later))
+        (self.folder / "a trace.1").write_bytes(b"no trace")
+        recorded = self.record("forks", options=["--children"])
+        self.assertEqual((recorded.status, len(recorded.traces)), (0, 4), recorded.err)
+        self.assertEqual(recorded.err.count(" allocations"), 2)
+        self.assertNotIn(f"{earlier}:", recorded.err)
+
     def test_children_of_a_busy_process(self):
         recorded = self.record("forks_while_threads_allocate", options=["--children"])
         self.assertEqual(recorded.status, 0, recorded.err)
@@ -409,6 +420,48 @@ class Record(unittest.TestCase):
             self.assertEqual(started.returncode, 0)
             self.assertEqual(len(of_size(calls_of(trace), 30_001)), 10 + 30)
 
+    def start(self, *command, **more):
+        return subprocess.Popen([TOOL, "record", "-o", str(self.folder / "a trace"), *command], cwd=self.folder, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, **more)
+
+    def test_what_would_end_the_tool_is_handed_on(self):
+        script = ("import signal; ending = {signal.SIGTERM, signal.SIGHUP}; signal.pthread_sigmask(signal.SIG_BLOCK, ending); "
+                  "print('ready', flush=True); print(int(signal.sigwait(ending)))")
+        for sent in (signal.SIGTERM, signal.SIGHUP):
+            started = self.start(sys.executable, "-c", script)
+            self.assertEqual(started.stdout.readline(), "ready\n")
+            started.send_signal(sent)
+            out, err = started.communicate(timeout=LIMIT_SECONDS)
+            self.assertEqual((started.returncode, out), (0, f"{int(sent)}\n"), err)
+            self.assertIn(" allocations, ", err)
+            calls_of(self.folder / "a trace")
+        started = self.start(PROGRAM, "is_toggled")
+        self.assertEqual(started.stdout.readline(), "ready\n")
+        started.terminate()
+        self.assertEqual(started.wait(timeout=LIMIT_SECONDS), 128 + signal.SIGTERM)
+        self.assertIn("cut off", started.communicate()[1])
+
+    def test_the_summary_can_be_interrupted(self):
+        # The program leaves a pipe where its trace was: the tool waits there for what to read.
+        started = self.start("sh", "-c", "mkfifo pipe && mv -f pipe 'a trace'")
+        while not (self.folder / "a trace").is_fifo():
+            pass
+        with (self.folder / "a trace").open("wb"):
+            started.send_signal(signal.SIGINT)
+        started.communicate(timeout=LIMIT_SECONDS)
+        self.assertEqual(started.returncode, -signal.SIGINT)
+
+    def test_a_bar_on_a_terminal(self):
+        master, terminal = pty.openpty()
+        done = subprocess.run([TOOL, "record", "-o", "a trace", PROGRAM, "many", "10"], cwd=self.folder, stderr=terminal,
+                              check=False, timeout=LIMIT_SECONDS, env=ENVIRONMENT)
+        os.close(terminal)
+        said = os.read(master, 65536).decode()
+        os.close(master)
+        self.assertEqual(done.returncode, 0, said)
+        self.assertRegex(said, r"^\r\033\[K\[\.{20}\] reading .*a trace")
+        self.assertRegex(said, r"\r\033\[Kcistern-trace: .*a trace: \d+ allocations")
+
     def test_compressed_traces(self):
         done = subprocess.run([TOOL, "record", "-z", "-q", "-o", str(self.folder / "x"), "true"], env=ENVIRONMENT, check=False,
                               capture_output=True, text=True)
@@ -423,7 +476,7 @@ class Record(unittest.TestCase):
             self.assertEqual(path.read_bytes()[:4], b"\x28\xb5\x2f\xfd")
             self.assertLess(path.stat().st_size, 30_000 * 4)
             self.assertEqual(len(of_size(calls_of(path), 30_001)), 30_000)
-            self.assertEqual(list(self.folder.glob("*.part")), [])
+            self.assertEqual(list(self.folder.glob(".*")), [])
             for command in (["advise"], ["replay", "--on", "new"]):
                 done = subprocess.run([TOOL, *command, str(path)], check=False, capture_output=True, text=True)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -435,6 +488,19 @@ class Record(unittest.TestCase):
         self.assertEqual(killed.status, 128 + signal.SIGKILL)
         self.assertIn("; cut off; what happened last is missing\n", killed.err)
         self.assertGreater(len(of_size(calls_of(killed.trace, 1), 30_001)), 20_000)
+
+    def test_nobody_elses_file_is_written_over(self):
+        others = [self.folder / "a trace.part", self.folder / "a trace.zst.part"]
+        for each in others:
+            each.write_bytes(b"mine")
+        for name in ("a trace", "a trace.zst"):
+            done = subprocess.run([TOOL, "record", "-q", "-z", "-o", name, "true"], cwd=self.folder, check=False,
+                                  capture_output=True, text=True, env=ENVIRONMENT)
+            if "without zstd" in done.stderr:
+                self.skipTest("traces can't be compressed by this build")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual([each.read_bytes() for each in others], [b"mine"] * 2)
+        self.assertEqual(len(list(self.folder.iterdir())), 4)
 
     def test_hostile_compressed_traces(self):
         recorded = self.record("many", 30, options=["-z"])
@@ -479,8 +545,17 @@ class Record(unittest.TestCase):
         self.assertEqual(recorded.status, 0)
         self.assertRegex(recorded.err, r"ended at the size that --max-size allows\n$")
         self.assertLessEqual(recorded.trace.stat().st_size, 100 << 10)
-        self.assertGreater(recorded.trace.stat().st_size, 60 << 10)
+        self.assertGreater(recorded.trace.stat().st_size, 95 << 10)
         self.assertGreater(len(of_size(calls_of(recorded.trace), 30_001)), 1000)
+
+    def test_a_bound_on_the_file_of_many_threads(self):
+        for bound, options in ((100, []), (10, []), (100, ["--stacks"])):  # Less than all buffers together.
+            recorded = self.record("threads", 20, 4000, options=["--max-size", f"{bound}K", *options])
+            self.assertEqual(recorded.status, 0)
+            self.assertRegex(recorded.err, r"ended at the size that --max-size allows\n$")
+            size = recorded.trace.stat().st_size
+            self.assertTrue(bound << 9 < size <= bound << 10, f"{size} of {bound} KiB")
+            check_consistency(calls_of(recorded.trace))
 
     def test_what_cannot_be_written_ends_the_trace_and_not_the_program(self):
         recorded = self.record("bounded_files")
@@ -583,10 +658,33 @@ class Record(unittest.TestCase):
                          (127, "cistern-trace: cannot run /no/such/program: No such file or directory\n"))
         recorded = Recorded(self.folder, str(self.folder))
         self.assertEqual(recorded.status, 126)
-        recorded = Recorded(self.folder, PROGRAM, "many", "1", options=["-o", "/no/such/folder/trace"])
+        recorded = Recorded(self.folder, "touch", "ran", options=["-o", "/no/such/folder/trace"])
+        self.assertEqual((recorded.status, recorded.err),
+                         (125, "cistern-trace: cannot write /no/such/folder/trace: No such file or directory\n"))
+        self.assertFalse((self.folder / "ran").exists())
+
+    def test_a_static_program(self):
+        static = shutil.which("ldconfig", path="/sbin:/usr/sbin")
+        if static is None or b"interpreter" in subprocess.run(["file", static], capture_output=True, check=False).stdout:
+            self.skipTest("there is no static program here")
+        recorded = Recorded(self.folder, static, "--version")
         self.assertEqual(recorded.status, 125)
-        self.assertIn("cistern-record: cannot write /no/such/folder/trace: No such file or directory\n", recorded.err)
-        self.assertIn("was not recorded", recorded.err)
+        self.assertIn(" was not recorded: it is linked statically, built with -fsanitize=address, or ", recorded.err)
+
+    def test_a_library_that_cannot_be_preloaded(self):
+        library = pathlib.Path(TOOL).with_name("libcistern-record.so")
+        for name, files, words in (("tool", [TOOL], "libcistern-record.so isn't where it was installed"),
+                                   ("a tool", [TOOL, library], "at a space or a colon the system takes a path to end"),
+                                   ("a:tool", [TOOL, library], "at a space or a colon the system takes a path to end")):
+            folder = self.folder / name
+            folder.mkdir()
+            for each in files:
+                shutil.copy(each, folder)
+            done = subprocess.run([folder / pathlib.Path(TOOL).name, "record", "touch", "ran"], cwd=self.folder, check=False,
+                                  capture_output=True, text=True, env=ENVIRONMENT)
+            self.assertEqual(done.returncode, 125, done.stderr)
+            self.assertIn(words, done.stderr)
+        self.assertFalse((self.folder / "ran").exists())
 
     def test_an_old_file_is_replaced_and_nothing_else(self):
         trace = self.folder / "a trace"
@@ -595,8 +693,23 @@ class Record(unittest.TestCase):
         calls_of(trace)
         for path in ("/dev/null", str(self.folder)):
             recorded = self.record("many", 1, options=["-o", path])
-            self.assertEqual((recorded.status, recorded.err), (1, f"cistern-trace: {path} is there, and is no regular file\n"))
+            self.assertEqual((recorded.status, recorded.err), (125, f"cistern-trace: {path} is there, and is no regular file: give "
+                                                                    "the trace another name by -o\n"))
         self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+
+    def test_an_old_file_stays_where_nothing_is_recorded(self):
+        trace = self.folder / "a trace"
+        trace.write_bytes(b"old")
+        for command, status in (["/no/such/program"], 127), ([str(self.folder)], 126):
+            self.assertEqual(Recorded(self.folder, *command).status, status)
+            self.assertEqual([(each, each.read_bytes()) for each in self.folder.iterdir()], [(trace, b"old")])
+        program = shutil.copy(PROGRAM, self.folder / "program")
+        path = ENVIRONMENT | {"PATH": f"/no/such/folder:{self.folder}"}
+        for name, environment in ((program, ENVIRONMENT), ("./program", ENVIRONMENT), ("program", path)):
+            recorded = Recorded(self.folder, name, "many", "1", options=["-o", "program"], environment=environment)
+            self.assertEqual((recorded.status, recorded.err), (125, f"cistern-trace: {program} is the program itself: give the trace "
+                                                                    "another name by -o\n"))
+            self.assertEqual(program.read_bytes(), pathlib.Path(PROGRAM).read_bytes())
 
     def test_names_of_its_own(self):
         done = subprocess.run([TOOL, "record", PROGRAM, "many", "1"], cwd=self.folder, capture_output=True, check=False,

@@ -846,6 +846,11 @@ class Tool(unittest.TestCase):
                 self.skipTest("report isn't in this build")  # And says how to have it.
             self.assertEqual((status, out, err), (0, f"{page}\n", ""))
             self.assertEqual([page], list(pathlib.Path(folder).iterdir()))
+            mine = pathlib.Path(folder, "page.html.part")
+            mine.write_text("mine")
+            self.assertEqual(run("report", "-o", str(page), "-", stdin=trace(CALLS))[0], 0)
+            self.assertEqual(mine.read_text(), "mine")
+            self.assertEqual({page, mine}, set(pathlib.Path(folder).iterdir()))
             text = page.read_text("utf-8")
             self.assertIn("default-src 'none'", text)
             data = json.loads(text.split('id="data">')[1].split("</script>")[0])
