@@ -45,16 +45,6 @@ constexpr std::size_t always_kept_bytes = 64;
 /// A run that has to grow to this elsewhere gets a mapping of its own, which grows on without a copy: what
 /// has grown is likely to do so again.
 constexpr std::size_t least_grown_mapping_bytes = std::size_t{1} << 20;
-/// Where a mapping that had grown was freed, the next one as large is likely to come: pages of the pool are
-/// kept for it, where a mapping's would be asked of the system again. From the size of the largest such on.
-// Relaxed: a rule of thumb.
-constinit std::atomic<std::size_t> grown_mapping_bytes{least_grown_mapping_bytes};
-
-void learn_of_freed_mapping(std::size_t bytes) noexcept {
-  if (bytes < largest_pooled_bytes && bytes >= grown_mapping_bytes.load(std::memory_order_relaxed)) {
-    grown_mapping_bytes.store(bytes + 1, std::memory_order_relaxed);
-  }
-}
 
 // Relaxed: a figure for reports and tests.
 constinit std::atomic<std::size_t> all_copied_bytes{0};
@@ -350,7 +340,6 @@ void heap::deallocate_slow(void* block, const char* function) noexcept {
   if (code == heap_pages::empty_code) {
     deallocate_empty(block, function);
   } else if (code == heap_pages::single_code) {
-    learn_of_freed_mapping(large_blocks::usable_bytes(block));
     large_blocks::deallocate(block);
   } else if (code != 0) {
     heap_map.set(block, 1, heap_pages::freed_code);  // before others may get it
@@ -451,8 +440,7 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
     return block;
   }
   const bool is_growing_run = code > cached_class_count && bytes > old_bytes;
-  return move(block, old_bytes, bytes,
-              is_growing_run && bytes >= grown_mapping_bytes.load(std::memory_order_relaxed));
+  return move(block, old_bytes, bytes, is_growing_run && bytes >= least_grown_mapping_bytes);
 }
 
 // No copy, and no block of the old size left behind.

@@ -147,7 +147,8 @@ void thread_cache::take_back(unsigned index, void* block) noexcept {
 void thread_cache::give_away(unsigned index, void* block) noexcept {
   constexpr std::uint32_t most_blocks = 32;
   cache_slot& s = slots_[index];
-  if (is_late_ || !depot_->is_cached(index)) {
+  // The first two blocks of a magazine have lost the mark by which a hardened build knows a second free.
+  if (hardened_build || is_late_ || !depot_->is_cached(index)) {
     depot_->deallocate(index, block);
     return;
   }

@@ -442,25 +442,6 @@ BOOST_AUTO_TEST_CASE(what_grows_over_a_boundary_of_the_page_map_stays_known) {
   ::munmap(grown, 8 * mib);
 }
 
-// The first time it is a mapping, which grows without a copy; then pages are kept for it.
-BOOST_AUTO_TEST_CASE(what_has_grown_once_finds_pages_the_next_time) {
-  if (cistern::detail::hardened_build) return;  // where large blocks are mappings, all of them
-  const auto grow = [] {
-    void* block = heap::allocate(kib);
-    for (std::size_t bytes = 2 * kib; bytes < 6 * mib; bytes += bytes / 2)
-      block = heap::reallocate(block, bytes);
-    return block;
-  };
-  const std::size_t before = in_use().live_blocks;
-  std::size_t mappings = 0;
-  for (int round = 0; round < 3; ++round) {
-    void* const grown = grow();
-    mappings = in_use().live_blocks - before;
-    heap::deallocate(grown);
-  }
-  BOOST_TEST(mappings == 0U);
-}
-
 BOOST_AUTO_TEST_CASE(large_blocks_grow_and_shrink_beside_each_other) {
   std::vector<filled_block> live;
   for (int i = 0; i < 3; ++i) {

@@ -2,6 +2,7 @@
 // and false until this thread has a cache; null and not an exception without memory, also over a source of
 // pages; exceptions of upstream pass; zeroed blocks, also where another one shrank; visits to the depot; a
 // thread's end; release; blocks that change hands.
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 #include <cistern/detail/pool/pool_engine.hpp>
 #include <cistern/detail/pool/unpooled_blocks.hpp>
@@ -325,6 +326,7 @@ BOOST_AUTO_TEST_CASE(a_thread_that_comes_late_has_a_cache_too) {
 
 // Blocks that share a cache line with others go back together, and serve nobody here.
 BOOST_AUTO_TEST_CASE(who_only_frees_small_blocks_gives_them_away_together) {
+  if (cistern::detail::hardened_build) return;
   fixture f;
   constexpr std::size_t count = 3200;
   constexpr unsigned class_32 = class_of(31);
