@@ -1,6 +1,6 @@
 // An upstream that calls trim() and statistics() of the pool above it while it is called. Plan: every kind of
 // request, in both pools, also in pass-through mode; release and the end of a pool; several threads at once;
-// a fork meanwhile.
+// a fork meanwhile. Also one in which the calling thread is cancelled.
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
@@ -19,6 +19,7 @@
 #include "../support/death.hpp"
 #include "../support/pool_checks.hpp"
 #include "../support/threads.hpp"
+#include <pthread.h>
 
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
@@ -34,6 +35,35 @@ using both_pools =
 
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = kib * kib;
+
+/// Its Nth call is one in which the calling thread is cancelled.
+class cancelling_resource final : public std::pmr::memory_resource {
+ public:
+  cancelling_resource(std::pmr::memory_resource* upstream, std::size_t call)
+      : upstream_(upstream), left_(call) {}
+
+  void disarm() { left_ = 0; }
+
+ private:
+  void end_if_due() {
+    if (left_ != 0 && --left_ == 0) ::pthread_cancel(::pthread_self());
+    ::pthread_testcancel();
+  }
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    end_if_due();
+    return upstream_->allocate(bytes, alignment);
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    end_if_due();
+    upstream_->deallocate(block, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+
+  std::pmr::memory_resource* upstream_;
+  std::size_t left_;
+};
 
 /// Calls back before and after every call, but for those that it causes itself.
 template <class Pool>
@@ -152,6 +182,33 @@ BOOST_AUTO_TEST_CASE(threads_do_so_at_once_without_waiting_for_each_other_for_ev
 }
 
 // Of two locks that one thread takes in one order and fork in the other, one is waited for for ever.
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_thread_that_is_cancelled_there_leaves_the_pool_whole, Pool, both_pools) {
+  for (std::size_t call = 1; call <= 12; ++call) {
+    BOOST_TEST_CONTEXT("in call " << call) {
+      checking_resource below;
+      cancelling_resource upstream(&below, call);
+      Pool pool({}, &upstream);
+      const auto use = [](void* used) -> void* {
+        auto& its_pool = *static_cast<Pool*>(used);
+        std::array<void*, 100> blocks{};
+        for (void*& block : blocks) block = its_pool.allocate(24, 8);
+        void* const large = its_pool.allocate(3 * mib, 8);
+        for (void* block : blocks) its_pool.deallocate(block, 24, 8);
+        its_pool.deallocate(large, 3 * mib, 8);
+        its_pool.trim();
+        return nullptr;
+      };
+      pthread_t thread{};
+      BOOST_REQUIRE(::pthread_create(&thread, nullptr, use, &pool) == 0);
+      BOOST_REQUIRE(::pthread_join(thread, nullptr) == 0);
+      upstream.disarm();
+      pool.check_invariants();
+      pool.release();
+      BOOST_TEST(below.outstanding_bytes() == 0U);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_fork_meanwhile_finds_its_way) {
   if (cistern::test_support::sanitized) return;  // they can't be told of such children
   calling_back_resource<synchronized_pool_resource> upstream(std::pmr::new_delete_resource());
