@@ -21,11 +21,11 @@
 #include "../base/statistics_text.hpp"
 #include "command_options.hpp"
 #include "compressed_trace.hpp"
+#include "output_place.hpp"
 #include "program_signals.hpp"
 #include "reading_progress.hpp"
 #include "toggle_signal.hpp"
 #include "trace_input.hpp"
-#include "trace_place.hpp"
 #include "usage_error.hpp"
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -152,7 +152,7 @@ void say_how_to_toggle(const record_options& options, pid_t program) {
 }
 
 /// `place` forgets the old trace once there is a program.
-[[nodiscard]] ended_program run_program(const record_options& options, trace_place& place) {
+[[nodiscard]] ended_program run_program(const record_options& options, output_place& place) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   const std::filesystem::path library = record_library();
@@ -305,7 +305,7 @@ void compress_if_finished(const std::filesystem::path& path) {
     output += "." + std::to_string(::getpid()) + ".trace";
   }
   output = std::filesystem::absolute(output);
-  trace_place place(output, options.program[0]);
+  output_place place(output, options.program[0]);
   const recording_time started = std::chrono::system_clock::now();
   const ended_program ended = run_program(options, place);
   if (ended.exec_error != 0) {

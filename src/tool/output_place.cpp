@@ -1,4 +1,4 @@
-#include "trace_place.hpp"
+#include "output_place.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -37,7 +37,7 @@ void try_to_make(const std::filesystem::path& path) {
 
 }  // namespace
 
-trace_place::trace_place(std::filesystem::path output, const std::string& program)
+output_place::output_place(std::filesystem::path output, const std::string& program)
     : output_(std::move(output)) {
   const auto status = std::filesystem::symlink_status(output_);
   if (!std::filesystem::exists(status)) {
@@ -56,7 +56,7 @@ trace_place::trace_place(std::filesystem::path output, const std::string& progra
   std::filesystem::rename(output_, old_->path());
 }
 
-trace_place::~trace_place() {
+output_place::~output_place() {
   try {
     if (old_) old_->take_place();
   } catch (const std::filesystem::filesystem_error&) {
