@@ -125,9 +125,7 @@ std::size_t bucket_set::deallocate_listed(unsigned index, void* block) noexcept 
 
 void bucket_set::deallocate_run(unsigned index, void* block) noexcept {
   if constexpr (hardened_build) {
-    if (!supply_.is_run_in_use(index, block)) [[unlikely]] {
-      expect_home(index, block, supply_.find(block));  // or says what it is
-    }
+    expect_run(index, block, supply_);
     if (!lists_are_shut_) {
       free_block::expect_in_use(block);
     }

@@ -333,9 +333,7 @@ void depot::deallocate(unsigned index, void* block) noexcept {
 
 void depot::deallocate_run(unsigned index, void* block) noexcept {
   if constexpr (hardened_build) {
-    if (!supply_.is_run_in_use(index, block)) [[unlikely]] {
-      expect_home(index, block, supply_.find(block));  // or says what it is
-    }
+    expect_run(index, block, supply_);
     if (!account_.lists_are_shut()) {
       free_block::expect_in_use(block);
     }

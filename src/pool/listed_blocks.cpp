@@ -36,14 +36,14 @@ void listed_blocks::set_bit(std::atomic<std::uint64_t>& bits, unsigned index, bo
 
 void listed_blocks::note(unsigned index, std::size_t blocks, bool is_ripe,
                          std::size_t pinned_bytes) noexcept {
-  const bool is_long = blocks > stay_blocks(index);
+  const bool exceeds_stay = is_long(index, blocks);
   const std::size_t bytes_before = bytes_of(index);
-  const std::size_t bytes = blocks * class_block_bytes(index) + (is_long ? pinned_bytes : 0);
+  const std::size_t bytes = blocks * class_block_bytes(index) + (exceeds_stay ? pinned_bytes : 0);
   if (bytes != bytes_before) {
     of_class_[index].store(bytes, std::memory_order_relaxed);
     add(bytes_, bytes - bytes_before);
   }
-  set_bit(long_, index, is_long);
+  set_bit(long_, index, exceeds_stay);
   set_bit(ripe_, index, is_ripe);
 }
 

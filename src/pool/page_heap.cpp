@@ -478,8 +478,7 @@ bool page_heap::is_run_in_use(unsigned index, const void* block) const noexcept 
   if (home == nullptr || home->is_one_run) {
     return false;
   }
-  const span& run =
-      home->spans()[static_cast<std::size_t>(static_cast<const std::byte*>(block) - home->base) / page_bytes];
+  const span& run = *home->page_at(block);
   return run.pages != 0 && run.back == 0 && !run.is_free && run.use == span_use::single &&
          run.index == index && run.base() == block;
 }
@@ -491,9 +490,7 @@ span* page_heap::find(const void* address) const noexcept {
   }
   span* run = home->spans();
   if (!home->is_one_run) {
-    const std::size_t page =
-        static_cast<std::size_t>(static_cast<const std::byte*>(address) - home->base) / page_bytes;
-    const span* const at = home->spans() + page;
+    const span* const at = home->page_at(address);
     while (run + run->pages <= at) {
       run += run->pages;
     }

@@ -41,4 +41,13 @@ inline void expect_home(unsigned index, const void* block, const span* home) noe
   }
 }
 
+/// The same for a block that is a run. Most are known by the record of their page; the rest of them, and what
+/// can't be, by a walk over the region. `Supply`: see `span_supply`.
+template <class Supply>
+void expect_run(unsigned index, const void* block, const Supply& supply) noexcept {
+  if (hardened_build && !supply.is_run_in_use(index, block)) [[unlikely]] {
+    expect_home(index, block, supply.find(block));
+  }
+}
+
 }  // namespace cistern::detail

@@ -36,6 +36,10 @@ class listed_blocks {
     const std::size_t block_bytes = class_block_bytes(index);
     return block_bytes < least_stay_bytes / 2 ? least_stay_bytes / block_bytes : 2;
   }
+  /// Whether that is less than a list of so many blocks.
+  [[nodiscard]] static constexpr bool is_long(unsigned index, std::size_t blocks) noexcept {
+    return blocks > stay_blocks(index);
+  }
 
   /// From now on the list of a class has so many blocks. `is_ripe`: sorting them is likely to make whole
   /// spans free. `pinned_bytes`: what lies free beside them, and would go with them. It counts as they do
@@ -46,8 +50,7 @@ class listed_blocks {
   void note(unsigned index, std::size_t blocks, std::size_t in_use_blocks, const free_block* list,
             std::size_t beside_bytes) noexcept {
     // Nobody asks about a list within its least stay, and each look is a walk.
-    const bool is_worth_a_look = blocks > stay_blocks(index);
-    note(index, blocks, is_worth_a_look && is_ripe(blocks, in_use_blocks, list),
+    note(index, blocks, is_long(index, blocks) && is_ripe(blocks, in_use_blocks, list),
          are_few(in_use_blocks, blocks) ? beside_bytes : 0);
     note_beside(index, beside_bytes);
   }

@@ -51,8 +51,8 @@ class region_tree {
     }
   }
 
-  static constexpr std::size_t nearby_bytes = std::size_t{4}
-                                              << 20;  ///< As large as most regions of a large heap.
+  /// As large as most regions of a large heap.
+  static constexpr std::size_t nearby_bytes = std::size_t{4} << 20;
   static constexpr std::size_t seen_count = 16;
 
   heap_region* root_ = nullptr;

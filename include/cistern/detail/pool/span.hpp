@@ -79,13 +79,16 @@ struct alignas(16) heap_region {
     return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) < bytes;
   }
 
+  /// The record of the page that an address lies in. Not where `is_one_run`.
+  [[nodiscard]] span* page_at(const void* address) noexcept {
+    return spans() + static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) / page_bytes;
+  }
   /// The run that `block` lies in, which must be the beginning of a block in use.
   [[nodiscard]] span* run_of(const void* block) noexcept {
     if (is_one_run) {
       return spans();
     }
-    span* const at =
-        spans() + static_cast<std::size_t>(static_cast<const std::byte*>(block) - base) / page_bytes;
+    span* const at = page_at(block);
     return at - at->back;
   }
 };
