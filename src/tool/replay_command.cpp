@@ -169,7 +169,6 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
 }
 
 [[nodiscard]] int compare(const replay_request& request, std::vector<replay_candidate> candidates) {
-  check_outputs({{"FILE", request.file}}, {{"--json", request.json}, {"--csv", request.csv}});
   const export_file json(request.json);
   const export_file csv(request.csv);
   const std::string path = rereadable(request.file);
@@ -228,6 +227,7 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
   if (request.check && (!request.json.empty() || !request.csv.empty())) {
     throw usage_error("--check has no figures to write");
   }
+  check_outputs({{"FILE", request.file}}, {{"--json", request.json}, {"--csv", request.csv}});
   start_with_room_for_libraries(arguments);
   std::vector<replay_candidate> candidates =
       request.on ? candidates_in(*request.on) : candidates_by_default();
