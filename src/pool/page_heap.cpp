@@ -281,16 +281,30 @@ std::size_t page_heap::region_alignment(std::size_t pages, std::size_t alignment
   return is_free_of_cost || pages > small_region_pages ? page_bytes : std::max(alignment, records_alignment);
 }
 
-// `try_add` for `wanted`, and where it is refused for half of that, down to `least`.
+// `try_add` for `wanted` units of so many bytes, and where it is refused for half of that, down to `least`.
+// As what was refused may be refused again, and a refusal is an exception, the next time begins below that.
 template <class Try>
-heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least, Try try_add) {
-  for (;; wanted = std::max(least, wanted / 2)) {
+heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least, std::size_t unit_bytes,
+                                          Try try_add) {
+  is_refused_ = true;  // stays so if nothing is had
+  std::size_t units = wanted;
+  while (units > least && units * unit_bytes >= refused_bytes_) {
+    units = std::max(least, units / 2);
+  }
+  for (;; units = std::max(least, units / 2)) {
     try {
-      if (heap_region* const added = try_add(wanted); added != nullptr || wanted == least) {
+      if (heap_region* const added = try_add(units); added != nullptr) {
+        is_refused_ = false;
+        refused_bytes_ = units < wanted ? 4 * added->bytes : SIZE_MAX;
         return added;
       }
+      refused_bytes_ = units * unit_bytes;
+      if (units == least) {
+        return nullptr;
+      }
     } catch (const std::bad_alloc&) {
-      if (wanted == least) {
+      refused_bytes_ = units * unit_bytes;
+      if (units == least) {
         throw;
       }
     }
@@ -299,10 +313,10 @@ heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least,
 
 bool page_heap::grow(std::uint32_t pages, std::size_t alignment, std::size_t most_pages) {
   const std::size_t usual = std::min<std::size_t>(usual_pages(), most_pages);
-  heap_region* const added =
-      try_less_and_less(std::max<std::size_t>(pages, usual), pages, [&](std::size_t wanted) {
-        return try_add_region(wanted * page_bytes, region_alignment(wanted, alignment), false);
-      });
+  const std::size_t wanted = std::max<std::size_t>(pages, usual);
+  heap_region* const added = try_less_and_less(wanted, pages, page_bytes, [&](std::size_t asked) {
+    return try_add_region(asked * page_bytes, region_alignment(asked, alignment), false);
+  });
   if (added == nullptr) {
     return false;
   }
@@ -330,8 +344,8 @@ span* page_heap::try_take_alone(std::size_t block_bytes, std::size_t blocks, std
   constexpr std::size_t records_at = alignof(heap_region);
   const std::size_t asked_alignment = alone_alignment(alignment);
   const std::size_t most_in_front = alignment > asked_alignment ? alignment - asked_alignment : 0;
-  heap_region* const added = try_less_and_less(blocks, 1, [&](std::size_t wanted) {
-    const std::size_t bytes = (wanted * block_bytes + most_in_front + (records_at - 1)) & ~(records_at - 1);
+  heap_region* const added = try_less_and_less(blocks, 1, block_bytes, [&](std::size_t asked) {
+    const std::size_t bytes = (asked * block_bytes + most_in_front + (records_at - 1)) & ~(records_at - 1);
     return try_add_region(bytes, asked_alignment, true);
   });
   if (added == nullptr) {

@@ -14,7 +14,10 @@ void* unpooled_blocks::try_allocate(std::size_t bytes, std::size_t alignment) {
   return oversize_.try_allocate(bytes, alignment, account_);
 }
 
-void unpooled_blocks::refuse_impossible(std::size_t bytes, std::size_t alignment) const {
+void unpooled_blocks::expect_possible(std::size_t bytes, std::size_t alignment) const {
+  if (pass_through_ && bytes <= PTRDIFF_MAX) {
+    return;  // nothing is added
+  }
   const scoped_lock guard(oversize_lock_);
   account_.refuse_impossible(bytes, pass_through_ ? bytes : oversize_list::upstream_bytes(bytes),
                              pass_through_ ? alignment : oversize_list::upstream_alignment(alignment));

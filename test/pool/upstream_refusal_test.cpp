@@ -14,6 +14,7 @@
 #include <memory_resource>
 #include <new>
 #include <optional>
+#include <random>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -228,18 +229,70 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(where_nothing_lies_idle_upstream_is_not_asked_for_
   BOOST_TEST(limit.refusals() == 1U);
 }
 
+// A refusal is an exception, and a steady state beside a limit would have them all day long.
+BOOST_AUTO_TEST_CASE_TEMPLATE(upstream_that_refused_is_asked_last_and_for_little, Pool, pools) {
+  for (const auto& [least, most] : {std::pair<std::size_t, std::size_t>{8, kib}, {kib, 32 * kib}}) {
+    limit_adaptor limit(4 * mib, nullptr);
+    Pool pool(&limit);
+    std::minstd_rand random(1);
+    std::uniform_int_distribution<std::size_t> sizes(least, most);
+    std::vector<std::pair<void*, std::size_t>> live;
+    for (std::size_t live_bytes = 0; live_bytes < 3 * mib; live_bytes += live.back().second) {
+      const std::size_t bytes = sizes(random);
+      live.emplace_back(pool.allocate(bytes), bytes);
+    }
+    std::uint64_t refused = 0;
+    const auto replace_some = [&](int blocks) {
+      for (int i = 0; i < blocks; ++i) {
+        auto& [block, bytes] = live[random() % live.size()];
+        if (block != nullptr) pool.deallocate(block, bytes);
+        bytes = sizes(random);
+        try {
+          block = pool.allocate(bytes);
+        } catch (const std::bad_alloc&) {
+          block = nullptr;
+          ++refused;
+        }
+      }
+    };
+    replace_some(20'000);
+    const std::uint64_t asked_before = limit.refusals();
+    refused = 0;
+    constexpr int replaced = 20'000;
+    replace_some(replaced);
+    BOOST_TEST(limit.refusals() - asked_before <= replaced / 20 + 8 * refused);
+    for (const auto& [block, bytes] : live) {
+      if (block != nullptr) pool.deallocate(block, bytes);
+    }
+  }
+}
+
+// What others gave back meanwhile isn't missed for ever.
+BOOST_AUTO_TEST_CASE_TEMPLATE(upstream_that_refused_is_asked_again, Pool, pools) {
+  limit_adaptor limit(mib, nullptr);
+  Pool pool({.thread_cache_bytes = 0}, &limit);
+  const std::vector<void*> live = allocate_all(pool, 4000);
+  limit.set_limit_bytes(4 * mib);
+  const std::vector<void*> more = allocate_all(pool, 4000);
+  BOOST_TEST(live.size() + more.size() >= 4 * mib * 9 / 10 / 4000);
+  deallocate_all(pool, more, 4000, 8);
+  deallocate_all(pool, live, 4000, 8);
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(sizes_no_object_can_have_are_asked_of_upstream, Pool, pools) {
   for (const bool pass_through : {false, true}) {
     checking_resource upstream;
     Pool pool({.pass_through = pass_through}, &upstream);
     void* const live = pool.allocate(100);
     const auto before = pool.statistics();
-    for (const std::size_t bytes : {std::size_t{PTRDIFF_MAX} + 1, SIZE_MAX - 100'000}) {
+    // The first would be one with what an oversize block has beside it.
+    const std::size_t first = pass_through ? std::size_t{PTRDIFF_MAX} + 2 : std::size_t{PTRDIFF_MAX} - 8;
+    for (const std::size_t bytes : {first, std::size_t{PTRDIFF_MAX} + 1, SIZE_MAX - 100'000}) {
       BOOST_CHECK_THROW((void)pool.allocate(bytes), cistern::bad_allocation);
       BOOST_TEST(upstream.largest_request_bytes() >= bytes);
       BOOST_CHECK_THROW((void)pool.allocate_at_least(bytes), cistern::bad_allocation);
     }
-    BOOST_TEST(upstream.failed_allocations() == 4U);
+    BOOST_TEST(upstream.failed_allocations() == 6U);
     BOOST_TEST((pool.statistics() == before));
     BOOST_TEST(fault_in(pool, upstream) == "");
     pool.deallocate(live, 100);

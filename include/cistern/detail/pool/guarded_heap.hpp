@@ -61,6 +61,11 @@ class guarded_heap {
     publish();
     return run;
   }
+  /// See `page_heap::may_grow`.
+  [[nodiscard]] bool may_grow() noexcept {
+    const scoped_lock guard(lock_);
+    return heap_.may_grow();
+  }
   [[nodiscard]] bool has_run(std::uint32_t pages, std::size_t alignment) const noexcept {
     const scoped_lock guard(lock_);
     return heap_.has_run(pages, alignment);

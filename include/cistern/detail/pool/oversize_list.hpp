@@ -16,6 +16,10 @@ namespace cistern::detail {
 /// deallocation finds them: both operations are O(1) but for upstream. Not thread-safe.
 class oversize_list {
  public:
+  /// Beyond this a request takes more than any object can be.
+  [[nodiscard]] static constexpr std::size_t most_bytes() noexcept {
+    return PTRDIFF_MAX - (sizeof(record) + record_alignment);
+  }
   /// What a request takes of upstream: `SIZE_MAX` where that overflows, and the alignment.
   [[nodiscard]] static constexpr std::size_t upstream_bytes(std::size_t bytes) noexcept {
     constexpr std::size_t most_more_bytes = sizeof(record) + record_alignment;

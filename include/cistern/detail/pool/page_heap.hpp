@@ -53,16 +53,24 @@ class page_heap {
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
   /// `max_bytes`; passes on what upstream throws. The region has at most `most_pages`, or `pages` if that is
-  /// more. O(regions) at worst, but for upstream.
+  /// more. After a refusal it isn't asked for as much again, but for twice what it gave since.
+  /// O(regions) at worst, but for
+  /// upstream.
   [[nodiscard]] bool grow(std::uint32_t pages, std::size_t alignment = page_bytes,
                           std::size_t most_pages = SIZE_MAX);
   /// A run of its own for `blocks` of so many bytes at a multiple of `alignment`, where pages can't be had:
   /// it takes no more of upstream than that and a record, and goes back there when it is given. Where that is
   /// refused, for fewer, down to one; else as `grow`.
   [[nodiscard]] span* try_take_alone(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
+  /// Whether growth is worth a try before anything else: not where it was refused the last time, but for once
+  /// in a while, as others may have given back since.
+  [[nodiscard]] bool may_grow() noexcept {
+    constexpr std::uint32_t most_spared = 32;
+    return !is_refused_ || ++growths_spared_ % most_spared == 0;
+  }
 
-  /// The same while the heap is small and has no page left: so a pool of a few blocks takes less than one of
-  /// upstream. Null: there are pages, or upstream has nothing less, or it is refused;
+  /// The same as `try_take_alone` while the heap is small and has no page left: so a pool of a few blocks
+  /// takes less than one of upstream. Null: there are pages, or upstream has nothing less, or it is refused;
   /// passes on what else upstream throws.
   [[nodiscard]] span* try_take_small(std::size_t block_bytes, std::size_t blocks, std::size_t alignment);
 
@@ -154,7 +162,8 @@ class page_heap {
   [[nodiscard]] heap_region* try_add_region(std::size_t bytes, std::size_t alignment, bool is_one_run);
   [[nodiscard]] std::size_t alone_alignment(std::size_t alignment) const noexcept;
   template <class Try>
-  [[nodiscard]] heap_region* try_less_and_less(std::size_t wanted, std::size_t least, Try try_add);
+  [[nodiscard]] heap_region* try_less_and_less(std::size_t wanted, std::size_t least, std::size_t unit_bytes,
+                                               Try try_add);
   void link_idle(heap_region* idle) noexcept;
   void unlink_idle(heap_region* used) noexcept;
   void give_back(heap_region* gone) noexcept;
@@ -167,6 +176,9 @@ class page_heap {
   std::size_t free_bytes_ = 0;
   std::size_t untouched_bytes_ = 0;
   std::size_t discardable_bytes_ = 0;
+  std::size_t refused_bytes_ = SIZE_MAX;  ///< As much, and more, may be refused again.
+  bool is_refused_ = false;               ///< All that was asked for last was.
+  std::uint32_t growths_spared_ = 0;
   bool system_refuses_ = false;  ///< To take memory away: it is locked, say.
   std::size_t pages_bytes_ = 0;
   std::size_t overhead_bytes_ = 0;

@@ -165,16 +165,18 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   const auto try_grow = [&] {
     return heap_.try_grow(pages, least_pages, alignment, most_pages, listed_.now(), grown);
   };
-  try {
-    if (span* const run = try_grow(); run != nullptr) {
-      return run;
-    }
-    if (!grown && !make_room(least_pages, alignment)) {
-      return nullptr;
-    }
-  } catch (const std::bad_alloc&) {
-    if (!make_room(least_pages, alignment)) {  // else what lay idle may be what upstream missed
-      throw;
+  if (heap_.may_grow() || !make_room(least_pages, alignment)) {
+    try {
+      if (span* const run = try_grow(); run != nullptr) {
+        return run;
+      }
+      if (!grown && !make_room(least_pages, alignment)) {
+        return nullptr;
+      }
+    } catch (const std::bad_alloc&) {
+      if (!make_room(least_pages, alignment)) {  // else what lay idle may be what upstream missed
+        throw;
+      }
     }
   }
   if (has_block()) {

@@ -32,11 +32,12 @@ class unpooled_blocks {
 
   /// A block. If `max_bytes` refuses it, or upstream says `std::bad_alloc`, it is tried once more after
   /// `make_room()`, which gives back what the pool has idle, or says false. Throws `bad_allocation`, and what
-  /// upstream throws. Sizes above `PTRDIFF_MAX`: see `upstream_account::refuse_impossible`.
+  /// upstream throws. Sizes above `PTRDIFF_MAX`, what is added included: see
+  /// `upstream_account::refuse_impossible`.
   template <class MakeRoom>
   [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, MakeRoom make_room) {
-    if (bytes > PTRDIFF_MAX) [[unlikely]] {
-      refuse_impossible(bytes, alignment);
+    if (bytes > oversize_list::most_bytes()) [[unlikely]] {
+      expect_possible(bytes, alignment);
     }
     try {
       if (void* block = try_allocate(bytes, alignment); block != nullptr) {
@@ -74,7 +75,7 @@ class unpooled_blocks {
 
  private:
   [[nodiscard]] void* try_allocate(std::size_t bytes, std::size_t alignment);
-  [[noreturn]] void refuse_impossible(std::size_t bytes, std::size_t alignment) const;
+  void expect_possible(std::size_t bytes, std::size_t alignment) const;
   [[nodiscard]] void* or_refuse(void* block, std::size_t bytes) const {
     if (block == nullptr) {
       account_.refuse(bytes, oversize_list::granted_bytes(bytes));
