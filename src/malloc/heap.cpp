@@ -18,6 +18,7 @@
 #include <new>
 #include <system_error>
 
+#include "aligned_blocks.hpp"
 #include "empty_blocks.hpp"
 #include "foreign_blocks.hpp"
 #include "heap_guard.hpp"
@@ -175,7 +176,20 @@ void* heap::allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept
     follow_cache();
     return handed_out(index, block);
   }
-  return allocate_large(bytes, alignment);
+  void* const block = served_by == phase::working && alignment > page_bytes
+                          ? allocate_within(aligned_blocks::room_bytes(bytes, alignment), alignment)
+                          : nullptr;
+  return block != nullptr ? block : allocate_large(bytes, alignment);
+}
+
+// Null where that would take too much, or there is no memory.
+void* heap::allocate_within(std::size_t room_bytes, std::size_t alignment) noexcept {
+  if (alignment > aligned_blocks::most_alignment ||
+      !is_pooled(block_last_byte(room_bytes, page_bytes), page_bytes)) {
+    return nullptr;
+  }
+  void* const room = allocate_unsampled(room_bytes, page_bytes);
+  return room != nullptr ? aligned_blocks::begin_in(room, alignment) : nullptr;
 }
 
 // A block that came the long way is in use from now on; or null.
@@ -339,6 +353,8 @@ void heap::deallocate_slow(void* block, const char* function) noexcept {
   expect_block(code, block, function);
   if (code == heap_pages::empty_code) {
     deallocate_empty(block, function);
+  } else if (code == heap_pages::aligned_code) {
+    deallocate(aligned_blocks::end(block), function);
   } else if (code == heap_pages::single_code) {
     large_blocks::deallocate(block);
   } else if (code != 0) {
@@ -369,6 +385,10 @@ void heap::expect_block(page_map::code code, void* block, const char* function) 
     }
   } else if (code == heap_pages::empty_code) {
     expect_empty(block, function);
+  } else if (code == heap_pages::aligned_code) {
+    if (!aligned_blocks::is_block(block)) {
+      misuse_found(function, block, "not the beginning of a block");
+    }
   } else {
     const unsigned index = code - 1U;
     const bool is_right = index < small_class_count ? may_be_in_use<small_mark_word>(index, block, heap_slots)
@@ -429,17 +449,18 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (code == heap_pages::empty_code) {
     return move(block, 0, bytes, false);
   }
-  const std::size_t old_bytes = single ? large_blocks::usable_bytes(block) : pooled_bytes(code - 1U, block);
-  if (hardened_build && !single) {
+  const std::size_t old_bytes = bytes_of(code, block);
+  const bool pooled = code <= class_count;
+  if (hardened_build && pooled) {
     return resize_guarded(code - 1U, block, bytes) ? block : move(block, old_bytes, bytes, false);
   }
   if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
     return block;
   }
-  if (!single && resize_in_place(code - 1U, block, bytes)) {
+  if (pooled && resize_in_place(code - 1U, block, bytes)) {
     return block;
   }
-  const bool is_growing_run = code > cached_class_count && bytes > old_bytes;
+  const bool is_growing_run = pooled && code > cached_class_count && bytes > old_bytes;
   return move(block, old_bytes, bytes, is_growing_run && bytes >= least_grown_mapping_bytes);
 }
 
@@ -489,10 +510,15 @@ std::size_t heap::usable_bytes(void* block) noexcept {
   }
   const page_map::code code = heap_map.at(block);
   expect_block(code, block, "malloc_usable_size");
-  return code == 0                         ? foreign_usable_bytes(block)
-         : code == heap_pages::single_code ? large_blocks::usable_bytes(block)
-         : code == heap_pages::empty_code  ? 0
-                                           : pooled_bytes(code - 1U, block);
+  return code == 0 ? foreign_usable_bytes(block) : bytes_of(code, block);
+}
+
+// Of one in use.
+std::size_t heap::bytes_of(page_map::code code, const void* block) noexcept {
+  return code == heap_pages::single_code    ? large_blocks::usable_bytes(block)
+         : code == heap_pages::empty_code   ? 0
+         : code == heap_pages::aligned_code ? aligned_blocks::usable_bytes(block)
+                                            : pooled_bytes(code - 1U, block);
 }
 
 // As much of a block as its user may have.

@@ -229,6 +229,7 @@ class heap {
       wipe_guarded(index, block, function);
     }
   }
+  [[nodiscard]] static std::size_t bytes_of(page_map::code code, const void* block) noexcept;
   [[nodiscard]] static std::size_t pooled_bytes(unsigned index, const void* block) noexcept;
 
   static void* allocate_slow(std::size_t bytes, std::size_t alignment, const void* caller) noexcept;
@@ -236,6 +237,7 @@ class heap {
                                               const void* caller) noexcept;
   [[gnu::noinline]] static void* allocate_unsampled(std::size_t bytes, std::size_t alignment) noexcept;
   static void* allocate_uncached(std::size_t bytes, std::size_t alignment) noexcept;
+  static void* allocate_within(std::size_t room_bytes, std::size_t alignment) noexcept;
   static void* handed_out(unsigned index, void* block) noexcept;
   static void* allocate_large(std::size_t bytes, std::size_t alignment) noexcept;
   static void deallocate_slow(void* block, const char* function) noexcept;

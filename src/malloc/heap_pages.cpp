@@ -20,7 +20,7 @@ constexpr std::size_t least_mapped_bytes = std::size_t{128} << 10;
 constexpr std::size_t first_region_bytes = std::size_t{512} << 10;
 constexpr std::size_t largest_region_bytes = std::size_t{32} << 20;
 
-static_assert(class_count < heap_pages::empty_code, "a code for each class");
+static_assert(class_count < heap_pages::aligned_code, "a code for each class");
 
 // Written while there is one thread, and before anything is allocated.
 constinit bool huge_pages_are_welcome = false;

@@ -42,10 +42,12 @@ inline constexpr std::size_t heap_guard_bytes = hardened_build ? std::size_t{1} 
 class heap_pages final : public chunk_source {
  public:
   /// Codes of the page map: 0 for memory that no block in use begins in, or that isn't the heap's; 1 + class;
-  /// or one of these: a block of its own, one that has pages of its own and was freed, and one of no bytes.
+  /// or one of these: a block of its own; one that has pages of its own and was freed; one of no bytes; one
+  /// within a block of the pool.
   static constexpr page_map::code single_code = 255;
   static constexpr page_map::code freed_code = 254;
   static constexpr page_map::code empty_code = 253;
+  static constexpr page_map::code aligned_code = 252;
   [[nodiscard]] static constexpr page_map::code code_of_class(unsigned index) noexcept {
     return static_cast<page_map::code>(index + 1);
   }

@@ -160,3 +160,18 @@ CONTRACT_CASE(aligned_blocks_are_given_back) {
   MUST(contract::mapped_bytes() < std::size_t{4} << 30U);
   MUST(contract::resident_bytes() < std::size_t{100} << 20U);
 }
+
+// A process may have some 65,000 mappings.
+CONTRACT_CASE(many_aligned_blocks_take_few_mappings) {
+  if (!contract::is_cistern() || contract::is_hardened()) contract::skip("others may map each");
+  for (const std::size_t alignment :
+       {std::size_t{8} << 10U, std::size_t{16} << 10U, std::size_t{256} << 10U}) {
+    std::vector<void*> blocks(alignment < 100'000 ? 20'000 : 3'000);  // each touches three pages
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      blocks[i] = aligned_alloc(alignment, 1 + i % 20'000);
+      MUST(blocks[i] != nullptr && is_aligned(blocks[i], alignment));
+    }
+    MUST(contract::mappings() < 2'000);
+    for (std::size_t i = 0; i < blocks.size(); ++i) free(blocks[i * 7'919 % blocks.size()]);
+  }
+}

@@ -71,6 +71,8 @@ void fill(void* block, std::size_t bytes, unsigned seed) noexcept;
 /// Bytes of this process that are resident, and that are mapped.
 [[nodiscard]] std::size_t resident_bytes() noexcept;
 [[nodiscard]] std::size_t mapped_bytes() noexcept;
+/// How many mappings the system has of it.
+[[nodiscard]] std::size_t mappings() noexcept;
 
 /// Small, seeded, and without state elsewhere.
 class random_numbers {

@@ -59,6 +59,34 @@ CONTRACT_CASE(an_address_inside_a_block_is_found) {
   }
 }
 
+CONTRACT_CASE(misuse_of_blocks_aligned_above_a_page_is_found) {
+  only_for_cistern();
+  constexpr std::size_t alignment = 16'384;
+  for (const std::size_t bytes : {std::size_t{100}, std::size_t{20'000}, std::size_t{300'000}}) {
+    // Of several, as one may lie on the boundary by itself.
+    const auto allocate = [bytes] {
+      std::array<char*, 8> blocks{};
+      for (char*& each : blocks) each = static_cast<char*>(aligned_alloc(alignment, bytes));
+      return blocks;
+    };
+    MUST(dies_saying("cistern: free(0x", "", [&] {
+      for (char* const each : allocate()) {
+        free(hide(each));
+        free(hide(each));
+      }
+    }));
+    MUST(dies_saying("cistern: free(0x", "): not the ", [&] {
+      for (char* const each : allocate()) free(hide(each + 16));
+    }));
+    MUST(dies_saying("cistern: realloc(0x", "", [&] {
+      for (char* const each : allocate()) {
+        free(hide(each));
+        (void)hide(realloc(hide(each), 77));
+      }
+    }));
+  }
+}
+
 CONTRACT_CASE(an_address_that_was_never_allocated_is_found) {
   only_for_cistern();
   static std::array<char, 64> elsewhere{};
