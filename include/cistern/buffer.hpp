@@ -282,7 +282,8 @@ class buffer {
   std::size_t read_from(int descriptor);
   std::size_t read_from(int descriptor, std::error_code& error);
   /// The same from a callable. What it throws passes through; a count larger than the room it was given is a
-  /// `std::logic_error`, and so is one that wrote to this buffer. At `max_size()` as for a pipe.
+  /// `std::logic_error`, and so is one that wrote to this buffer, prepared room in it or swapped it. At
+  /// `max_size()` as for a pipe.
   template <byte_reader Reader>
   std::size_t read_from(Reader&& reader);
 
@@ -294,7 +295,7 @@ class buffer {
   std::size_t write_to(int descriptor);
   std::size_t write_to(int descriptor, std::error_code& error);
   /// The same to a callable, in one call. What it throws passes through, and nothing is read past. It may
-  /// append to this buffer, but not read from it: `std::logic_error`.
+  /// append to this buffer, but must not read from it: `std::logic_error` if less is left than there was.
   template <byte_writer Writer>
   std::size_t write_to(Writer&& writer);
 

@@ -100,7 +100,7 @@ void buffer::read_space::commit(std::size_t n) {
     }
     owner_.move_unread(std::exchange(fresh_block_, nullptr), fresh_capacity_, offset - owner_.size());
     detail::unpoison_tail(owner_.write_, n);
-  } else if (n > owner_.prepared_bytes_) {
+  } else if (n > owner_.prepared_bytes_ || reinterpret_cast<char*>(bytes_.data()) != owner_.write_) {
     detail::throw_used_meanwhile();
   }
   owner_.write_ += n;

@@ -64,6 +64,13 @@ BOOST_AUTO_TEST_CASE(a_writer_that_uses_the_buffer_meanwhile_is_refused) {
   BOOST_CHECK_THROW(cistern::print_with(b, [&](char*, std::size_t) { return b.append("x"), std::size_t{3}; }),
                     std::logic_error);
   BOOST_TEST(b.view() == "beforex");
+  const auto prepares = [&](char*, std::size_t room_bytes) {
+    b.append("y");
+    (void)b.prepare(room_bytes);
+    return std::size_t{3};
+  };
+  BOOST_CHECK_THROW(cistern::print_with(b, prepares), std::logic_error);
+  BOOST_TEST(b.view() == "beforexy");
   BOOST_TEST(b.check_invariants());
 }
 

@@ -227,6 +227,28 @@ BOOST_AUTO_TEST_CASE(callables_that_use_the_buffer_meanwhile) {
     BOOST_TEST(b.view() == "beforex");
     BOOST_TEST(b.check_invariants());
   }
+  b.reset();
+  b.append("before");
+  b.reserve_more(4'000);
+  const auto prepares = [&](std::span<std::byte> space) {
+    b.append("x");
+    (void)b.prepare(space.size());  // as much as is claimed for the callable, elsewhere
+    return std::size_t{1};
+  };
+  BOOST_CHECK_THROW(b.read_from(prepares), std::logic_error);
+  BOOST_TEST(b.view() == "beforex");
+  buffer other;
+  other.append("other");
+  other.reserve_more(8'000);
+  const auto swaps = [&](std::span<std::byte>) {
+    (void)other.prepare(8'000);
+    swap(b, other);
+    return std::size_t{1};
+  };
+  BOOST_CHECK_THROW(b.read_from(swaps), std::logic_error);
+  BOOST_TEST(b.view() == "other");
+  BOOST_TEST(other.view() == "beforex");
+  BOOST_TEST((b.check_invariants() && other.check_invariants()));
   b.clear();
   b.append("0123456789");
   BOOST_TEST(b.write_to([&](std::span<const std::byte> bytes) {

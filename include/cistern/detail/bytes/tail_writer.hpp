@@ -43,17 +43,19 @@ class tail_writer {
 
   void start();
   void claim_room() noexcept {
+    claimed_ = owner_.write_;
     claimed_bytes_ = owner_.room();
     unpoison_tail(owner_.write_, claimed_bytes_);
     owner_.claim(claimed_bytes_);
   }
   void check_claim() const {
-    if (owner_.prepared_bytes_ != claimed_bytes_) [[unlikely]] {
+    if (owner_.prepared_bytes_ != claimed_bytes_ || owner_.write_ != claimed_) [[unlikely]] {
       throw_used_meanwhile();
     }
   }
 
   buffer& owner_;
+  const char* claimed_ = nullptr;
   std::size_t claimed_bytes_ = 0;
 };
 
