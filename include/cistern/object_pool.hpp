@@ -89,9 +89,9 @@ class object_pool {
   lease<T> acquire(source_location where = source_location::current()) { return control_->acquire(where); }
 
   /// As `acquire`, but never waits: nullopt if nothing is idle and `max_size` is reached, or if the pool is
-  /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws; nothing if `create`
-  /// is noexcept (and declared so if `validate` is, too), for then a lack of memory for the pool's own
-  /// records is one more reason for nullopt.
+  /// closed. Throws `pool_error` (`factory_failed`), or what the memory resource throws. If `create` and
+  /// `validate` are noexcept so is this, and a resource that throws, whatever it throws, is one more reason
+  /// for nullopt; if only `create` is, so is `std::bad_alloc`.
   std::optional<lease<T>> try_acquire(source_location where = source_location::current()) noexcept(
       create_is_noexcept&& validate_is_noexcept) {
     try {
@@ -101,8 +101,12 @@ class object_pool {
       if constexpr (!create_is_noexcept) {
         throw;
       }
-      return std::nullopt;
+    } catch (...) {
+      if constexpr (!create_is_noexcept || !validate_is_noexcept) {
+        throw;  // it may be the end of a thread
+      }
     }
+    return std::nullopt;
   }
 
   /// As `acquire`, but waits until `deadline` (by the pool's clock), or until `stop` is triggered. Both are

@@ -2,6 +2,7 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/base/atomic_count.hpp>
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 
 namespace cistern {
@@ -43,6 +44,7 @@ void* limit_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
 
 void limit_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   CISTERN_EXPECTS(bytes <= held_bytes(), "limit_adaptor: more bytes are freed than were allocated", bytes);
+  const detail::no_cancellation until_it_is_counted;  // and frees can't be unwound
   // Upstream first: what another thread then reserves is really free.
   upstream_->deallocate(block, bytes, alignment);
   held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);

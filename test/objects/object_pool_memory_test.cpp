@@ -19,6 +19,7 @@
 
 #include "../support/death.hpp"
 #include "../support/object_pool_support.hpp"
+#include "../support/throwing_resource.hpp"
 
 using namespace cistern;
 using namespace cistern::test;
@@ -141,6 +142,19 @@ BOOST_AUTO_TEST_CASE(try_acquire_of_objects_that_cannot_fail_does_not_throw) {
   BOOST_TEST(failing.failures() == 1U);
   BOOST_TEST(**pool.try_acquire() == 7);
   BOOST_TEST(pool.check_invariants());
+
+  int refused = 0;
+  for (int granted = 0; granted < 10; ++granted) {
+    test_support::throwing_resource throwing(granted);
+    try {
+      object_pool<int, unfailing_lifecycle> other({}, {}, &throwing);
+      refused += other.try_acquire().has_value() ? 0 : 1;
+      BOOST_TEST(**other.try_acquire() == 7);
+      BOOST_TEST(other.check_invariants());
+    } catch (const test_support::unusual_error&) {  // of the constructor
+    }
+  }
+  BOOST_TEST(refused > 0);
 }
 
 namespace {
