@@ -65,8 +65,8 @@ using script_maker = std::function<detail::replay_script(const detail::replay_sc
 /// What is known of the trace.
 struct traced_program {
   const detail::trace_profile& profile;
-  std::optional<trace_advice> rules{};  ///< What it says by itself, where that is known.
-  std::uint64_t sample_bytes = 0;       ///< As `trace_reader` has it.
+  trace_advice rules{};            ///< What it says by itself.
+  std::uint64_t sample_bytes = 0;  ///< As `trace_reader` has it.
   /// The site of a stack, as in the profile.
   std::function<std::uint32_t(std::uint64_t stack)> site_of;
   bool one_thread = false;  ///< Replays are on one thread, whatever was recorded.

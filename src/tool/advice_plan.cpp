@@ -105,12 +105,12 @@ void plan_for_sites(advice_plan& plan, const trace_profile& profile) {
   }
 }
 
-void plan_for_all(advice_plan& plan, const trace_profile& profile, const std::optional<trace_advice>& rules) {
+void plan_for_all(advice_plan& plan, const trace_profile& profile, const trace_advice& rules) {
   const bool one_thread = profile.threads <= 1;
   const std::string pool = one_thread ? "cistern-unsync" : "cistern-sync";
   plan.trials.push_back({advice_kind::pool, pool});
   const std::size_t default_bytes = pool_options().max_idle_bytes;
-  const std::size_t idle_bytes = rules ? rules->options().max_idle_bytes : default_bytes;
+  const std::size_t idle_bytes = rules.options().max_idle_bytes;
   if (idle_bytes / 2 > default_bytes || idle_bytes < default_bytes / 2) {
     plan.trials.push_back({advice_kind::pool, pool + ":max_idle_bytes=" + std::to_string(idle_bytes)});
   }
@@ -140,7 +140,7 @@ const char* to_string(advice_kind kind) noexcept {
   return "";
 }
 
-advice_plan plan_for(const trace_profile& profile, const std::optional<trace_advice>& rules) {
+advice_plan plan_for(const trace_profile& profile, const trace_advice& rules) {
   advice_plan plan;
   plan.is_one_shot = builds_up(profile.requested_bytes, profile.peak_bytes);
   plan.growing = sites_of(

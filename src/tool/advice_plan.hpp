@@ -4,7 +4,6 @@
 #include <cistern/adaptor/trace_advice.hpp>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,8 +42,7 @@ struct advice_plan {
   bool is_one_shot = false;
 };
 
-/// `rules`: what the trace says by itself, where that is known.
-[[nodiscard]] advice_plan plan_for(const detail::trace_profile& profile,
-                                   const std::optional<trace_advice>& rules);
+/// `rules`: what the trace says by itself.
+[[nodiscard]] advice_plan plan_for(const detail::trace_profile& profile, const trace_advice& rules);
 
 }  // namespace cistern::tool

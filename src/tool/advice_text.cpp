@@ -214,7 +214,7 @@ std::string headline(const advice_report& report) {
     case no_pool_reason::none:
       break;
     case no_pool_reason::no_allocations:
-      return "No pool needed: nothing is allocated.";
+      return "No pool needed as far as this trace goes: nothing is allocated in it.";
     case no_pool_reason::few_per_cent:
       return "No pool needed: calls take " + percent_text(verdict.part_of_run().value_or(0)) +
              " of the run, " + time_text(verdict.calls_nanoseconds.median) + " of " +

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -43,19 +42,24 @@ struct advise_options {
   bool rules = false;
 };
 
+void say_it_was_cut_off() {
+  std::cout.flush();
+  std::cerr << "cistern-trace: the trace was cut off; the advice is on what there is of it\n";
+}
+
 [[nodiscard]] int print_rules(const advise_options& options) {
   trace_reader trace(source_named(options.file));
-  std::cout << advise(trace);
+  const trace_advice advice = advise(trace, nullptr, {.up_to_the_cut = true});
+  std::cout << advice;
+  if (advice.cut_off) say_it_was_cut_off();
   say_how_it_ended(trace);
   return 0;
 }
 
-/// What the trace says by itself; nothing of one that was cut off.
-[[nodiscard]] std::optional<trace_advice> rules_of(const std::string& path,
-                                                   const detail::trace_profile& profile) {
-  if (profile.cut) return std::nullopt;
+/// What the trace says by itself.
+[[nodiscard]] trace_advice rules_of(const std::string& path) {
   trace_reader trace(source_named(path), own_memory());
-  return advise(trace, own_memory());
+  return advise(trace, own_memory(), {.up_to_the_cut = true});
 }
 
 [[nodiscard]] script_maker scripts_of(const std::string& path, std::uint64_t most_bytes) {
@@ -95,7 +99,7 @@ struct advise_options {
       options.max_memory_bytes != 0 ? options.max_memory_bytes : available_bytes() / 4 * 3;
   replay_meter meter(options.rounds, most_bytes);
   const trace_verdict verdict = judge({.profile = profile,
-                                       .rules = rules_of(path, profile),
+                                       .rules = rules_of(path),
                                        .sample_bytes = trace.sample_bytes(),
                                        .site_of = [&](std::uint64_t stack) { return site_of_stack[stack]; },
                                        .one_thread = options.one_thread},
@@ -107,11 +111,7 @@ struct advise_options {
                              .site_name = [&](std::uint32_t site) { return sites.name(site); }};
   std::cout << as_text(report);
   if (json.is_wanted()) json.write(as_json(report));
-  if (profile.cut) {
-    std::cout.flush();
-    std::cerr << "cistern-trace: the trace was cut off; the advice is on what there is of it ("
-              << profile.cut->what() << ")\n";
-  }
+  if (profile.cut) say_it_was_cut_off();
   say_how_it_ended(trace);
   return 0;
 }
@@ -131,8 +131,10 @@ void add_advise_command(CLI::App& app, invocation& run) {
   add_size_option(command, "--max-memory", options->max_memory_bytes,
                   "don't begin what would take more; else three\nquarters of what is available");
   command.add_flag("--rules", options->rules, "replays nothing: what the trace says by itself");
-  command.callback(
-      [options, &run] { run.status = options->rules ? print_rules(*options) : give_advice(*options); });
+  command.callback([options, &command, &run] {
+    expect_alone(command, "--rules", {"--json", "--rounds", "--one-thread", "--max-memory"});
+    run.status = options->rules ? print_rules(*options) : give_advice(*options);
+  });
 }
 
 }  // namespace cistern::tool

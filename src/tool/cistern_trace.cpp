@@ -1,7 +1,10 @@
 // cistern-trace: records what a program allocates, prints and replays it, and says which pool would suit it.
+#include <cistern/adaptor/trace_reader.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,9 +15,11 @@
 #include "export_command.hpp"
 #include "invocation.hpp"
 #include "print_command.hpp"
+#include "printable_text.hpp"
 #include "record_command.hpp"
 #include "replay_command.hpp"
 #include "report_command.hpp"
+#include "trace_input.hpp"
 #include "usage_error.hpp"
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -23,6 +28,7 @@
 namespace {
 
 using cistern::tool::invocation;
+using cistern::tool::printable;
 using cistern::tool::usage_error;
 
 constexpr int failed = 1;
@@ -32,11 +38,20 @@ constexpr const char* tool_exit_statuses =
     R"(Exit status of all but record: 0 if all went well; 1 if the trace can't be read to its end, or a resource refused,
 misaligned or damaged a block; 2 if the arguments make no sense.)";
 
-/// `help` as a command: as the option.
+[[nodiscard]] bool is_command(const CLI::App& app, const std::string& name) {
+  return !app.get_subcommands([&name](const CLI::App* each) { return each->check_name(name); }).empty();
+}
+
+/// `help` and `help COMMAND`: as the option.
 void add_help_command(CLI::App& app) {
   CLI::App& command = *app.add_subcommand("help")->group("");
-  command.callback([&app] {
-    std::cout << app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal);
+  const auto about = std::make_shared<std::string>();
+  command.add_option("COMMAND", *about)->type_name("");
+  command.callback([&app, about] {
+    if (!about->empty() && !is_command(app, *about)) throw usage_error("no such command: " + *about);
+    const CLI::App* const of = about->empty() ? &app : app.get_subcommand(*about);
+    const std::string name = app.get_name() + (about->empty() ? "" : " " + *about);
+    std::cout << app.get_formatter()->make_help(of, name, CLI::AppFormatMode::Normal);
   });
 }
 
@@ -51,10 +66,6 @@ void add_commands(CLI::App& app, invocation& run) {
   cistern::tool::add_report_command(app, run);
   for (CLI::App* const each : app.get_subcommands({})) each->group("Commands");
   add_help_command(app);
-}
-
-[[nodiscard]] bool is_command(const CLI::App& app, const std::string& name) {
-  return !app.get_subcommands([&name](const CLI::App* each) { return each->check_name(name); }).empty();
 }
 
 void parse(CLI::App& app, invocation& run) {
@@ -81,9 +92,19 @@ void parse(CLI::App& app, invocation& run) {
 
 [[nodiscard]] int misuse(const CLI::App& app, const invocation& run, const std::string& what) {
   const bool has_command = !run.arguments.empty() && is_command(app, run.arguments[0]);
-  std::cerr << "cistern-trace: " << what << "\nTry 'cistern-trace "
+  std::cerr << "cistern-trace: " << printable(what) << "\nTry 'cistern-trace "
             << (has_command ? run.arguments[0] + " " : "") << "--help'.\n";
   return misused;
+}
+
+/// The trace that the command is about.
+[[nodiscard]] std::string trace_of(const CLI::App& app) {
+  for (const CLI::App* const command : app.get_subcommands()) {
+    if (const CLI::Option* const file = command->get_option_no_throw("FILE"); file != nullptr && *file) {
+      return file->as<std::string>();
+    }
+  }
+  return "the trace";
 }
 
 [[nodiscard]] int run_tool(CLI::App& app, invocation& run) {
@@ -97,6 +118,8 @@ void parse(CLI::App& app, invocation& run) {
     return misuse(app, run, error.what());
   } catch (const usage_error& error) {
     return misuse(app, run, error.what());
+  } catch (const cistern::trace_error& error) {
+    throw std::runtime_error(cistern::tool::fault_in(trace_of(app), error));
   }
   if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
   return run.status;
@@ -120,7 +143,7 @@ int main(int count, char** arguments) {
     return run_tool(app, run);
   } catch (const std::exception& error) {
     std::cout.flush();  // What came before the error stands before it.
-    std::cerr << "cistern-trace: " << error.what() << '\n';
+    std::cerr << "cistern-trace: " << printable(error.what()) << '\n';
     return failed;
   }
 }

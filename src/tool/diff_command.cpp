@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -146,7 +148,8 @@ void add_diff_command(CLI::App& app, invocation& run) {
       .add_option("-n,--first", options->first,
                   "so many call sites of which there is more, and as\n"
                   "many of which there is less (10)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(CLI::Range(std::numeric_limits<std::uint32_t>::max()).description(""));
   command.add_option("--json", options->json, "writes all figures, of all call sites")->type_name("FILE");
   command.add_option("--csv", options->csv, "of reports: a line for each figure of each resource")
       ->type_name("FILE");

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -152,6 +153,9 @@ void print_summary(trace_reader& trace, const print_options& options) {
   } else {
     print_events(trace, options);
   }
+  if (!options.filter.at.empty() && !trace.has_stacks()) {
+    throw std::runtime_error(options.file + " has no stacks to look for --at in: record with --stacks");
+  }
   return 0;
 }
 
@@ -194,19 +198,21 @@ void add_calls(trace_filter& filter, const std::string& list) {
 void add_print_options(CLI::App& command, print_options& options) {
   trace_filter& filter = options.filter;
   const auto option = [&command](const char* name, const char* value, const char* description, auto set) {
-    command.add_option_function<std::string>(name, set, description)->type_name(value);
+    return command.add_option_function<std::string>(name, set, description)->type_name(value);
   };
   option("--call", "LIST",
          "calls of these kinds: allocate, deallocate,\n"
          "reallocate, failed_allocate, with commas between them",
-         [&filter](const std::string& list) { add_calls(filter, list); });
+         [&filter](const std::string& list) { add_calls(filter, list); })
+      ->join(',');
   add_size_option(command, "--min-size", filter.min_bytes,
                   "blocks of so many bytes or more (K, M and G stand for\n"
-                  "powers of 1024)");
-  add_size_option(command, "--max-size", filter.max_bytes, "blocks of so many bytes or fewer");
+                  "powers of 1024)",
+                  0);
+  add_size_option(command, "--max-size", filter.max_bytes, "blocks of so many bytes or fewer", 0);
   option("--thread", "LIST", "calls of these threads, by their numbers", [&filter](const std::string& list) {
     for_each_in(list, [&](const std::string& each) { filter.threads.insert(count_from("--thread", each)); });
-  });
+  })->join(',');
   option("--from", "TIME",
          "calls from that time of the trace on: 1500\n"
          "(nanoseconds), 1.5us, 20ms, 3s",

@@ -57,7 +57,7 @@ struct replay_request {
   const char* const end = text.data() + text.size();
   const auto [last, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc() || last != end || number == 0 || number > 100'000) {
-    throw usage_error("--rounds takes a number from 1 on: " + text);
+    throw usage_error("--rounds takes a number from 1 to 100000: " + text);
   }
   return number;
 }
@@ -224,9 +224,6 @@ void measure_times(replay_results& results, const std::vector<replay_candidate>&
 }
 
 [[nodiscard]] int replay(const replay_request& request, const std::vector<std::string>& arguments) {
-  if (request.check && (!request.json.empty() || !request.csv.empty())) {
-    throw usage_error("--check has no figures to write");
-  }
   check_outputs({{"FILE", request.file}}, {{"--json", request.json}, {"--csv", request.csv}});
   start_with_room_for_libraries(arguments);
   std::vector<replay_candidate> candidates =
@@ -298,7 +295,10 @@ void add_replay_command(CLI::App& app, invocation& run) {
   add_replay_options(command, *request);
   add_trace_argument(command, request->file);
   command.footer(replay_exit_statuses);
-  command.callback([request, &run] { run.status = replay(*request, run.arguments); });
+  command.callback([request, &command, &run] {
+    expect_alone(command, "--check", {"--json", "--csv", "--rounds", "--cold", "--max-memory"});
+    run.status = replay(*request, run.arguments);
+  });
 }
 
 }  // namespace cistern::tool

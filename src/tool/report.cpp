@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "file_beside.hpp"
+#include "json_input.hpp"
 #include "output_check.hpp"
 #include "report_data.hpp"
 #include "report_page.hpp"
@@ -19,14 +20,18 @@ namespace {
 
 /// A whole file; the next step on failure is in the caller's hands.
 [[nodiscard]] std::string text_of(const std::string& path) {
-  if (path.empty()) return {};
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file) throw std::system_error(errno, std::generic_category(), "cannot read " + path);
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos || text[begin] != '{') {
-    throw std::runtime_error(path + " is not what --json writes: a JSON object");
-  }
+  return text;
+}
+
+/// What a command wrote with --json, if a file was given.
+[[nodiscard]] std::string json_of(const std::string& path, const std::string& list,
+                                  const std::string& command) {
+  if (path.empty()) return {};
+  std::string text = text_of(path);
+  expect_json(text, list, command, path);
   return text;
 }
 
@@ -65,8 +70,8 @@ int write_report(const report_options& options) {
                   {{"--output", path}});
   }
   input.trace = rereadable(options.trace);
-  input.replay_json = text_of(options.replay);
-  input.advice_json = text_of(options.advice);
+  input.replay_json = json_of(options.replay, "resources", "replay");
+  input.advice_json = json_of(options.advice, "advices", "advise");
   const report_data data = data_of(input);
   const std::string whole = page_with(page, data.json);
   if (path == "-") {

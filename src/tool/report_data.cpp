@@ -270,17 +270,12 @@ template <typename Table>
   return quoted_array(labels);
 }
 
-/// The library's advice, which looks at the trace alone; empty if it was cut off.
+/// The library's advice, which looks at the trace alone.
 [[nodiscard]] std::string advice_text(const std::string& path) {
-  try {
-    trace_reader trace(source_named(path));
-    std::ostringstream text;
-    text << advise(trace);
-    return text.str();
-  } catch (const trace_error& error) {
-    if (error.fault() != trace_fault::truncated) throw;
-    return {};
-  }
+  trace_reader trace(source_named(path));
+  std::ostringstream text;
+  text << advise(trace, nullptr, {.up_to_the_cut = true});
+  return text.str();
 }
 
 /// JSON has '<' in texts only, where it can be written so that no page takes it for a tag.

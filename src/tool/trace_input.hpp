@@ -10,6 +10,9 @@ namespace cistern::tool {
 /// The file, or standard input for "-"; decompressed.
 [[nodiscard]] trace_source source_named(const std::string& name);
 
+/// What is wrong with the trace of that name, with the name in front.
+[[nodiscard]] std::string fault_in(const std::string& name, const trace_error& error);
+
 /// A path under which a trace can be read several times, also by processes that this one starts: `name`, or
 /// for "-" what standard input has, copied to memory.
 [[nodiscard]] std::string rereadable(const std::string& name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 #include <unordered_map>
 #include <utility>
 
@@ -137,7 +138,7 @@ std::size_t size_power(std::uint64_t bytes) noexcept {
 
 summed_trace::summed_trace(const std::string& path) : summed_trace(source_named(path), path) {}
 
-summed_trace::summed_trace(trace_source source, const std::string& path) : trace_(std::move(source)) {
+summed_trace::summed_trace(trace_source source, const std::string& path) try : trace_(std::move(source)) {
   reading_progress progress(path, "reading " + path);
   summer all;
   for (trace_event event; next_up_to_cut(trace_, event);) {
@@ -145,6 +146,8 @@ summed_trace::summed_trace(trace_source source, const std::string& path) : trace
     progress.at(trace_);
   }
   sums_ = std::move(all).finish();
+} catch (const trace_error& error) {
+  throw std::runtime_error(fault_in(path, error));
 }
 
 }  // namespace cistern::tool

@@ -184,10 +184,19 @@ std::ostream& operator<<(std::ostream& out, const trace_advice& advice) {
   return out.write(text.data(), static_cast<std::streamsize>(text.size()));  // Past width and fill.
 }
 
-trace_advice advise(trace_reader& trace, std::pmr::memory_resource* memory) {
+trace_advice advise(trace_reader& trace, std::pmr::memory_resource* memory,
+                    const trace_advice_options& options) {
   pool_model model(resource_or_new_delete(memory));
-  for (trace_event event; trace.next(event);) model.see(event);
-  return std::move(model).result();
+  bool is_cut_off = false;
+  try {
+    for (trace_event event; trace.next(event);) model.see(event);
+  } catch (const trace_error& error) {
+    if (!options.up_to_the_cut || error.fault() != trace_fault::truncated) throw;
+    is_cut_off = true;
+  }
+  trace_advice advice = std::move(model).result();
+  advice.cut_off = is_cut_off;
+  return advice;
 }
 
 }  // namespace cistern

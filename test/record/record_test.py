@@ -514,7 +514,7 @@ class Record(unittest.TestCase):
             if done.returncode == 0:
                 return
             self.assertEqual(done.returncode, 1, done.stderr)
-            at = re.search(rb"^cistern-trace: cistern trace: [a-z ]+: .* at byte (\d+)$", done.stderr, re.MULTILINE)
+            at = re.search(rb"^cistern-trace: standard input: [a-z ]+: .* at byte (\d+)$", done.stderr, re.MULTILINE)
             self.assertTrue(at, done.stderr)
             self.assertLessEqual(int(at[1]), offset_limit)
             self.assertLessEqual(done.stdout.count(b"\n"), len(events) + 1)

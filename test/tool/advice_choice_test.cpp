@@ -104,17 +104,13 @@ judged judge_of(const trace_bytes& bytes, advice_meter& meter) {
   };
   trace_reader reader(cistern::trace_from_memory(bytes));
   trace_profile profile = cistern::detail::profile_sites(reader, site_of);
-  std::optional<cistern::trace_advice> rules;
-  if (!profile.cut) {
-    trace_reader again(cistern::trace_from_memory(bytes));
-    rules = cistern::advise(again);
-  }
+  trace_reader again(cistern::trace_from_memory(bytes));
   const auto scripts = [&](const cistern::detail::replay_script_options& options) {
     trace_reader once_more(cistern::trace_from_memory(bytes));
     return cistern::detail::make_replay_script(once_more, options);
   };
   trace_verdict verdict = judge({.profile = profile,
-                                 .rules = rules,
+                                 .rules = cistern::advise(again, nullptr, {.up_to_the_cut = true}),
                                  .site_of = [&](std::uint64_t stack) { return site_of(stack).site; }},
                                 scripts, meter);
   return {std::move(profile), std::move(verdict)};

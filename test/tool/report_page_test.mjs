@@ -289,7 +289,7 @@ const tests = {
   },
 
   async "other files than those are said to be none"() {
-    const none = jsonFile("none.json", '{"resources": 5, </script>');
+    const none = jsonFile("none.json", '{"resources": [], "advices": [], "more": "</script>"}');
     const { page, complaints } = await open(report("usual.trace", usualTrace(), "--replay", none, "--advice", none));
     assert.match(await textOf(page, "#allocators"), /isn't what/);
     assert.match(await textOf(page, "#advice"), /isn't what/);

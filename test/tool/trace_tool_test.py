@@ -228,8 +228,13 @@ class Tool(unittest.TestCase):
                                  (("--from=300",), range(2, 7)), (("--to=0.3us",), (0, 1, 2)),
                                  (("--from", "301ns", "--to", "0.000302ms"), (3, 4)), (("--to=0.000000019s",), (0,)),
                                  (("--first=2",), (0, 1)), (("-n2", "--thread=8"), (2, 3)), (("-n0",), ()),
-                                 (("--call=allocate", "--max-size=99"), (1,)), (("--at=main",), ())):
+                                 (("--call=allocate", "--max-size=99"), (1,)), (("--max-size=0",), ()),
+                                 (("--call=allocate", "--call=failed_allocate"), (0, 1, 2, 4)),
+                                 (("--thread=7", "--thread=8", "--first=3"), (0, 1, 2))):
             self.assertEqual(self.lines_of(*options), [lines[i] for i in numbers], options)
+        status, out, err = run("print", "--at=main", "-", stdin=trace(CALLS))
+        self.assertEqual((status, out), (1, PRINTED.splitlines(keepends=True)[0]))
+        self.assertIn("has no stacks", err)
 
     def test_print_of_a_call_site(self):
         out = trace_with_stacks()
@@ -516,6 +521,9 @@ class Tool(unittest.TestCase):
         self.assertRegex(out, r"allocations +3\n")
         self.assertRegex(out, r"freed by another thread +2\n")
         self.assertIn("cistern::synchronized_pool_resource pool({", out)
+        status, cut, err = run("advise", "--rules", "-", stdin=trace(CALLS)[:-1])
+        self.assertEqual((status, cut), (0, out))
+        self.assertIn("the trace was cut off", err)
 
     VERDICTS = ("no_pool_needed", "reserve", "small_buffer", "monotonic_for_sites", "pool_for_sites", "monotonic", "pool")
 
@@ -557,7 +565,7 @@ class Tool(unittest.TestCase):
             self.assertIn("the trace was cut off; the advice is on what there is of it", err)
             self.assertTrue(self.check_advice(path)["trace"]["cut_off"])
             status, out, err = run("advise", "-", stdin=trace([]))
-            self.assertEqual((status, out, err), (0, "No pool needed: nothing is allocated.\n\n", ""))
+            self.assertEqual((status, out, err), (0, "No pool needed as far as this trace goes: nothing is allocated in it.\n\n", ""))
             self.assertEqual(run("advise", "--max-memory=4K", "-", stdin=trace(calls))[0], 1)
             self.assertEqual(run("advise", "--rounds=0", "-", stdin=trace(calls))[0], 2)
             self.assertEqual(run("advise", "--json=/nowhere/x", "-", stdin=trace(calls))[0], 1)
@@ -682,7 +690,7 @@ class Tool(unittest.TestCase):
             self.assertNotEqual(out, "")
         status, out, err = run("replay", "--on=new", "-", stdin=trace(CALLS)[:50])
         self.assertEqual((status, out), (1, ""))
-        self.assertRegex(err, r"^cistern-trace: cistern trace: truncated: .* at byte 50\n$")
+        self.assertRegex(err, r"^cistern-trace: standard input: truncated: .* at byte 50\n$")
 
     def test_sizes_that_no_program_has(self):
         first = (ALLOCATE, 0, 1, 8, 8, 0x10)
@@ -691,7 +699,7 @@ class Tool(unittest.TestCase):
                 hostile = trace([first, (ALLOCATE, 1, 1, size, alignment, 0x2000)], version=version)
                 status, out, err = run("replay", "--on=new", "--rounds=1", "-", stdin=hostile)
                 self.assertEqual((status, out), (1, ""))
-                self.assertEqual(err, f"cistern-trace: cistern trace: corrupt: a block of {size} bytes aligned to "
+                self.assertEqual(err, f"cistern-trace: standard input: corrupt: a block of {size} bytes aligned to "
                                       f"{alignment}, which no program has at byte {offset}\n")
 
     def test_more_than_there_is_memory_for(self):
@@ -830,7 +838,7 @@ class Tool(unittest.TestCase):
         whole = trace(CALLS, 3)
         status, out, err = run("print", "-", stdin=whole[:-1])
         self.assertEqual((status, out), (1, PRINTED))
-        self.assertRegex(err, r"^cistern-trace: cistern trace: truncated: .* at byte \d+\n$")
+        self.assertRegex(err, r"^cistern-trace: standard input: truncated: .* at byte \d+\n$")
         for wrong, words in ((b"", "not a trace"), (b"something else", "not a trace"), (header(9), "unknown version"),
                              (whole[:60] + b"?" + whole[61:], "corrupt"), (whole + b"x", "corrupt")):
             for command in (["print"], ["advise"], ["replay", "--on=new"], ["replay", "--on=new", "--check"]):
@@ -858,10 +866,15 @@ class Tool(unittest.TestCase):
             status, out, err = run("report", "-o", "-", "-", stdin=trace(CALLS)[:-1])
             self.assertEqual((status, out[:15]), (0, "<!doctype html>"))
             self.assertIn("cut off", err)
+            other.write_text('{"resources": [')
+            status, out, err = run("report", "--replay", str(other), "-o", str(page), "-", stdin=trace(CALLS))
+            if status == 1:  # A build without what reads JSON looks at the first character.
+                self.assertIn(f"{other} isn't what replay --json writes", err)
+            page.write_text(text, "utf-8")
             other.write_text("[]")
             for words, complaint in ((["-o", "/no/such/folder/x", "-"], "cannot write /no/such/folder/x"),
                                      (["--replay", "/no/such/file", "-o", str(page), "-"], "cannot read /no/such/file"),
-                                     (["--advice", str(other), "-o", str(page), "-"], "is not what --json writes")):
+                                     (["--advice", str(other), "-o", str(page), "-"], "isn't what advise --json writes")):
                 status, out, err = run("report", *words, stdin=trace(CALLS))
                 self.assertEqual((status, out), (1, ""))
                 self.assertIn(complaint, err)
@@ -914,6 +927,22 @@ class Tool(unittest.TestCase):
                 status, out, err = run(command, flag)
                 self.assertEqual((status, err), (0, ""))
                 self.assertIn(f"\nUsage: cistern-trace {command} [OPTIONS] {usage}\n", out)
+
+    def test_help_about_a_command(self):
+        self.assertEqual(run("help", "print"), run("print", "--help"))
+        self.assertEqual(run("help", "frobnicate")[0], 2)
+
+    def test_errors_say_which_file_and_are_one_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            wrong, sound = pathlib.Path(folder, "wrong"), pathlib.Path(folder, "sound")
+            wrong.write_bytes(b"something else")
+            sound.write_bytes(trace(CALLS))
+            for words in (("print", wrong), ("advise", wrong), ("replay", "--on=new", wrong), ("diff", sound, wrong),
+                          ("diff", wrong, sound), ("export", "--format=pprof", "-o", "-", wrong)):
+                status, out, err = run(*map(str, words))
+                self.assertEqual((status, err), (1, f"cistern-trace: {wrong}: not a trace: other first bytes at byte 0\n"))
+        status, out, err = run("print", "a\x1b[31m\nb")
+        self.assertEqual((status, err), (1, "cistern-trace: cannot open a\ufffd[31m\ufffdb: No such file or directory\n"))
 
     def test_the_manual_has_every_option(self):
         page = (pathlib.Path(__file__).parents[2] / "src/tool/cistern-trace.1").read_text().replace("\\-", "-")
@@ -968,10 +997,16 @@ class Tool(unittest.TestCase):
                                  (("replay", "--frob", "-"), "no such option: --frob"),
                                  (("replay", "--frob=1", "-"), "no such option: --frob=1"),
                                  (("replay", "-", "--on"), "--on: 1 required LIST missing"),
-                                 (("replay", "-", "--rounds", "0"), "--rounds takes a number from 1 on: 0"),
+                                 (("replay", "-", "--rounds", "0"), "--rounds takes a number from 1 to 100000: 0"),
                                  (("replay", "-", "--max-memory=1X"),
                                   "--max-memory takes a size, as 4096, 64K, 100M or 2G: 1X"),
-                                 (("replay", "-", "--check", "--json=x"), "--check has no figures to write"),
+                                 (("replay", "-", "--check", "--json=x"), "--json does nothing beside --check"),
+                                 (("replay", "-", "--check", "--rounds=2"), "--rounds does nothing beside --check"),
+                                 (("replay", "-", "--check", "--cold"), "--cold does nothing beside --check"),
+                                 (("replay", "-", "--check", "--max-memory=1M"), "--max-memory does nothing beside --check"),
+                                 (("advise", "-", "--rules", "--json=x"), "--json does nothing beside --rules"),
+                                 (("advise", "-", "--rules", "--rounds=2"), "--rounds does nothing beside --rules"),
+                                 (("diff", "a", "b", "-n", "-1"), "--first: Value -1 not in range 0 to 4294967295"),
                                  (("replay", "-", "--check", "--on=nothing"), "nothing has no blocks to check"),
                                  (("replay", "-", "--on=new,new"), "named twice: new"),
                                  (("replay", "-", "--on=new:max_bytes=1"),
@@ -989,7 +1024,7 @@ class Tool(unittest.TestCase):
                                   "nothing, and libraries by a path with a slash)")):
             status, out, err = run(*arguments)
             self.assertEqual((status, out), (2, ""))
-            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay", "export", "diff") else ""
+            command = arguments[0] + " " if arguments and arguments[0] in ("print", "replay", "export", "diff", "advise") else ""
             self.assertEqual(err, f"cistern-trace: {words}\nTry 'cistern-trace {command}--help'.\n")
 
 

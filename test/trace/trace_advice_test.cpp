@@ -85,6 +85,21 @@ BOOST_AUTO_TEST_CASE(large_requests_raise_the_bound_of_the_buckets) {
   BOOST_TEST(huge.unpooled == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(a_trace_that_was_cut_off_is_looked_through_if_asked) {
+  trace_bytes bytes = written({allocation(0x10, 30), allocation(0x20, 32)});
+  const trace_advice whole = advice_on(bytes);
+  BOOST_TEST(!whole.cut_off);
+  bytes.pop_back();  // of the end mark
+  BOOST_CHECK_THROW((void)advice_on(bytes), cistern::trace_error);
+  trace_reader reader(cistern::trace_from_memory(bytes));
+  const trace_advice advice = advise(reader, nullptr, {.up_to_the_cut = true});
+  BOOST_TEST(advice.cut_off);
+  BOOST_TEST((advice.sizes == whole.sizes));
+  bytes[60] ^= std::byte{1};
+  trace_reader corrupt(cistern::trace_from_memory(bytes));
+  BOOST_CHECK_THROW((void)advise(corrupt, nullptr, {.up_to_the_cut = true}), cistern::trace_error);
+}
+
 BOOST_AUTO_TEST_CASE(frees_of_what_came_before_the_trace_are_left_out) {
   BOOST_TEST((advice_on(written({deallocation(0x10, 8)})).sizes.empty()));
 }

@@ -40,6 +40,7 @@ struct trace_advice {
   std::uint64_t unpooled = 0;      ///< Requests that no pool serves from a bucket: above 1 GiB, or aligned
                                    ///< above a page.
   std::vector<size_advice> sizes;  ///< Every block size in use, in order.
+  bool cut_off = false;            ///< The trace was, and the advice is on what there is of it.
 
   /// More than one thread calls: `synchronized_pool_resource`. Otherwise `unsynchronized_pool_resource`.
   [[nodiscard]] bool needs_synchronized() const noexcept { return threads > 1; }
@@ -55,8 +56,15 @@ struct trace_advice {
 /// Writes the advice for people: the figures, a row for each block size, and the options as C++.
 std::ostream& operator<<(std::ostream& out, const trace_advice& advice);
 
+/// How a trace is looked through.
+struct trace_advice_options {
+  /// One that was cut off as far as it goes: the end of it is then no error, but noted in the advice.
+  bool up_to_the_cut = false;
+};
+
 /// Looks through what is left of the trace. `memory`, for a table of live blocks: null means new/delete.
 /// Throws `trace_error` and `std::bad_alloc`. O(events).
-[[nodiscard]] trace_advice advise(trace_reader& trace, std::pmr::memory_resource* memory = nullptr);
+[[nodiscard]] trace_advice advise(trace_reader& trace, std::pmr::memory_resource* memory = nullptr,
+                                  const trace_advice_options& options = {});
 
 }  // namespace cistern

@@ -39,7 +39,6 @@ function fromReplays(text) {
 }
 
 function fromTrace(text) {
-  if (!text) return [say("There is none for a trace that was cut off.")];
   const lines = text.trimEnd().split("\n");
   const code = lines.pop();
   return [
