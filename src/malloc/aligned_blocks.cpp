@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../base/boundary.hpp"
 #include "heap_pages.hpp"
 
 namespace cistern::detail::aligned_blocks {
@@ -23,11 +24,11 @@ std::size_t pooled_bytes_at(const void* room) noexcept {
 }  // namespace
 
 void* begin_in(void* room, std::size_t alignment) noexcept {
-  const std::uintptr_t behind_boundary = reinterpret_cast<std::uintptr_t>(room) & (alignment - 1);
-  if (behind_boundary == 0) {
+  const std::size_t in_front = bytes_to_boundary(room, alignment);
+  if (in_front == 0) {
     return room;
   }
-  std::byte* const block = static_cast<std::byte*>(room) + (alignment - behind_boundary);
+  std::byte* const block = static_cast<std::byte*>(room) + in_front;
   std::memcpy(block - sizeof room, &room, sizeof room);
   heap_map.set(block, 1, heap_pages::aligned_code);
   return block;

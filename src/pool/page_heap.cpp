@@ -286,7 +286,10 @@ std::size_t page_heap::region_alignment(std::size_t pages, std::size_t alignment
 template <class Try>
 heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least, std::size_t unit_bytes,
                                           Try try_add) {
-  is_refused_ = true;  // stays so if nothing is had
+  const auto note_refusal = [&](std::size_t units) {
+    is_refused_ = true;
+    refused_bytes_ = units * unit_bytes;
+  };
   std::size_t units = wanted;
   while (units > least && units * unit_bytes >= refused_bytes_) {
     units = std::max(least, units / 2);
@@ -298,12 +301,12 @@ heap_region* page_heap::try_less_and_less(std::size_t wanted, std::size_t least,
         refused_bytes_ = units < wanted ? 4 * added->bytes : SIZE_MAX;
         return added;
       }
-      refused_bytes_ = units * unit_bytes;
+      note_refusal(units);
       if (units == least) {
         return nullptr;
       }
     } catch (const std::bad_alloc&) {
-      refused_bytes_ = units * unit_bytes;
+      note_refusal(units);
       if (units == least) {
         throw;
       }

@@ -42,9 +42,10 @@ struct advise_options {
   bool rules = false;
 };
 
-void say_it_was_cut_off() {
+/// `where`: what is known of the place.
+void say_it_was_cut_off(const std::string& where = {}) {
   std::cout.flush();
-  std::cerr << "cistern-trace: the trace was cut off; the advice is on what there is of it\n";
+  std::cerr << "cistern-trace: the trace was cut off; the advice is on what there is of it" << where << '\n';
 }
 
 [[nodiscard]] int print_rules(const advise_options& options) {
@@ -111,7 +112,7 @@ void say_it_was_cut_off() {
                              .site_name = [&](std::uint32_t site) { return sites.name(site); }};
   std::cout << as_text(report);
   if (json.is_wanted()) json.write(as_json(report));
-  if (profile.cut) say_it_was_cut_off();
+  if (profile.cut) say_it_was_cut_off(std::string(" (") + profile.cut->what() + ")");
   say_how_it_ended(trace);
   return 0;
 }

@@ -154,7 +154,8 @@ void print_summary(trace_reader& trace, const print_options& options) {
     print_events(trace, options);
   }
   if (!options.filter.at.empty() && !trace.has_stacks()) {
-    throw std::runtime_error(options.file + " has no stacks to look for --at in: record with --stacks");
+    throw std::runtime_error(called(options.file) +
+                             " has no stacks to look for --at in: record with --stacks");
   }
   return 0;
 }

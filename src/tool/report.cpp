@@ -61,8 +61,7 @@ int write_report(const report_options& options) {
         "fetch packages (or run .ci/setup), configure with -DCISTERN_REPORT_PAGE=ON, and build again");
   }
   report_input input;
-  input.name =
-      options.trace == "-" ? "standard input" : std::filesystem::path(options.trace).filename().string();
+  input.name = std::filesystem::path(called(options.trace)).filename().string();
   const std::string path =
       !options.output.empty() ? options.output : (options.trace == "-" ? "report" : input.name) + ".html";
   if (path != "-") {

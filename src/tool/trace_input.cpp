@@ -18,11 +18,15 @@ trace_source source_named(const std::string& name) {
   return decompressed(name == "-" ? trace_from_stream(std::cin) : trace_from_file(name));
 }
 
+std::string called(const std::string& name) {
+  return name == "-" ? "standard input" : name;
+}
+
 std::string fault_in(const std::string& name, const trace_error& error) {
   constexpr std::string_view of_the_library = "cistern trace: ";
   std::string_view what = error.what();
   if (what.starts_with(of_the_library)) what.remove_prefix(of_the_library.size());
-  return (name == "-" ? "standard input" : name) + ": " + std::string(what);
+  return called(name) + ": " + std::string(what);
 }
 
 std::string rereadable(const std::string& name) {

@@ -10,6 +10,9 @@ namespace cistern::tool {
 /// The file, or standard input for "-"; decompressed.
 [[nodiscard]] trace_source source_named(const std::string& name);
 
+/// What to call a trace of that name: "standard input" for "-".
+[[nodiscard]] std::string called(const std::string& name);
+
 /// What is wrong with the trace of that name, with the name in front.
 [[nodiscard]] std::string fault_in(const std::string& name, const trace_error& error);
 

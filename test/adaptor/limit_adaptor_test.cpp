@@ -18,9 +18,11 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
 #include "../support/threads.hpp"
+#include <pthread.h>
 
 using cistern::limit_adaptor;
 using cistern::testing::checking_resource;
@@ -122,6 +124,24 @@ BOOST_AUTO_TEST_CASE(failures_of_upstream_give_the_credit_back) {
   }
   BOOST_TEST(limited.refusals() == 0u);
   limited.deallocate(limited.allocate(100), 100);
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_in_upstream_takes_no_credit_along) {
+  for (std::size_t call = 1; call <= 2; ++call) {
+    checking_resource below;
+    cistern::test_support::cancelling_resource upstream(&below, call);
+    limit_adaptor limit(1000, &upstream);
+    const auto use = [](void* used) -> void* {
+      auto& its_limit = *static_cast<limit_adaptor*>(used);
+      its_limit.deallocate(its_limit.allocate(100), 100);
+      return nullptr;
+    };
+    pthread_t thread{};
+    BOOST_REQUIRE(::pthread_create(&thread, nullptr, use, &limit) == 0);
+    BOOST_REQUIRE(::pthread_join(thread, nullptr) == 0);
+    BOOST_TEST(limit.held_bytes() == 0U);
+    BOOST_TEST(below.outstanding_bytes() == 0U);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(try_allocate_returns_null_instead_of_throwing) {

@@ -16,6 +16,7 @@
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/death.hpp"
 #include "../support/pool_checks.hpp"
 #include "../support/threads.hpp"
@@ -23,6 +24,7 @@
 
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
+using cistern::test_support::cancelling_resource;
 using cistern::test_support::fault_in;
 using cistern::test_support::run_threads;
 using cistern::test_support::scaled;
@@ -35,35 +37,6 @@ using both_pools =
 
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = kib * kib;
-
-/// Its Nth call is one in which the calling thread is cancelled.
-class cancelling_resource final : public std::pmr::memory_resource {
- public:
-  cancelling_resource(std::pmr::memory_resource* upstream, std::size_t call)
-      : upstream_(upstream), left_(call) {}
-
-  void disarm() { left_ = 0; }
-
- private:
-  void end_if_due() {
-    if (left_ != 0 && --left_ == 0) ::pthread_cancel(::pthread_self());
-    ::pthread_testcancel();
-  }
-  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
-    end_if_due();
-    return upstream_->allocate(bytes, alignment);
-  }
-  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
-    end_if_due();
-    upstream_->deallocate(block, bytes, alignment);
-  }
-  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
-    return this == &other;
-  }
-
-  std::pmr::memory_resource* upstream_;
-  std::size_t left_;
-};
 
 /// Calls back before and after every call, but for those that it causes itself.
 template <class Pool>

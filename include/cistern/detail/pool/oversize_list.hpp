@@ -17,13 +17,10 @@ namespace cistern::detail {
 class oversize_list {
  public:
   /// Beyond this a request takes more than any object can be.
-  [[nodiscard]] static constexpr std::size_t most_bytes() noexcept {
-    return PTRDIFF_MAX - (sizeof(record) + record_alignment);
-  }
+  [[nodiscard]] static constexpr std::size_t most_bytes() noexcept { return PTRDIFF_MAX - most_more_bytes(); }
   /// What a request takes of upstream: `SIZE_MAX` where that overflows, and the alignment.
   [[nodiscard]] static constexpr std::size_t upstream_bytes(std::size_t bytes) noexcept {
-    constexpr std::size_t most_more_bytes = sizeof(record) + record_alignment;
-    return bytes < SIZE_MAX - most_more_bytes ? granted_bytes(bytes) + sizeof(record) : SIZE_MAX;
+    return bytes < SIZE_MAX - most_more_bytes() ? granted_bytes(bytes) + sizeof(record) : SIZE_MAX;
   }
   [[nodiscard]] static constexpr std::size_t upstream_alignment(std::size_t alignment) noexcept {
     return alignment < record_alignment ? record_alignment : alignment;
@@ -63,6 +60,9 @@ class oversize_list {
     std::size_t alignment;
   };
   static constexpr std::size_t record_alignment = alignof(std::max_align_t);
+  [[nodiscard]] static constexpr std::size_t most_more_bytes() noexcept {
+    return sizeof(record) + record_alignment;
+  }
   static void give_back(void* block, std::size_t granted, std::size_t alignment,
                         upstream_account& account) noexcept;
 

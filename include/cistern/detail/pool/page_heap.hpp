@@ -53,9 +53,8 @@ class page_heap {
   /// Gets a region from upstream that has room for `pages`. Where upstream says `std::bad_alloc`, or
   /// `max_bytes` refuses, for less than would be usual, down to `pages`; false if that is refused too, by
   /// `max_bytes`; passes on what upstream throws. The region has at most `most_pages`, or `pages` if that is
-  /// more. After a refusal it isn't asked for as much again, but for twice what it gave since.
-  /// O(regions) at worst, but for
-  /// upstream.
+  /// more. After a refusal it isn't asked for as much again, but for twice what it gave since. O(regions) at
+  /// worst, but for upstream.
   [[nodiscard]] bool grow(std::uint32_t pages, std::size_t alignment = page_bytes,
                           std::size_t most_pages = SIZE_MAX);
   /// A run of its own for `blocks` of so many bytes at a multiple of `alignment`, where pages can't be had:
