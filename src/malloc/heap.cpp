@@ -43,6 +43,12 @@ constexpr pool_options options{
 /// that.
 constexpr std::size_t least_used_part = 2;
 constexpr std::size_t always_kept_bytes = 64;
+constexpr bool is_kept(std::size_t bytes, std::size_t old_bytes) noexcept {
+  return bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes);
+}
+/// The mark that says whether a block was freed lies in a cache line that its user hardly touches: from here
+/// on.
+constexpr std::size_t least_unseen_bytes = 256;
 /// A run that has to grow to this elsewhere gets a mapping of its own, which grows on without a copy: what
 /// has grown is likely to do so again.
 constexpr std::size_t least_grown_mapping_bytes = std::size_t{1} << 20;
@@ -425,6 +431,15 @@ void heap::expect_class([[maybe_unused]] const void* block, [[maybe_unused]] uns
       "delete with another size than new", reinterpret_cast<std::uintptr_t>(block));
 }
 
+// What grows step by step is written to at its end: a look at the mark in its beginning would be a cache miss
+// for nothing else. Its free looks, and so does a reallocation that moves it.
+inline bool heap::is_kept_unseen(page_map::code code, const void* block, std::size_t bytes) noexcept {
+  const unsigned index = code - 1U;  // no class for code 0
+  return !checked_build && !hardened_build && index < cached_class_count &&
+         class_block_bytes(index) >= least_unseen_bytes && is_kept(bytes, class_block_bytes(index)) &&
+         may_begin_block(index, block);
+}
+
 void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (block == nullptr) {
     return allocate(bytes);
@@ -436,6 +451,9 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
     return reallocate_sampled(guard->blocks(), block, bytes, __builtin_return_address(0));
   }
   const page_map::code code = heap_map.at(block);
+  if (is_kept_unseen(code, block, bytes)) {
+    return block;
+  }
   expect_block(code, block, "realloc");
   if (code == 0) {
     return or_no_memory(foreign_reallocate(block, bytes));
@@ -454,7 +472,7 @@ void* heap::reallocate(void* block, std::size_t bytes) noexcept {
   if (hardened_build && pooled) {
     return resize_guarded(code - 1U, block, bytes) ? block : move(block, old_bytes, bytes, false);
   }
-  if (bytes <= old_bytes && (bytes >= old_bytes / least_used_part || old_bytes <= always_kept_bytes)) {
+  if (is_kept(bytes, old_bytes)) {
     return block;
   }
   if (pooled && resize_in_place(code - 1U, block, bytes)) {

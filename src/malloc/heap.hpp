@@ -247,6 +247,8 @@ class heap {
   [[nodiscard]] static bool may_be_out(unsigned index, const void* block) noexcept;
   /// Never returns. Said so, it would cost callers that end with it a place on the stack.
   static void report_misuse(unsigned index, void* block, const char* function) noexcept;
+  [[nodiscard]] static bool is_kept_unseen(page_map::code code, const void* block,
+                                           std::size_t bytes) noexcept;
   static bool resize_in_place(unsigned from, void* block, std::size_t bytes) noexcept;
   [[nodiscard]] static void* reallocate_sampled(guarded_slots& blocks, void* block, std::size_t bytes,
                                                 const void* caller) noexcept;
