@@ -3,6 +3,7 @@
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <condition_variable>
@@ -25,6 +26,7 @@
 namespace {
 
 std::uint64_t sum = 0;  // Printed, so that nothing is left out.
+int parts = 1;          // Of so many, one is run.
 
 std::pmr::memory_resource* plain() {
   return std::pmr::new_delete_resource();
@@ -55,7 +57,7 @@ std::pmr::memory_resource* plain() {
   sum += static_cast<std::uint64_t>(text[static_cast<std::size_t>(number) % text.size()]);
 }
 void temporaries(bool is_changed) {
-  for (int i = 0; i < 1'000'000; ++i) {
+  for (int i = 0; i < 1'000'000 / parts; ++i) {
     use_text(i, is_changed);
     work(30);
   }
@@ -69,7 +71,7 @@ void temporaries(bool is_changed) {
   for (const std::uint64_t each : values) sum += each;
 }
 void growing_vectors(bool is_changed) {
-  for (int i = 0; i < 50'000; ++i) gather(is_changed);
+  for (int i = 0; i < 50'000 / parts; ++i) gather(is_changed);
 }
 
 using entries = std::pmr::unordered_map<int, std::pmr::string>;
@@ -82,7 +84,7 @@ using entries = std::pmr::unordered_map<int, std::pmr::string>;
 void cache(bool is_changed) {
   cistern::unsynchronized_pool_resource pool;
   entries all(is_changed ? &pool : plain());
-  for (int i = 0; i < 1'000'000; ++i) {
+  for (int i = 0; i < 1'000'000 / parts; ++i) {
     work(4);
     const int key = random_below(20'000);
     if (i % 2 == 0) {
@@ -124,7 +126,7 @@ class queue {
 };
 
 void messages(bool is_changed) {
-  constexpr int handfuls = 5000;
+  const int handfuls = 5000 / parts;
   constexpr std::size_t count = 200;
   constexpr std::size_t bytes = 200;
   cistern::synchronized_pool_resource pool;
@@ -149,7 +151,7 @@ void messages(bool is_changed) {
 void one_shot(bool is_changed) {
   static std::pmr::monotonic_buffer_resource arena(std::size_t{64} << 20);
   std::pmr::memory_resource* const memory = is_changed ? &arena : plain();
-  for (int i = 0; i < 700'000; ++i) {
+  for (int i = 0; i < 700'000 / parts; ++i) {
     auto* const node =
         static_cast<std::uint64_t*>(memory->allocate(24 + static_cast<std::size_t>(i % 5) * 16));
     *node = sum;
@@ -184,13 +186,15 @@ constexpr named_program programs[] = {{"temporaries", temporaries},
 
 }  // namespace
 
-/// NAME [changed]: runs one, and prints the nanoseconds that it took; of the processor, but for threads that
-/// wait for each other.
+/// NAME [as-it-is|changed [PARTS]]: runs one, or one of so many parts of it, and prints the nanoseconds that
+/// it took; of the processor, but for threads that wait for each other.
 int main(int count, char** arguments) {
+  parts = count > 3 ? std::max(std::atoi(arguments[3]), 1) : 1;
+  const bool is_changed = count > 2 && arguments[2] == std::string_view("changed");
   for (const named_program& each : programs) {
     if (count < 2 || each.name != arguments[1]) continue;
     const std::uint64_t begun = nanoseconds(each.has_threads);
-    each.run(count > 2);
+    each.run(is_changed);
     std::cout << nanoseconds(each.has_threads) - begun << '\n';
     std::cerr << (sum == 1 ? "1\n" : "");
     std::cout.flush();
