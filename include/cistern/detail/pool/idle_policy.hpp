@@ -142,13 +142,14 @@ class idle_policy {
 // so that regions become idle. What is left over is for the next call.
 template <class Sorter, class Lock>
 void idle_policy<Sorter, Lock>::settle_to(std::size_t most_bytes) noexcept {
-  constexpr std::size_t most_given_back_at_once = std::size_t{4} << 20;  // the system takes its time for it
+  constexpr std::size_t most_given_back_at_once = std::size_t{1} << 20;  // 40 us of the system; or a region
   if (heap_.left_bytes() != 0) {
     heap_.join_left(guarded_heap<Lock>::joined_at_once, listed_.now());
   }
   std::size_t effort = most_sorting_effort;
   sort_stays(effort);  // first, lest the next allocation takes a page of a region that it emptied
-  for (std::size_t given_back = 0; given_back < most_given_back_at_once && idle_bytes() > most_bytes;) {
+  std::size_t given_back = 0;
+  while (given_back < most_given_back_at_once && idle_bytes() > most_bytes) {
     const unsigned index = effort > 0 ? listed_.longest_unused(reach_of(most_bytes)) : listed_blocks::none;
     const std::uint64_t last_use = index != listed_blocks::none ? listed_.last_use(index) : UINT64_MAX;
     const std::size_t bytes =
@@ -162,7 +163,9 @@ void idle_policy<Sorter, Lock>::settle_to(std::size_t most_bytes) noexcept {
     }
     sort_some(index, effort, effort);
   }
-  discard_step(most_bytes);
+  if (given_back < most_given_back_at_once) {
+    discard_step(most_bytes);
+  }
 }
 
 // Pages that lie free between those in use can't go back to upstream; to the system they can. A region every
