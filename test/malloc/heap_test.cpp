@@ -667,6 +667,58 @@ BOOST_AUTO_TEST_CASE(a_mapping_that_is_refused_changes_nothing,
   }
 }
 
+namespace {
+
+/// Calls of the system for memory so far.
+long calls_of_system() {
+  return mmap_call.calls() + munmap_call.calls() + mremap_call.calls() + madvise_call.calls();
+}
+
+constexpr bool counts_calls = !thread_sanitizer && !cistern::detail::hardened_build;  // that maps each block
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_large_free_asks_the_system_for_as_much_however_many_live,
+                     *boost::unit_test::enable_if<counts_calls>()) {
+  constexpr std::size_t most_calls_per_free = 1;
+  std::mt19937_64 random(2);
+  for (const std::size_t live_blocks : {std::size_t{500}, std::size_t{8'000}}) {
+    std::vector<void*> blocks(live_blocks);
+    for (int round = 0; round < 3; ++round) {
+      for (void*& block : blocks) {
+        block = std::memset(heap::allocate(33 * kib + random() % 1'000'000), 1, 1);
+      }
+      std::shuffle(blocks.begin(), blocks.end(), random);
+      const long before = calls_of_system();
+      for (void* block : blocks) heap::deallocate(block);
+      const auto calls = static_cast<std::size_t>(calls_of_system() - before);
+      BOOST_TEST(calls <= most_calls_per_free * live_blocks, calls << " calls, " << live_blocks << " frees");
+    }
+  }
+}
+
+// What lies idle between the survivors is more than the heap keeps: that is not what is freed next.
+BOOST_AUTO_TEST_CASE(survivors_of_a_peak_send_no_other_size_to_the_system,
+                     *boost::unit_test::enable_if<counts_calls>()) {
+  constexpr long rounds = 2'000;
+  constexpr long most_calls = rounds / 50;  // of two pairs each
+  std::mt19937_64 random(1);
+  std::vector<void*> peak(1'600'000);
+  for (void*& block : peak) block = heap::allocate(64);
+  std::vector<void*> survivors;
+  for (std::size_t i = 0; i < peak.size(); i += 256) survivors.push_back(std::exchange(peak[i], nullptr));
+  std::shuffle(peak.begin(), peak.end(), random);
+  for (void* block : peak) heap::deallocate(block);
+  const long before = calls_of_system();
+  for (long round = 0; round < rounds; ++round) {
+    for (const std::size_t bytes : {std::size_t{100'000}, 60'000 + random() % 600'000}) {
+      heap::deallocate(std::memset(heap::allocate(bytes), 1, 1));
+    }
+  }
+  BOOST_TEST(calls_of_system() - before <= most_calls);
+  for (void* block : survivors) heap::deallocate(block);
+}
+
 // By the address and the state of a block; global_new's foreign allocator, which this program has, is malloc.
 BOOST_AUTO_TEST_CASE(what_is_no_block_in_use_is_reported) {
   using cistern::test_support::dies_saying;

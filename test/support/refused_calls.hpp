@@ -1,5 +1,5 @@
-// refused_calls: a test says which of the system's calls for memory are refused. Included by one source of a
-// program: its functions stand in for the C library's.
+// refused_calls: a test says which of the system's calls for memory are refused, and counts them. Included by
+// one source of a program: its functions stand in for the C library's.
 #pragma once
 
 #include <cerrno>
@@ -23,10 +23,13 @@ class refusable_call {
   /// Lets so many pass, and refuses all after them with ENOMEM.
   void refuse_after(long count) { __atomic_store_n(&passes_, count, __ATOMIC_SEQ_CST); }
   void allow() { refuse_after(std::numeric_limits<long>::max()); }
+  /// How often it was made, refused or not.
+  [[nodiscard]] long calls() const { return __atomic_load_n(&calls_, __ATOMIC_SEQ_CST); }
   /// How often it was refused.
   [[nodiscard]] long refused() const { return __atomic_load_n(&refused_, __ATOMIC_SEQ_CST); }
 
   [[nodiscard]] CISTERN_UNINSTRUMENTED bool refuses_now() {
+    __atomic_fetch_add(&calls_, 1, __ATOMIC_SEQ_CST);
     if (__atomic_fetch_sub(&passes_, 1, __ATOMIC_SEQ_CST) > 0) return false;
     __atomic_store_n(&passes_, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&refused_, 1, __ATOMIC_SEQ_CST);
@@ -36,6 +39,7 @@ class refusable_call {
 
  private:
   long passes_ = std::numeric_limits<long>::max();
+  long calls_ = 0;
   long refused_ = 0;
 };
 
