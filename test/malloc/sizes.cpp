@@ -3,6 +3,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <initializer_list>
 #include <vector>
 
 #include "../support/zeros.hpp"
@@ -192,6 +194,24 @@ CONTRACT_CASE(calloc_zeroes_what_realloc_dirtied) {
     MUST(is_zero(zeroed, bytes));
     free(block);
     free(zeroed);
+  }
+}
+
+// A block that comes back as it went shows it: behind what was asked for it is as dirty as before.
+CONTRACT_CASE(calloc_clears_what_was_asked_and_no_more) {
+  if (!contract::is_cistern() || contract::is_hardened()) contract::skip("others may clear more");
+  for (const std::size_t bytes : std::initializer_list<std::size_t>{100, 1'000, 5'000, 40'000, 200'000,
+                                                                    300'000, 3 * mebibyte, 20 * mebibyte}) {
+    void* const dirty = malloc(bytes);
+    const std::size_t usable = malloc_usable_size(dirty);
+    std::memset(dirty, 0xFF, usable);
+    free(hide(dirty));
+    const std::size_t asked = usable - usable / 16 - 1;
+    auto* const block = static_cast<unsigned char*>(calloc(asked, 1));
+    MUST(block == hide(dirty) && malloc_usable_size(block) == usable);
+    MUST(is_zero(block, asked));
+    MUST(std::all_of(block + asked, block + usable, [](unsigned char byte) { return byte == 0xFF; }));
+    free(block);
   }
 }
 
