@@ -27,9 +27,12 @@ class guarded_slots;  // NOLINT(cppcoreguidelines-virtual-class-destructor): fin
 /// What is no block in use is found as it is freed or reallocated, as far as it costs next to nothing: an
 /// address that no block of its size class begins at, by its low bits; a block that this thread has freed; a
 /// large block that was freed; what was never allocated. One line on stderr says so, with the function
-/// called, and the process aborts. A checked build looks up every address. A hardened build puts a guard
-/// behind what was asked for (`slack_guard`), which is looked at when the block is freed, and clears it then;
-/// larger blocks have pages of their own between guards, and blocks of no bytes can't be touched at all.
+/// called, and the process aborts. A reallocation that leaves a block of 256 bytes or more in place doesn't
+/// look whether it was freed: the free that follows does, and sees it unless the block's beginning was
+/// written to, or the block handed out, in between. A checked build looks up every address. A hardened build
+/// puts a guard behind what was asked for (`slack_guard`), which is looked at when the block is freed, and
+/// clears it then; larger blocks have pages of their own between guards, and blocks of no bytes can't be
+/// touched at all.
 ///
 /// With `CISTERN_SAMPLE_GUARD=N` in the environment of the first request, one allocation in N is one of
 /// `heap_guard`. The fast paths know nothing of it: those that would have to ask find no slots then

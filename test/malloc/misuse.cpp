@@ -44,6 +44,21 @@ CONTRACT_CASE(a_double_free_is_found) {
   }));
 }
 
+// Where realloc in place doesn't look, the free that follows does.
+CONTRACT_CASE(a_freed_block_that_is_reallocated_in_place_is_found) {
+  only_for_cistern();
+  const bool looks = contract::is_checked() || contract::is_hardened();
+  for (const std::size_t bytes :
+       {std::size_t{100}, std::size_t{300}, std::size_t{5'000}, std::size_t{200'000}}) {
+    const char* const found_by = looks || bytes < 256 ? "cistern: realloc(0x" : "cistern: free(0x";
+    MUST(dies_saying(found_by, "freed before", [bytes] {
+      void* const block = malloc(bytes);
+      free(hide(block));
+      free(hide(realloc(hide(block), bytes - bytes / 16)));
+    }));
+  }
+}
+
 CONTRACT_CASE(an_address_inside_a_block_is_found) {
   only_for_cistern();
   for (const std::size_t bytes : sizes) {

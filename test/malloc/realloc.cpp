@@ -6,6 +6,8 @@
 
 #include "contract.hpp"
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 using contract::fill;
 using contract::hide;
@@ -95,6 +97,23 @@ CONTRACT_CASE(realloc_grows_step_by_step) {
     for (std::size_t i = 0; i < 13; ++i) MUST(text[length + i] == static_cast<char>('a' + length % 26));
   }
   free(text);
+}
+
+// What grows step by step is written to at its end. Its first page is closed, so that a look at it is a
+// fault.
+CONTRACT_CASE(realloc_in_place_does_not_touch_the_block) {
+  if (!contract::is_cistern() || contract::is_checked() || contract::is_hardened()) {
+    contract::skip("it may look whether the block was freed");
+  }
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  for (const std::size_t bytes : {2 * page, 16 * page}) {  // no other block has a part of its pages
+    void* const block = malloc(bytes);
+    MUST(contract::is_aligned(block, page) && malloc_usable_size(block) == bytes);
+    MUST(mprotect(block, page, PROT_NONE) == 0);
+    for (const std::size_t to : {bytes / 2, bytes - 17, bytes}) MUST(realloc(hide(block), to) == block);
+    MUST(mprotect(block, page, PROT_READ | PROT_WRITE) == 0);
+    free(block);
+  }
 }
 
 CONTRACT_CASE(realloc_that_fails_keeps_the_block) {
