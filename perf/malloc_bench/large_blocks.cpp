@@ -1,11 +1,14 @@
-// large_blocks: what programs do with blocks of 256 KiB to 64 MiB.
+// large_blocks: what programs do with blocks of 33 KiB to 64 MiB.
 //
 // Mapping and unmapping them, and the pages that are touched anew, cost more than all else; keeping them
 // costs memory.
-#include <array>
+#include <algorithm>
+#include <random>
 #include <utility>
+#include <vector>
 
 #include "malloc_bench/block.hpp"
+#include "malloc_bench/replace.hpp"
 #include "malloc_bench/shape.hpp"
 #include "support/random.hpp"
 #include "support/thread_team.hpp"
@@ -23,25 +26,13 @@ std::size_t large_size(perf::random_source& random, std::size_t doublings) {
   return least + random.below(least);
 }
 
-/// Twenty blocks at a time, of which one, at random, is replaced again and again.
-template <class Obtain>
-measured replace(const parameters& how, std::size_t replacements, std::size_t doublings, Obtain obtain_one) {
-  perf::random_source random(how.seed);
-  std::array<void*, 20> blocks{};
-  const auto start = perf::clock::now();
-  for (std::size_t done = 0; done < replacements; ++done) {
-    void*& block = blocks[random.below(blocks.size())];
-    give_back(block);
-    block = obtain_one(large_size(random, doublings));
-  }
-  for (void* block : blocks) give_back(block);
-  return {.operations = replacements, .elapsed = perf::clock::now() - start};
-}
+constexpr std::size_t live_blocks = 20;
 
 }  // namespace
 
 measured run_large_sparse(const parameters& how) {
-  return replace(how, how.rounds(3000), 7, [](std::size_t bytes) {
+  return replace(how, live_blocks, how.rounds(3000), [](perf::random_source& random) {
+    const std::size_t bytes = large_size(random, 7);
     auto* const block = static_cast<unsigned char*>(obtain(bytes));
     for (std::size_t at = 64 * kib; at < bytes; at += 64 * kib) block[at] = 1;
     return block;
@@ -49,11 +40,13 @@ measured run_large_sparse(const parameters& how) {
 }
 
 measured run_large_filled(const parameters& how) {
-  return replace(how, how.rounds(300), 5, filled);
+  return replace(how, live_blocks, how.rounds(300),
+                 [](perf::random_source& random) { return filled(large_size(random, 5)); });
 }
 
 measured run_large_zeroed(const parameters& how) {
-  return replace(how, how.rounds(600), 4, [](std::size_t bytes) {
+  return replace(how, live_blocks, how.rounds(600), [](perf::random_source& random) {
+    const std::size_t bytes = large_size(random, 4);
     auto* const block = static_cast<unsigned char*>(marked(std::calloc(1, bytes)));
     for (std::size_t at = page_bytes; at < bytes; at += page_bytes) {
       if (std::exchange(block[at], 1) != 0) fail("a block of calloc isn't zero");
@@ -69,6 +62,21 @@ measured run_large_alone(const parameters& how) {
   const auto start = perf::clock::now();
   for (std::size_t done = 0; done < blocks; ++done) give_back(filled(300 * kib + random.below(4 * mib)));
   return {.operations = blocks, .elapsed = perf::clock::now() - start};
+}
+
+// All of them live, then none, in an order of its own.
+measured run_large_fall(const parameters& how) {
+  const std::size_t falls = how.rounds(3);
+  perf::random_source random(how.seed);
+  std::mt19937_64 order(how.seed);
+  std::vector<void*> blocks(8000);
+  const auto start = perf::clock::now();
+  for (std::size_t done = 0; done < falls; ++done) {
+    for (void*& block : blocks) block = obtain(33 * kib + random.below(991 * kib));
+    std::shuffle(blocks.begin(), blocks.end(), order);
+    for (void* block : blocks) give_back(block);
+  }
+  return {.operations = falls * blocks.size(), .elapsed = perf::clock::now() - start};
 }
 
 // By realloc, a half at a time, up to 64 MiB.

@@ -29,21 +29,26 @@ struct shape {
 };
 
 constexpr shape shapes[] = {
+    {"aligned", "posix_memalign up to half a page; one thread", malloc_bench::run_aligned},
+    {"all-classes", "2,000 blocks up to 32 KiB; one thread", malloc_bench::run_all_classes},
     {"alloc-test", "hot and cold slots, mostly small sizes", malloc_bench::run_alloc_test},
     {"cache-scratch", "false sharing that the program began", malloc_bench::run_cache_scratch},
     {"cache-thrash", "false sharing that the allocator makes", malloc_bench::run_cache_thrash},
     {"glibc-simple", "runs of one size; one thread", malloc_bench::run_glibc_simple},
     {"glibc-thread", "a working set of 8 bytes to 32 KiB", malloc_bench::run_glibc_thread},
     {"large-alone", "one large block at a time; one thread", malloc_bench::run_large_alone},
+    {"large-fall", "8,000 blocks up, then down at random; one thread", malloc_bench::run_large_fall},
     {"large-filled", "20 large blocks, written; one thread", malloc_bench::run_large_filled},
     {"large-growth", "realloc up to 64 MiB; one thread", malloc_bench::run_large_growth},
     {"large-sparse", "20 large blocks, touched; one thread", malloc_bench::run_large_sparse},
     {"large-zeroed", "20 large blocks of calloc; one thread", malloc_bench::run_large_zeroed},
     {"larson", "threads hand their blocks to successors", malloc_bench::run_larson},
+    {"mixed-sizes", "300,000 blocks, written; one thread", malloc_bench::run_mixed_sizes},
     {"mstress", "short-lived threads exchange blocks", malloc_bench::run_mstress},
     {"rptest", "bursts, wide sizes, a neighbour frees", malloc_bench::run_rptest},
     {"sparse-survivors", "phases of other sizes, little stays; one thread",
      malloc_bench::run_sparse_survivors},
+    {"strings", "realloc by 16 bytes up to 4 KiB; one thread", malloc_bench::run_strings},
     {"xmalloc", "half allocates, half frees", malloc_bench::run_xmalloc},
 };
 

@@ -20,26 +20,32 @@ struct parameters {
   }
 };
 
-/// What a run took. An operation is a block's whole life: one malloc (or calloc) and its free.
+/// What a run took. An operation is a block's whole life: one malloc (or calloc) and its free; of `strings`,
+/// an append.
 struct measured {
   std::uint64_t operations = 0;
   std::chrono::nanoseconds elapsed{};
 };
 
+measured run_aligned(const parameters& how);
+measured run_all_classes(const parameters& how);
 measured run_alloc_test(const parameters& how);
 measured run_cache_scratch(const parameters& how);
 measured run_cache_thrash(const parameters& how);
 measured run_glibc_simple(const parameters& how);
 measured run_glibc_thread(const parameters& how);
 measured run_large_alone(const parameters& how);
+measured run_large_fall(const parameters& how);
 measured run_large_filled(const parameters& how);
 measured run_large_growth(const parameters& how);
 measured run_large_sparse(const parameters& how);
 measured run_large_zeroed(const parameters& how);
 measured run_larson(const parameters& how);
+measured run_mixed_sizes(const parameters& how);
 measured run_mstress(const parameters& how);
 measured run_rptest(const parameters& how);
 measured run_sparse_survivors(const parameters& how);
+measured run_strings(const parameters& how);
 measured run_xmalloc(const parameters& how);
 
 }  // namespace malloc_bench
