@@ -6,7 +6,7 @@
       --only WORDS...            faults whose file or description has these words; first those with the first ones
       --jobs N                   for builds and tests (default 1)
       --limit SECONDS            for one test (default 120): a fault that hangs is noticed
-      --minutes M                begins no fault after so long
+      --minutes M                begins no fault after so long; in random order, so that each has its turn
       --tests-pass               takes for granted that the tests pass without a fault, and runs none to see
       --results FILE             takes down there what became of each fault; one that was noticed isn't tried again
       --page FILE                only writes those results as a page, docs/mutation.md: what noticed each fault
@@ -29,6 +29,7 @@ that they need; "layering", the script; "annotations", clang's analysis of locks
 import argparse
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -331,6 +332,8 @@ def main():
     if arguments.results and arguments.results.exists():
         known = arguments.results.read_text(encoding="utf-8").splitlines()
         chosen = [one for one in chosen if not any(line.startswith(f"{one}\tnoticed") for line in known)]
+    if arguments.minutes:
+        random.shuffle(chosen)
     tree = Tree(root, (arguments.work or root / "build/mutation").resolve(), arguments.jobs, arguments.limit)
     return run(chosen, tree, arguments.minutes, arguments.results, arguments.tests_pass)
 
