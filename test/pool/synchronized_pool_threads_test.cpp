@@ -1,8 +1,10 @@
 // Threads that share a synchronized_pool_resource: blocks change hands, options bite, accounts stay exact.
+#include <cistern/detail/base/os_pages.hpp>
 #include <cistern/page_resource.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <barrier>
@@ -19,6 +21,7 @@
 
 #include "../support/pool_accounts.hpp"
 #include "../support/threads.hpp"
+#include <sys/mman.h>
 
 using cistern::pool_options;
 using cistern::pool_statistics;
@@ -471,6 +474,84 @@ BOOST_AUTO_TEST_CASE(idle_threads_hold_no_more_than_all_caches_may) {
       quiet.arrive_and_wait();
     });
     BOOST_TEST(accounts_fault(pool, upstream) == "");
+  }
+}
+
+namespace {
+
+const std::size_t page_bytes = cistern::detail::os_page_bytes();
+
+/// Pages by their numbers, each once.
+std::size_t resident_pages(std::vector<std::uintptr_t>& pages) {
+  std::sort(pages.begin(), pages.end());
+  pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+  return static_cast<std::size_t>(std::count_if(pages.begin(), pages.end(), [](std::uintptr_t page) {
+    unsigned char is_resident = 0;  // and where nothing is mapped any more it stays so
+    ::mincore(reinterpret_cast<void*>(page * page_bytes), page_bytes, &is_resident);
+    return (is_resident & 1U) != 0;
+  }));
+}
+
+/// What so many threads had lies idle, while they wait. `pages` are those of all their blocks.
+void check_idle_threads(std::size_t threads, std::size_t block_bytes, synchronized_pool_resource& pool,
+                        std::vector<std::uintptr_t>& pages) {
+  pool.trim();
+  const pool_statistics s = pool.statistics();
+  require(s.in_use_bytes == 0 && s.idle_in_caches_bytes != 0, "this test shows nothing");
+  require(s.idle_in_lists_bytes == 0 && s.idle_in_regions_bytes == 0, "a trim leaves caches alone");
+  require(s.idle_in_caches_bytes <= threads * pool.options().thread_cache_bytes, "a cache has too much");
+  require(s.idle_in_caches_bytes <= pool.options().thread_caches_total_bytes, "caches have too much");
+  const std::size_t cached_blocks = s.idle_in_caches_bytes / block_bytes;
+  const std::size_t resident = resident_pages(pages);
+  require(resident <= 2 * cached_blocks, "pages without a cached block are resident");
+}
+
+}  // namespace
+
+// At the same time, so that what one has lies between what others have. A few cached blocks hold their
+// regions then; but after a trim, of all that blocks were in only those pages are resident in which they lie.
+BOOST_AUTO_TEST_CASE(idle_threads_that_ran_together_hold_little_memory) {
+  constexpr std::size_t threads = 32;
+  constexpr std::size_t rounds = 3;
+  constexpr std::size_t blocks_each = 2'000;
+  constexpr std::size_t pages_each = rounds * blocks_each * 2;
+  for (const std::size_t thread_cache_bytes : {64 * kib, pool_options{}.thread_cache_bytes}) {
+    for (const std::size_t asked_bytes : {1'000U, 1'100U}) {
+      const std::size_t block_bytes = synchronized_pool_resource::good_size(asked_bytes);
+      synchronized_pool_resource pool({.thread_cache_bytes = thread_cache_bytes}, cistern::pages());
+      // Reserved, lest they get addresses that the pool gives back meanwhile.
+      std::vector<std::uintptr_t> pages;
+      pages.reserve(threads * pages_each);
+      std::mutex pages_lock;
+      std::barrier turn(threads);
+      run_threads(threads, [&](std::size_t index) {
+        std::vector<std::uintptr_t> own_pages;
+        own_pages.reserve(pages_each);
+        std::vector<marked_block> blocks;
+        blocks.reserve(blocks_each);
+        for (std::size_t round = 0; round < rounds; ++round) {
+          for (std::size_t i = 0; i < blocks_each; ++i) {
+            blocks.push_back(allocate_marked(pool, block_bytes, 8));
+          }
+          turn.arrive_and_wait();
+          for (const marked_block& block : blocks) {
+            const auto begin = reinterpret_cast<std::uintptr_t>(block.data);
+            own_pages.push_back(begin / page_bytes);
+            own_pages.push_back((begin + block_bytes - 1) / page_bytes);
+            free_marked(pool, block);
+          }
+          blocks.clear();
+        }
+        {
+          const std::lock_guard guard(pages_lock);
+          pages.insert(pages.end(), own_pages.begin(), own_pages.end());
+        }
+        turn.arrive_and_wait();
+        if (index == 0) check_idle_threads(threads, block_bytes, pool, pages);
+        turn.arrive_and_wait();
+      });
+      pool.check_invariants();
+    }
   }
 }
 
