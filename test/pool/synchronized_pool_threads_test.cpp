@@ -512,7 +512,7 @@ void check_idle_threads(std::size_t threads, std::size_t block_bytes, synchroniz
 // regions then; but after a trim, of all that blocks were in only those pages are resident in which they lie.
 BOOST_AUTO_TEST_CASE(idle_threads_that_ran_together_hold_little_memory) {
   constexpr std::size_t threads = 32;
-  constexpr std::size_t rounds = 3;
+  constexpr std::size_t rounds = 2;
   constexpr std::size_t blocks_each = 2'000;
   constexpr std::size_t pages_each = rounds * blocks_each * 2;
   for (const std::size_t thread_cache_bytes : {64 * kib, pool_options{}.thread_cache_bytes}) {
