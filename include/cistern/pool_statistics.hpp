@@ -45,7 +45,9 @@ struct oversize_statistics {
 };
 
 /// A snapshot of a pool's accounts. Exact at any quiet moment (no other thread inside the pool), where
-/// `in_use_bytes + idle_bytes + overhead_bytes == upstream_bytes`.
+/// `in_use_bytes + idle_bytes + overhead_bytes == upstream_bytes`, and the five places of what is idle add up
+/// to `idle_bytes`. What lies between blocks in use, `idle_in_spans_bytes + idle_in_pages_bytes`, is
+/// fragmentation: it serves requests, but can't go back to upstream.
 struct pool_statistics {
   std::size_t in_use_bytes = 0;           ///< Blocks in the hands of users, counted at their block size.
   std::size_t idle_bytes = 0;             ///< Memory that needs no upstream to be handed out: the next five.

@@ -23,11 +23,22 @@ BOOST_AUTO_TEST_CASE(it_says_what_was_asked_for_and_why_not) {
   BOOST_TEST(error.requested_bytes() == 100U);
 }
 
+BOOST_AUTO_TEST_CASE(it_says_what_the_request_would_have_taken) {
+  const bad_allocation error("max_bytes reached", 100, 112, 4096, 4000);
+  BOOST_TEST(
+      error.what() ==
+      std::string("cistern: max_bytes reached: 100 bytes requested, which take 112, limit 4096, held 4000"));
+  BOOST_TEST(error.requested_bytes() == 100U);
+}
+
 BOOST_AUTO_TEST_CASE(the_largest_numbers_fit) {
   const bad_allocation error("request is larger than any object can be", SIZE_MAX, SIZE_MAX, SIZE_MAX);
   const std::string largest = std::to_string(SIZE_MAX);
   BOOST_TEST(error.what() == "cistern: request is larger than any object can be: " + largest +
                                  " bytes requested, limit " + largest + ", held " + largest);
+  const bad_allocation longest("max_bytes reached", SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX);
+  BOOST_TEST(longest.what() == "cistern: max_bytes reached: " + largest + " bytes requested, which take " +
+                                   largest + ", limit " + largest + ", held " + largest);
 }
 
 BOOST_AUTO_TEST_CASE(a_text_too_long_is_cut_short) {

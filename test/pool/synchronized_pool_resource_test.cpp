@@ -399,6 +399,34 @@ BOOST_AUTO_TEST_CASE(max_bytes_is_never_exceeded_and_refusal_changes_nothing) {
   BOOST_TEST(upstream.peak_bytes() <= 256 * kib);
 }
 
+BOOST_AUTO_TEST_CASE(a_refusal_names_the_request_what_it_takes_the_limit_and_what_is_held) {
+  checking_resource upstream;
+  synchronized_pool_resource pool({.max_bytes = 64 * kib}, &upstream);
+  std::vector<request> requests;
+  while (requests.size() < 100) requests.push_back(allocate(pool, 100));  // with the thread's cache
+  (void)pool.trim();
+  const auto text_of = [&](std::size_t bytes, std::size_t alignment) -> std::string {
+    try {
+      (void)pool.allocate(bytes, alignment);
+      return "not refused";
+    } catch (const cistern::bad_allocation& error) {
+      BOOST_TEST(error.requested_bytes() == bytes);
+      return error.what();
+    }
+  };
+  const std::string limit_and_held = ", limit 65536, held " + std::to_string(upstream.outstanding_bytes());
+  // Of a bucket that caches serve, of one without, and of none.
+  for (const auto& [bytes, alignment, takes] : {std::array<std::size_t, 3>{60'000, 8, 64 * kib},
+                                                {48 * kib, 4096, 48 * kib},
+                                                {300'001, 8, 327'680},
+                                                {40 * mib, 16, 40 * mib}}) {
+    BOOST_TEST(text_of(bytes, alignment) == "cistern: max_bytes reached: " + std::to_string(bytes) +
+                                                " bytes requested, which take " + std::to_string(takes) +
+                                                limit_and_held);
+  }
+  free_all(pool, requests);
+}
+
 BOOST_AUTO_TEST_CASE(max_bytes_takes_back_what_the_own_cache_holds_before_it_refuses) {
   checking_resource upstream;
   synchronized_pool_resource pool({.max_bytes = 64 * kib}, &upstream);

@@ -35,6 +35,12 @@ struct operations {
   return {};
 }
 
+/// What is idle, added up by where it lies.
+[[nodiscard]] inline std::size_t idle_places_bytes(const pool_statistics& s) {
+  return s.idle_in_lists_bytes + s.idle_in_caches_bytes + s.idle_in_spans_bytes + s.idle_in_pages_bytes +
+         s.idle_in_regions_bytes;
+}
+
 /// Empty when all of the pool's accounts agree in this quiet moment, else what doesn't.
 template <class Pool>
 [[nodiscard]] std::string accounts_fault(const Pool& pool, const testing::checking_resource& upstream) {
@@ -46,6 +52,9 @@ template <class Pool>
   if (s.in_use_bytes + s.idle_bytes + s.overhead_bytes != s.upstream_bytes) {
     return differ("in use + idle + overhead != held", s.in_use_bytes + s.idle_bytes + s.overhead_bytes,
                   s.upstream_bytes);
+  }
+  if (idle_places_bytes(s) != s.idle_bytes) {
+    return differ("idle by where it lies != idle", idle_places_bytes(s), s.idle_bytes);
   }
   if (s.upstream_bytes != upstream.outstanding_bytes()) {
     return differ("bytes held", s.upstream_bytes, upstream.outstanding_bytes());

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pool_accounts.hpp"
 #include "sanitizers.hpp"
 #include "zeros.hpp"
 
@@ -36,6 +37,7 @@ namespace cistern::test_support {
   };
   same("upstream_bytes", s.upstream_bytes, upstream.outstanding_bytes());
   same("in use + idle + overhead", s.in_use_bytes + s.idle_bytes + s.overhead_bytes, s.upstream_bytes);
+  same("idle by where it lies", idle_places_bytes(s), s.idle_bytes);
   const std::size_t peak = upstream.peak_bytes();
   if (std::max(s.peak_upstream_bytes, peak) - std::min(s.peak_upstream_bytes, peak) > most_under_way_bytes) {
     same("peak_upstream_bytes", s.peak_upstream_bytes, peak);
