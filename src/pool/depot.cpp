@@ -661,7 +661,14 @@ void depot::release(const std::array<cached, cached_class_count>& in_caches) noe
   supply_.release();
 }
 
+void depot::expect_in_class(const free_block* block, unsigned index) const noexcept {
+  if (const span* const home = supply_.find(block); home == nullptr || home->index != index) {
+    broken_invariant("depot, blocks", class_block_bytes(index), "a free block is in no span of its class");
+  }
+}
+
 void depot::check_invariants() const noexcept {
+  const scoped_lock supply_guard(supply_.lock());  // the first one, as at a fork
   supply_.check_invariants();
   for (unsigned index = 0; index < cached_class_count; ++index) {
     const shelf* const found = shelves_.find(index);
@@ -674,12 +681,18 @@ void depot::check_invariants() const noexcept {
     if (s.listed_blocks() > s.spans.out_blocks()) {
       broken_invariant("depot, blocks", class_block_bytes(index), "more blocks are free than were ever out");
     }
+    std::size_t in_magazines = 0;
+    s.magazines.for_each([&](const free_block* block) {
+      ++in_magazines;
+      expect_in_class(block, index);
+    });
     std::size_t loose = 0;
     for (const free_block* block = s.loose; block != nullptr; block = block->next()) {
       ++loose;
+      expect_in_class(block, index);
     }
-    if (loose != s.loose_blocks) {
-      broken_invariant("depot, blocks", class_block_bytes(index), "loose blocks are miscounted");
+    if (in_magazines != s.magazines.blocks() || loose != s.loose_blocks) {
+      broken_invariant("depot, blocks", class_block_bytes(index), "free blocks are miscounted");
     }
   }
 }

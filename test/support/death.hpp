@@ -25,7 +25,7 @@ struct death {
   std::string stderr_text;  ///< All it wrote on stderr.
 };
 
-namespace detail {
+namespace of_a_child {
 
 /// Never returns: runs the action and leaves without the parent's exit handlers.
 [[noreturn]] inline void run_child(const std::function<void()>& action, int stderr_fd) {
@@ -69,7 +69,7 @@ namespace detail {
   return status;
 }
 
-}  // namespace detail
+}  // namespace of_a_child
 
 /// Runs `action` in a forked child and waits for its end. Only the calling thread exists in the child.
 [[nodiscard]] inline death run_and_die(const std::function<void()>& action) {
@@ -80,13 +80,13 @@ namespace detail {
   if (child < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (child == 0) {
     ::close(ends[0]);
-    detail::run_child(action, ends[1]);
+    of_a_child::run_child(action, ends[1]);
   }
   ::close(ends[1]);
   death result;
-  result.stderr_text = detail::read_all(ends[0]);
+  result.stderr_text = of_a_child::read_all(ends[0]);
   ::close(ends[0]);
-  const int status = detail::wait_for(child);
+  const int status = of_a_child::wait_for(child);
   if (WIFSIGNALED(status)) {
     result.aborted = WTERMSIG(status) == SIGABRT;
     result.description = result.aborted ? "aborted" : "killed by signal " + std::to_string(WTERMSIG(status));

@@ -24,9 +24,9 @@
 
 namespace cistern::detail {
 
-/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork, and
-/// where upstream calls back: it is called with the lock of the supply alone, which the thread that holds it
-/// may take again, and any other one after it.
+/// Thread-safe, every function, but `release`. No two of its locks are ever held together, but at a fork, in
+/// `check_invariants`, and where upstream calls back: it is called with the lock of the supply alone, which
+/// the thread that holds it may take again, and any other one after it.
 class depot {
  public:
   /// `options` in effect; they and `account` must outlive the depot.
@@ -185,6 +185,7 @@ class depot {
   void deallocate_run(unsigned index, void* block) noexcept;
   void assign_run(span* run, unsigned index) noexcept;
   [[nodiscard]] void* try_take_kept(unsigned index) noexcept;
+  void expect_in_class(const free_block* block, unsigned index) const noexcept;
   sorted_blocks sort_runs(unsigned index, std::size_t keep_blocks, std::size_t most_blocks) noexcept;
 
   const pool_options& options_;

@@ -241,8 +241,8 @@ class guarded_heap {
     const scoped_lock guard(lock_);
     heap_.check_invariants();
   }
-  /// For fork.
-  [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
+  /// For fork, and to look at several spans at once.
+  [[nodiscard]] Lock& lock() const noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
 
  private:
   [[nodiscard]] static constexpr std::size_t index_of(reason why) noexcept {

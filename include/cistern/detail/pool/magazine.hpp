@@ -16,7 +16,7 @@ struct magazine {
 };
 
 /// Magazines of at least two blocks each, last in, first out. It takes no memory of its own: the first block
-/// of each leads to the next magazine, the second says how many there are. All O(1).
+/// of each leads to the next magazine, the second says how many there are. All O(1) but `for_each`.
 class magazine_stack {
  public:
   [[nodiscard]] bool empty() const noexcept { return top_ == nullptr; }
@@ -38,6 +38,16 @@ class magazine_stack {
     top_ = top_->next_list();
     blocks_ -= taken.blocks;
     return taken;
+  }
+
+  /// Calls `visit` with each block.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const free_block* first = top_; first != nullptr; first = first->next_list()) {
+      for (const free_block* block = first; block != nullptr; block = block->next()) {
+        visit(block);
+      }
+    }
   }
 
  private:

@@ -121,8 +121,8 @@ class span_supply {
   /// Adds what is known here: idle pages and regions, records, and what was given back.
   void add_to(pool_statistics& statistics) const noexcept { heap_.add_to(statistics); }
   void check_invariants() const noexcept { heap_.check_invariants(); }
-  /// For fork.
-  [[nodiscard]] Lock& lock() noexcept CISTERN_RETURN_CAPABILITY(heap_.lock()) { return heap_.lock(); }
+  /// See `guarded_heap`.
+  [[nodiscard]] Lock& lock() const noexcept CISTERN_RETURN_CAPABILITY(heap_.lock()) { return heap_.lock(); }
 
  private:
   using reason = typename guarded_heap<Lock>::reason;
