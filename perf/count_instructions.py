@@ -4,7 +4,9 @@
 A count is what one call through std::pmr::memory_resource* executes from the first instruction of
 do_allocate or do_deallocate to its return, everything it calls included, averaged over 800 calls
 that all take the fast path; or, where it is called a rise, over 10,000 allocations after as many blocks were
-freed in random order, slow paths included. The counts are exact and repeatable for one compiler.
+freed in random order, slow paths included. An inlined count is what pool_allocator makes of it in a function that does
+nothing else, its return included; that of a life is a pool's whole one over new/delete, over 100 of them. The counts are
+exact and repeatable for one compiler. Of the standard's pools the lives are counted as well, but not recorded.
 
 With --guarded the pools have a sampled guard for one allocation in 1,000, and the average is over 500,000 calls, what
 guarding takes included. As chance says which ones are guarded, these counts differ by some per mille, and aren't recorded.
@@ -23,13 +25,16 @@ import sys
 import tempfile
 
 POOLS = ("unsynchronized", "synchronized")
-RESOURCES = ("floor", *POOLS)
+STANDARD_POOLS = tuple(f"standard_{pool}" for pool in POOLS)
 # What the program is told after the resource's name → the functions whose calls are counted, how many each makes.
 SCENES = {"": (("allocate", "deallocate"), 800), "-rise": (("rise",), 10_000)}
+INLINED_SCENES = {"-inlined": (("inlined_allocate", "inlined_deallocate"), 800)}
+LIFE_SCENES = {"-life": (("life_of_nothing", "life_of_one_block", "life_of_ten_sizes"), 100)}
 GUARDED_SCENES = {"-guarded": (("allocate", "deallocate"), 500_000)}
+RECORDED = ((("floor",), SCENES), (POOLS, SCENES | LIFE_SCENES), (("unsynchronized",), INLINED_SCENES))
 SKIPPED = 77
-# A rise has the upstream's instructions in it, of which another C library takes some more or fewer.
-RISE_TOLERANCE = 1.02
+# A rise and a life have the upstream's instructions in them, of which another C library takes some more or fewer.
+UPSTREAM_TOLERANCE = 1.02
 
 
 def parse_arguments():
@@ -49,7 +54,7 @@ def parse_arguments():
 
 def run_callgrind(valgrind, program, scene):
     """Returns callgrind's output for one run of the program."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CISTERN_")}
+    environment = {"PATH": os.defpath}  # always the same, as a pool looks through it when it begins
     with tempfile.TemporaryDirectory() as folder:
         output = pathlib.Path(folder, "callgrind.out")
         command = [valgrind, "--tool=callgrind", "--compress-strings=no", "--compress-pos=no",
@@ -76,18 +81,22 @@ def cost_of_calls(profile, function):
     return calls, instructions
 
 
-def count_all(valgrind, program, resources, scenes):
+def count_all(valgrind, program, counted):
     counts = {}
-    for resource in resources:
-        for suffix, (operations, expected_calls) in scenes.items():
-            profile = run_callgrind(valgrind, program, resource + suffix)
-            for operation in operations:
-                calls, instructions = cost_of_calls(profile, "measured_" + operation)
-                if calls != expected_calls:
-                    raise RuntimeError(f"callgrind saw {calls} calls of {resource} {operation} instead of {expected_calls}")
-                average = round(instructions / calls, 2)
-                counts[f"{resource} {operation}"] = int(average) if average == int(average) else average
+    for resource, suffix, (operations, expected_calls) in (
+            (resource, *scene) for resources, scenes in counted for resource in resources for scene in scenes.items()):
+        profile = run_callgrind(valgrind, program, resource + suffix)
+        for operation in operations:
+            calls, instructions = cost_of_calls(profile, "measured_" + operation)
+            if calls != expected_calls:
+                raise RuntimeError(f"callgrind saw {calls} calls of {resource} {operation} instead of {expected_calls}")
+            average = round(instructions / calls, 2 if instructions < 1_000 * calls else None)
+            counts[f"{resource} {operation}".replace("_", " ")] = int(average) if average == int(average) else average
     return counts
+
+
+def has_upstream(path):
+    return path.endswith(" rise") or " life " in path
 
 
 def compare(counts, recorded):
@@ -95,12 +104,12 @@ def compare(counts, recorded):
     good = True
     for path, count in counts.items():
         before = recorded.get(path)
-        most = None if before is None else before * (RISE_TOLERANCE if path.endswith(" rise") else 1)
+        most = None if before is None else before * (UPSTREAM_TOLERANCE if has_upstream(path) else 1)
         verdict = "as recorded" if count == before else "not recorded"
         if before is not None and count != before:
             verdict = f"{'GREW' if count > most else 'within bounds' if count > before else 'fell'}, recorded {before}"
         good = good and before is not None and count <= most
-        print(f"{path:26} {count:6} instructions  {verdict}")
+        print(f"{path:44} {count:8} instructions  {verdict}")
     return good
 
 
@@ -111,15 +120,15 @@ def main():
         print("skipped: counting instructions needs valgrind, which isn't installed")
         return SKIPPED
     if arguments.counts is None:
-        counted = (POOLS, GUARDED_SCENES) if arguments.guarded else (RESOURCES, SCENES)
-        for path, count in count_all(valgrind, arguments.program, *counted).items():
-            print(f"{path:26} {count:6} instructions")
+        counted = ((POOLS, GUARDED_SCENES),) if arguments.guarded else (*RECORDED, (STANDARD_POOLS, LIFE_SCENES))
+        for path, count in count_all(valgrind, arguments.program, counted).items():
+            print(f"{path:44} {count:8} instructions")
         return 0
     recorded = json.loads(arguments.counts.read_text(encoding="utf-8")) if arguments.counts.exists() else {}
     if not arguments.update and arguments.compiler not in recorded:
         print(f"skipped: {arguments.counts} has no counts for {arguments.compiler}; record them with --update")
         return SKIPPED
-    counts = count_all(valgrind, arguments.program, RESOURCES, SCENES)
+    counts = count_all(valgrind, arguments.program, RECORDED)
     good = compare(counts, recorded.get(arguments.compiler, {}))
     if arguments.update:
         recorded[arguments.compiler] = counts

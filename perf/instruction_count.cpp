@@ -1,7 +1,8 @@
 // instruction_count: takes one path often, in functions that callgrind can tell apart by name.
 //
 // count_instructions.py runs this program under callgrind, once per scene, and reads from its output what the
-// calls made by measured_allocate and measured_deallocate, or measured_rise, cost.
+// calls made by the functions measured_… cost.
+#include <cistern/pool_allocator.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
 
@@ -28,6 +29,41 @@ std::unique_ptr<std::pmr::memory_resource> make(std::string_view name, const cis
   if (name == "synchronized") return std::make_unique<cistern::synchronized_pool_resource>(options);
   if (name == "unsynchronized") return std::make_unique<cistern::unsynchronized_pool_resource>(options);
   return nullptr;
+}
+
+using life = void (*)(std::size_t sizes);
+
+/// Of a pool on the stack, from its constructor to its destructor: a block of each of so many sizes, over
+/// new/delete.
+template <class Pool>
+[[gnu::noinline]] void live(std::size_t sizes) {
+  Pool pool(std::pmr::new_delete_resource());
+  std::pmr::memory_resource* const resource = perf::hide(&pool);
+  std::array<void*, 10> blocks{};
+  for (std::size_t i = 0; i < sizes; ++i) blocks[i] = resource->allocate(32 + 24 * i);
+  perf::keep(&blocks);
+  for (std::size_t i = 0; i < sizes; ++i) resource->deallocate(blocks[i], 32 + 24 * i);
+}
+
+life life_of(std::string_view name) {
+  if (name == "synchronized") return live<cistern::synchronized_pool_resource>;
+  if (name == "unsynchronized") return live<cistern::unsynchronized_pool_resource>;
+  if (name == "standard_synchronized") return live<std::pmr::synchronized_pool_resource>;
+  if (name == "standard_unsynchronized") return live<std::pmr::unsynchronized_pool_resource>;
+  return nullptr;
+}
+
+/// What a container has. The functions are all that is inlined into it, and a return.
+struct element {
+  std::array<std::byte, block_bytes> bytes;
+};
+using allocator = cistern::pool_allocator<element, cistern::unsynchronized_pool_resource>;
+
+[[gnu::noinline]] element* allocate_element(allocator from) {
+  return from.allocate(1);
+}
+[[gnu::noinline]] void deallocate_element(allocator to, element* one) {
+  to.deallocate(one, 1);
 }
 
 /// What stands before the dash; all of it where there is none.
@@ -58,6 +94,31 @@ extern "C" {
 [[gnu::noinline]] void measured_rise(std::pmr::memory_resource* resource, tide_array& blocks) {
   for (void*& block : blocks) block = resource->allocate(block_bytes);
   perf::keep(&blocks);
+}
+
+[[gnu::noinline]] void measured_inlined_allocate(allocator from, block_array& blocks) {
+  for (void*& block : blocks) block = allocate_element(from);
+  perf::keep(&blocks);
+}
+
+[[gnu::noinline]] void measured_inlined_deallocate(allocator to, block_array& blocks) {
+  for (void* block : blocks) deallocate_element(to, static_cast<element*>(block));
+  perf::keep(&blocks);
+}
+
+[[gnu::noinline]] void measured_life_of_nothing(life one) {
+  one(0);
+  perf::keep(&one);  // no tail call
+}
+
+[[gnu::noinline]] void measured_life_of_one_block(life one) {
+  one(1);
+  perf::keep(&one);
+}
+
+[[gnu::noinline]] void measured_life_of_ten_sizes(life one) {
+  one(10);
+  perf::keep(&one);
 }
 
 /// As a rise, under a name that isn't counted.
@@ -103,16 +164,47 @@ void rise_after_falls(std::pmr::memory_resource* resource) {
   unmeasured_fall(resource, blocks);
 }
 
+/// As a container that knows its element's size and the type of its pool.
+void take_inlined_paths(int rounds) {
+  cistern::unsynchronized_pool_resource pool;
+  unmeasured_warm_up(&pool);
+  block_array blocks{};
+  for (int round = 0; round < rounds; ++round) {
+    measured_inlined_allocate(&pool, blocks);
+    measured_inlined_deallocate(&pool, blocks);
+  }
+}
+
+/// The first one finds malloc as it is when a program begins.
+void live_and_die(life one, int rounds) {
+  one(10);
+  for (int round = 0; round < rounds; ++round) {
+    measured_life_of_nothing(one);
+    measured_life_of_one_block(one);
+    measured_life_of_ten_sizes(one);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string_view scene = argc == 2 ? argv[1] : "";
   const std::string_view variant = variant_of(scene);
+  if (const life one = life_of(resource_of(scene)); variant == "-life" && one != nullptr) {
+    live_and_die(one, 100);
+    return 0;
+  }
+  if (scene == "unsynchronized-inlined") {
+    take_inlined_paths(100);
+    return 0;
+  }
   cistern::pool_options options;
   if (variant == "-guarded") options.sample_guard = guarded_one_in;
   const auto owner = make(resource_of(scene), options);
   if (!owner || (variant != "" && variant != "-rise" && variant != "-guarded")) {
-    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized[-rise|-guarded]\n";
+    std::cerr << "usage: instruction_count floor|unsynchronized|synchronized[-rise|-guarded]\n"
+                 "       instruction_count [standard_]unsynchronized|synchronized-life\n"
+                 "       instruction_count unsynchronized-inlined\n";
     return 2;
   }
   std::pmr::memory_resource* const resource = perf::hide(owner.get());
