@@ -4,6 +4,7 @@
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/bytes/bytes.hpp>
 #include <cistern/resource_or_new_delete.hpp>
@@ -335,7 +336,7 @@ class buffer {
   void release_block() noexcept {
     if (block_ != nullptr) {
       detail::unpoison_tail(block_, capacity());
-      resource_->deallocate(block_, capacity(), block_alignment);
+      detail::give_back(*resource_, block_, capacity(), block_alignment);
     }
   }
 

@@ -2,6 +2,7 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 
@@ -82,7 +83,7 @@ void* fallback_adaptor::allocate_from_fallback(std::size_t bytes, std::size_t al
 void fallback_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   record known{};
   if (fallback_live_blocks() == 0 || !remove(block, known)) {
-    upstream_->deallocate(block, bytes, alignment);
+    detail::give_back(*upstream_, block, bytes, alignment);
     return;
   }
   CISTERN_EXPECTS(known.bytes == bytes, "fallback_adaptor: freed with the wrong size", bytes);
@@ -90,7 +91,7 @@ void fallback_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t
                   alignment);
   const std::size_t whole_bytes = record::whole_bytes_for(known.bytes);
   unpoison_behind(block, known.bytes, whole_bytes);
-  fallback_->deallocate(block, whole_bytes, record::whole_alignment_for(known.alignment));
+  detail::give_back(*fallback_, block, whole_bytes, record::whole_alignment_for(known.alignment));
 }
 
 CISTERN_TOUCHES_RECORDS bool fallback_adaptor::is_from_fallback(const void* block) const noexcept {
@@ -164,13 +165,13 @@ CISTERN_TOUCHES_RECORDS void fallback_adaptor::grow() noexcept {
     old[i] = nullptr;
   }
   if (old != own_buckets_.data()) {
-    fallback_->deallocate(old, old_count * bucket_bytes, alignof(void*));
+    detail::give_back(*fallback_, old, old_count * bucket_bytes, alignof(void*));
   }
 }
 
 void fallback_adaptor::give_buckets_back() noexcept {
   if (buckets_ == own_buckets_.data()) return;
-  fallback_->deallocate(buckets_, bucket_count_ * bucket_bytes, alignof(void*));
+  detail::give_back(*fallback_, buckets_, bucket_count_ * bucket_bytes, alignof(void*));
   buckets_ = own_buckets_.data();
   bucket_count_ = own_buckets_.size();
 }

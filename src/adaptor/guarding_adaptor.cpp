@@ -2,6 +2,7 @@
 #include <cistern/bad_allocation.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/thread_id.hpp>
 
@@ -138,6 +139,8 @@ guarding_adaptor::~guarding_adaptor() {
   }
   if (leak.leaked_blocks != 0) report(leak);
   while (!records_.empty()) forget_and_free(records_.begin()->second);
+  const detail::no_cancellation until_the_table_is_back;
+  records_ = decltype(records_)(records_.get_allocator());
 }
 
 // --- Layout ---
@@ -176,6 +179,7 @@ void guarding_adaptor::watch(std::byte* base, std::size_t whole_bytes, std::byte
 }
 
 void guarding_adaptor::add_record(const guarded_block& block) {
+  const detail::no_cancellation until_it_is_whole;  // a table that grows gives memory back on the way
   const detail::scoped_lock guard(lock_);
   const auto [made, is_new] = records_.try_emplace(block.ptr);
   CISTERN_EXPECTS(is_new, "guarding_adaptor: upstream gave out a block that is in use", block.bytes);
@@ -209,7 +213,7 @@ void* guarding_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
         {.ptr = start, .bytes = bytes, .alignment = alignment, .allocating_thread = detail::thread_id()});
   } catch (...) {
     detail::unpoison_tail(base, whole_bytes);
-    upstream_->deallocate(base, whole_bytes, whole_alignment);
+    detail::give_back(*upstream_, base, whole_bytes, whole_alignment);
     throw;
   }
   return start;
@@ -373,6 +377,7 @@ void guarding_adaptor::give_back(record* oldest) noexcept {
 /// The record goes before the block: upstream may give the same address to another thread at once.
 void guarding_adaptor::forget_and_free(record& one) noexcept {
   const extent whole = extent_of(one.block);
+  const detail::no_cancellation until_both_are_back;
   {
     const detail::scoped_lock guard(lock_);
     records_.erase(one.block.ptr);

@@ -1,4 +1,5 @@
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 #include <cistern/detail/base/thread_id.hpp>
@@ -41,7 +42,7 @@ void* recording_adaptor::do_allocate(std::size_t bytes, std::size_t alignment) {
 
 void recording_adaptor::do_deallocate(void* block, std::size_t bytes, std::size_t alignment) {
   record(trace_call::deallocate, block, bytes, alignment);
-  upstream_->deallocate(block, bytes, alignment);
+  detail::give_back(*upstream_, block, bytes, alignment);
 }
 
 void recording_adaptor::record(trace_call call, const void* block, std::size_t bytes,

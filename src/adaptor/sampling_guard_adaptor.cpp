@@ -1,4 +1,5 @@
 #include <cistern/adaptor/sampling_guard_adaptor.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 
 namespace cistern {
@@ -25,7 +26,7 @@ void sampling_guard_adaptor::do_deallocate(void* block, std::size_t bytes, std::
     slots_.deallocate(block, bytes, alignment, __builtin_return_address(0));
     return;
   }
-  upstream_->deallocate(block, bytes, alignment);
+  detail::give_back(*upstream_, block, bytes, alignment);
 }
 
 }  // namespace cistern

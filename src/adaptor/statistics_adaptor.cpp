@@ -1,5 +1,6 @@
 #include <cistern/adaptor/statistics_adaptor.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 
 #include <algorithm>
@@ -64,7 +65,7 @@ void statistics_adaptor::do_deallocate(void* block, std::size_t bytes, std::size
     --totals_.live_blocks;
     totals_.live_bytes -= static_cast<std::int64_t>(bytes);
   }
-  upstream_->deallocate(block, bytes, alignment);
+  detail::give_back(*upstream_, block, bytes, alignment);
 }
 
 allocation_statistics statistics_adaptor::statistics() const {

@@ -1,5 +1,6 @@
 // Input and output of cistern::buffer: streams and POSIX file descriptors.
 #include <cistern/buffer.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/no_cancellation.hpp>
 
 #include <algorithm>
@@ -81,7 +82,7 @@ buffer::read_space::read_space(buffer& owner) : owner_(owner) {
 
 buffer::read_space::~read_space() {
   if (fresh_block_ != nullptr) {
-    owner_.resource_->deallocate(fresh_block_, fresh_capacity_, block_alignment);
+    detail::give_back(*owner_.resource_, fresh_block_, fresh_capacity_, block_alignment);
   } else {
     owner_.update_limit();
     detail::poison_tail(owner_.write_, static_cast<std::size_t>(owner_.block_end_ - owner_.write_));

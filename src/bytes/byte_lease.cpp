@@ -1,5 +1,6 @@
 #include <cistern/byte_lease.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 
 #include <new>
@@ -68,7 +69,7 @@ void byte_lease::give_back() {
 void byte_lease::drop() noexcept {
   if (holds_bytes()) {
     detail::unpoison_tail(block_, capacity_bytes_);
-    resource_->deallocate(block_, capacity_bytes_, lease_alignment);
+    detail::give_back(*resource_, block_, capacity_bytes_, lease_alignment);
     block_ = nullptr;
     size_bytes_ = 0;
     capacity_bytes_ = 0;

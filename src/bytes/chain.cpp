@@ -1,6 +1,7 @@
 #include <cistern/chain.hpp>
 #include <cistern/detail/base/asan_tail.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/size_classes.hpp>
 
 #include <algorithm>
@@ -53,9 +54,9 @@ template <class Block>
 void give_back(Block* b) noexcept {
   detail::unpoison_tail(b->begin, bytes_between(b->begin, b->end));
   if (b->adopted_from != nullptr) {
-    b->adopted_from->deallocate(b->begin, bytes_between(b->begin, b->end), block_alignment);
+    detail::give_back(*b->adopted_from, b->begin, bytes_between(b->begin, b->end), block_alignment);
   }
-  b->resource->deallocate(b, b->header_block_bytes, block_alignment);
+  detail::give_back(*b->resource, b, b->header_block_bytes, block_alignment);
 }
 
 /// Appends as much of `bytes` as the block has room for; returns what is left.

@@ -1,5 +1,6 @@
 #include "object_pool_control.hpp"
 
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/exception_of.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 
@@ -69,6 +70,12 @@ object_pool_control::object_pool_control(const object_pool_options& options,
 
 object_pool_control::~object_pool_control() {
   let_go_at_fork(*this);
+}
+
+// By a clock of the user's. It is asked in the middle of all that mustn't be left there.
+time_point object_pool_control::users_time() const noexcept {
+  const no_cancellation of_the_clock;
+  return clock_();
 }
 
 // ---- objects come ----

@@ -1,3 +1,4 @@
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/pool/pass_through.hpp>
 
 #include <cstring>
@@ -38,6 +39,7 @@ void pass_through_table::deallocate(void* block, std::size_t bytes, std::size_t 
   const std::optional<block_request> known = look_up(block);
   if (!known) {
     // Not ours: upstream is asked all the same, without touching the account, so that its checks can speak.
+    const no_cancellation in_upstream;
     account.upstream()->deallocate(block, bytes, alignment);
     return;
   }

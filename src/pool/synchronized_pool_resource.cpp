@@ -1,3 +1,4 @@
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
 #include <cistern/detail/pool/sampled_pool.hpp>
 #include <cistern/detail/pool/watched_blocks.hpp>
@@ -22,6 +23,8 @@ synchronized_pool_resource::synchronized_pool_resource(const pool_options& optio
           options_.pass_through || sampled_ != nullptr ? 0 : options_.largest_required_pool_block) {}
 
 synchronized_pool_resource::~synchronized_pool_resource() = default;
+
+const std::type_info* const detail::synchronized_pool_type = &typeid(synchronized_pool_resource);
 
 pool_options synchronized_pool_resource::from_standard(const std::pmr::pool_options& options) noexcept {
   return detail::from_standard(options);

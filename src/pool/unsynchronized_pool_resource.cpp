@@ -1,3 +1,4 @@
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/pool/effective_options.hpp>
 #include <cistern/detail/pool/sampled_pool.hpp>
 #include <cistern/detail/pool/watched_blocks.hpp>
@@ -22,6 +23,8 @@ unsynchronized_pool_resource::unsynchronized_pool_resource(const pool_options& o
           options_.pass_through || sampled_ != nullptr ? 0 : options_.largest_required_pool_block) {}
 
 unsynchronized_pool_resource::~unsynchronized_pool_resource() = default;
+
+const std::type_info* const detail::unsynchronized_pool_type = &typeid(unsynchronized_pool_resource);
 
 pool_options unsynchronized_pool_resource::from_standard(const std::pmr::pool_options& options) noexcept {
   return detail::from_standard(options);

@@ -1,4 +1,5 @@
 #include <cistern/adaptor/trace_replay.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/possible_size.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -121,7 +122,7 @@ void replay_blocks::give_back(std::uint64_t number, const block& one) {
   }
   if (!whole) ++report_.damaged;
   live_bytes_ -= one.bytes;
-  resource_->deallocate(one.ptr, one.bytes, one.alignment);
+  detail::give_back(*resource_, one.ptr, one.bytes, one.alignment);
 }
 
 void replay_blocks::free_the_rest() {

@@ -28,6 +28,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/conformance.hpp"
 #include "../support/sanitizers.hpp"
 #include "../support/threads.hpp"
@@ -242,4 +243,19 @@ BOOST_AUTO_TEST_CASE(each_of_a_stack_does_its_part) {
   const auto report = replay(reader, &counted);
   BOOST_TEST(report.resource_passed());
   BOOST_TEST(report.peak_live_bytes == 15'000u);
+}
+
+// In a container's destructor, for one, which nothing can unwind.
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_below_an_adaptor_gives_its_blocks_back) {
+  for (std::size_t each = 0; each < order{}.size(); ++each) {
+    BOOST_TEST_CONTEXT("adaptor " << each) {
+      const auto calls = cancel_in_every_call([&](std::pmr::memory_resource* upstream) {
+        const auto adaptor = adaptor_over(static_cast<kind>(each), upstream);
+        std::pmr::vector<std::pmr::vector<char>> many(20, adaptor.get());
+        for (auto& one : many) one.assign(300, 'x');
+        many.resize(10);
+      });
+      BOOST_TEST(calls > 20U);
+    }
+  }
 }

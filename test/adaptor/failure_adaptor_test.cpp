@@ -2,6 +2,7 @@
 #include <cistern/adaptor/failure_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/testing/failing_resource.hpp>
 
@@ -18,8 +19,10 @@
 
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
+#include "../support/mortal.hpp"
 #include "../support/threads.hpp"
 #include "../support/throwing_resource.hpp"
+#include <pthread.h>
 
 using cistern::failure_adaptor;
 using cistern::test_support::throwing_resource;
@@ -211,5 +214,31 @@ BOOST_AUTO_TEST_CASE(an_empty_callback_is_refused) {
   if constexpr (cistern::detail::checked_build) {
     BOOST_TEST(
         cistern::test_support::dies_saying("needs a callback", [] { failure_adaptor adaptor(nullptr); }));
+  }
+}
+
+// Over a pool, whose refusal is in flight meanwhile.
+BOOST_AUTO_TEST_CASE(a_callback_may_end_its_thread) {
+  for (const bool by_exit : {false, true}) {
+    cistern::synchronized_pool_resource pool({.max_bytes = 100'000});
+    std::atomic<bool> ends{true};
+    failure_adaptor making_room(
+        [&](std::size_t, std::size_t) {
+          if (ends && by_exit) ::pthread_exit(nullptr);
+          if (ends) cistern::test_support::cancel_this_thread();
+          return false;
+        },
+        &pool);
+    bool went_on = false;
+    BOOST_TEST(cistern::test_support::is_cancelled_in([&] {
+                 (void)making_room.allocate(1'000'000);
+                 went_on = true;
+               }) == !by_exit);
+    BOOST_TEST(!went_on);
+    ends = false;
+    BOOST_TEST(making_room.failures() == 1U);
+    BOOST_CHECK_THROW((void)making_room.allocate(1'000'000), std::bad_alloc);
+    making_room.deallocate(making_room.allocate(100), 100);
+    pool.check_invariants();
   }
 }

@@ -20,6 +20,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
 #include "../support/threads.hpp"
@@ -278,4 +279,14 @@ BOOST_AUTO_TEST_CASE(address_sanitizer_sees_writes_behind_a_block_of_the_second)
     });
     BOOST_TEST(end.stderr_text.find("use-after-poison") != std::string::npos);
   }
+}
+
+// Wherever its table grows and goes, too.
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_in_the_fallback_gives_its_blocks_back) {
+  const auto calls = cistern::test_support::cancel_in_every_call([](std::pmr::memory_resource* fallback) {
+    fallback_adaptor adaptor(std::pmr::null_memory_resource(), fallback);
+    std::pmr::vector<std::pmr::vector<char>> many(100, &adaptor);
+    for (auto& one : many) one.assign(300, 'x');
+  });
+  BOOST_TEST(calls > 202U);
 }

@@ -22,6 +22,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
 #include "../support/guard_faults.hpp"
@@ -556,4 +557,13 @@ BOOST_AUTO_TEST_CASE(the_child_of_a_fork_has_a_number_of_its_own) {
     if (own) std::abort();
   });
   BOOST_TEST(end.aborted);
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_where_the_records_are_loses_nothing) {
+  const auto calls = cistern::test_support::cancel_in_every_call([](std::pmr::memory_resource* records) {
+    guarding_adaptor guard({.records = records});
+    std::pmr::vector<std::pmr::vector<char>> many(100, &guard);
+    for (auto& one : many) one.assign(300, 'x');
+  });
+  BOOST_TEST(calls > 202U);
 }

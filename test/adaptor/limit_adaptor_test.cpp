@@ -21,8 +21,8 @@
 #include "../support/cancelling_resource.hpp"
 #include "../support/conformance.hpp"
 #include "../support/death.hpp"
+#include "../support/mortal.hpp"
 #include "../support/threads.hpp"
-#include <pthread.h>
 
 using cistern::limit_adaptor;
 using cistern::testing::checking_resource;
@@ -131,14 +131,7 @@ BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_in_upstream_takes_no_credit_alon
     checking_resource below;
     cistern::test_support::cancelling_resource upstream(&below, call);
     limit_adaptor limit(1000, &upstream);
-    const auto use = [](void* used) -> void* {
-      auto& its_limit = *static_cast<limit_adaptor*>(used);
-      its_limit.deallocate(its_limit.allocate(100), 100);
-      return nullptr;
-    };
-    pthread_t thread{};
-    BOOST_REQUIRE(::pthread_create(&thread, nullptr, use, &limit) == 0);
-    BOOST_REQUIRE(::pthread_join(thread, nullptr) == 0);
+    BOOST_TEST(cistern::test_support::is_cancelled_in([&] { limit.deallocate(limit.allocate(100), 100); }));
     BOOST_TEST(limit.held_bytes() == 0U);
     BOOST_TEST(below.outstanding_bytes() == 0U);
   }

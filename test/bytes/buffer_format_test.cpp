@@ -15,6 +15,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/mortal.hpp"
+#include <pthread.h>
+
 using cistern::buffer;
 using cistern::testing::fail_every_allocation;
 using cistern::testing::failing_resource;
@@ -37,6 +40,24 @@ auto writes(std::string_view text) {
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(formatting, fixture)
+
+BOOST_AUTO_TEST_CASE(a_writer_may_end_its_thread) {
+  for (const bool by_exit : {false, true}) {
+    b = buffer("kept", &memory);
+    BOOST_TEST(cistern::test_support::is_cancelled_in([&] {
+                 cistern::print_with(b, [&](char* out, std::size_t) {
+                   *out = '?';
+                   if (by_exit) ::pthread_exit(nullptr);
+                   cistern::test_support::cancel_this_thread();
+                   return std::size_t{1};
+                 });
+               }) == !by_exit);
+    BOOST_TEST(b.view() == "kept");
+    BOOST_TEST(b.check_invariants());
+    cistern::print_with(b, writes("!"));
+    BOOST_TEST(b.view() == "kept!");
+  }
+}
 
 BOOST_AUTO_TEST_CASE(with_snprintf) {
   for (int i = 0; i < 100; ++i) {

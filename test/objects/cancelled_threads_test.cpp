@@ -4,7 +4,8 @@
 #include <cistern/object_pool.hpp>
 
 #include <atomic>
-#include <functional>
+#include <memory_resource>
+#include <stdexcept>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -12,41 +13,20 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "../support/cancelling_resource.hpp"
 #include "../support/coroutine.hpp"
+#include "../support/mortal.hpp"
 #include "../support/object_pool_support.hpp"
 #include <pthread.h>
 
 using namespace cistern;
 using namespace cistern::test;
+using cistern::test_support::cancel_in_every_call;
+using cistern::test_support::cancel_this_thread;
+using cistern::test_support::is_cancelled_in;
+using cistern::test_support::mortal;
 
 namespace {
-
-// A thread that may be cancelled, as a std::thread must not be.
-class mortal {
- public:
-  explicit mortal(std::function<void()> work) : work_(std::move(work)) {
-    BOOST_REQUIRE(::pthread_create(&thread_, nullptr, &run, this) == 0);
-  }
-  mortal(const mortal&) = delete;
-  mortal& operator=(const mortal&) = delete;
-  ~mortal() = default;
-
-  void cancel() const { BOOST_REQUIRE(::pthread_cancel(thread_) == 0); }
-  // Whether it was cancelled, instead of coming to its end.
-  [[nodiscard]] bool join() const {
-    void* result = nullptr;
-    BOOST_REQUIRE(::pthread_join(thread_, &result) == 0);
-    return result == PTHREAD_CANCELED;
-  }
-
- private:
-  static void* run(void* self) {
-    static_cast<mortal*>(self)->work_();
-    return nullptr;
-  }
-  std::function<void()> work_;
-  pthread_t thread_{};
-};
 
 [[noreturn]] void wait_for_the_end() {
   for (;;) {
@@ -55,7 +35,7 @@ class mortal {
   }
 }
 
-enum class place { nowhere, create, validate, reset, destroy };
+enum class place { nowhere, create, validate, reset, retained_bytes, destroy };
 
 // Where the threads of a test are to end, and how.
 struct plan {
@@ -71,7 +51,7 @@ struct plan {
       return;
     }
     arrived = true;
-    if (here == place::reset || here == place::destroy) {
+    if (here != place::create && here != place::validate) {
       yield_until([&] { return go_on.load(); });
       ::pthread_testcancel();
     } else if (by_exit) {
@@ -101,6 +81,10 @@ struct lifecycle {
     return true;
   }
   void reset(counted&) { the_plan->come_to(place::reset); }
+  std::size_t retained_bytes(const counted&) {
+    the_plan->come_to(place::retained_bytes);
+    return 0;
+  }
   void destroy(counted&&) noexcept {
     ++the_plan->destroyed;
     the_plan->come_to(place::destroy);
@@ -183,7 +167,7 @@ BOOST_AUTO_TEST_CASE(a_thread_that_gives_back_is_cancelled_afterwards) {
     BOOST_TEST(back);
     check_whole(pool, the_plan);
   };
-  for (const place where : {place::reset, place::destroy}) {
+  for (const place where : {place::reset, place::retained_bytes, place::destroy}) {
     plan for_shared;
     shared_pool shared({.max_size = 1}, {&for_shared});
     run(shared, for_shared, where);
@@ -297,6 +281,13 @@ BOOST_AUTO_TEST_CASE(warm_evict_and_adopt_may_be_left_in_the_middle) {
   BOOST_TEST(!evicting.join());
   BOOST_TEST(pool.idle() == 1U);
   BOOST_TEST(the_plan.alive == 1);
+  BOOST_TEST(is_cancelled_in([&] {
+    (void)pool.evict_if([](const counted&) {
+      cancel_this_thread();
+      return true;
+    });
+  }));
+  BOOST_TEST(the_plan.alive == static_cast<int>(pool.idle()));
   check_whole(pool, the_plan);
 }
 
@@ -353,6 +344,106 @@ BOOST_AUTO_TEST_CASE(a_thread_that_resumes_a_coroutine_is_cancelled_afterwards) 
   go_on = true;
   BOOST_TEST(giver.join());
   check_whole(pool, the_plan);
+}
+
+namespace {
+
+// Of pools that are made, used and destroyed by a thread, in each of whose calls of the resource it is
+// cancelled.
+template <class Pool>
+void cancel_in_the_resource() {
+  plan the_plan;
+  const auto calls = cancel_in_every_call([&](std::pmr::memory_resource* resource) {
+    Pool pool({}, {&the_plan}, resource);
+    {
+      auto one = pool.acquire();
+      auto another = pool.acquire();
+    }
+    pool.trim();
+    pool.trim();
+    pool.warm(3);
+  });
+  BOOST_TEST(calls > 10U);
+  BOOST_TEST(the_plan.alive == 0);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_in_the_resource_loses_no_memory) {
+  cancel_in_the_resource<shared_pool>();
+  cancel_in_the_resource<threads_pool>();
+}
+
+// Its options are looked at when there is memory for it.
+BOOST_AUTO_TEST_CASE(memory_of_a_pool_that_is_refused_comes_back) {
+  plan the_plan;
+  const auto calls = cancel_in_every_call([&](std::pmr::memory_resource* resource) {
+    try {
+      const shared_pool pool({.max_size = 0}, {&the_plan}, resource);
+    } catch (const std::invalid_argument&) {
+      return;
+    }
+  });
+  BOOST_TEST(calls == 2U);
+}
+
+namespace {
+
+// A clock that is looked at so many times more until a thread is cancelled there.
+std::atomic<int> looks_left{-1};
+
+time_point cancelling_clock() {
+  if (looks_left >= 0 && looks_left-- == 0) {
+    cancel_this_thread();
+  }
+  ::pthread_testcancel();
+  return std::chrono::steady_clock::now();
+}
+
+template <class Pool>
+void cancel_in_the_clock() {
+  bool cancelled = true;
+  int look = 0;
+  for (; cancelled; ++look) {
+    BOOST_TEST_CONTEXT("look " << look) {
+      plan the_plan;
+      Pool pool({.initial = 1, .idle_timeout = 1h, .max_lifetime = 1h}, {&the_plan}, nullptr,
+                &cancelling_clock);
+      looks_left = look;
+      cancelled = is_cancelled_in([&] {
+        {
+          auto one = pool.acquire_for(1s);
+          (void)pool.statistics();
+        }
+        (void)pool.maintain();
+        pool.acquire().discard();
+        looks_left = -1;
+      });
+      check_whole(pool, the_plan);
+    }
+  }
+  looks_left = -1;
+  BOOST_TEST(look > 3);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_thread_that_is_cancelled_in_the_clock_leaves_the_pool_whole) {
+  cancel_in_the_clock<shared_pool>();
+  cancel_in_the_clock<threads_pool>();
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_drain_of_threads_objects_leaves_the_pool_closed) {
+  plan the_plan;
+  threads_pool pool({}, {&the_plan});
+  auto held = pool.acquire();
+  const mortal drainer([&] { (void)pool.drain(1h); });
+  yield_until([&] { return error_of([&] { return pool.acquire(); }) == pool_errc::closed; });
+  drainer.cancel();
+  BOOST_TEST(drainer.join());
+  held.give_back();
+  BOOST_TEST(pool.drain(forever).drained());
+  BOOST_TEST(the_plan.alive == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,7 @@
 // request, in both pools, also in pass-through mode; release and the end of a pool; several threads at once;
 // a fork meanwhile. Also one in which the calling thread is cancelled.
 #include <cistern/detail/base/assert.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/synchronized_pool_resource.hpp>
 #include <cistern/testing/checking_resource.hpp>
 #include <cistern/unsynchronized_pool_resource.hpp>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory_resource>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -18,9 +20,9 @@
 
 #include "../support/cancelling_resource.hpp"
 #include "../support/death.hpp"
+#include "../support/mortal.hpp"
 #include "../support/pool_checks.hpp"
 #include "../support/threads.hpp"
-#include <pthread.h>
 
 using cistern::pool_options;
 using cistern::synchronized_pool_resource;
@@ -161,25 +163,38 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_thread_that_is_cancelled_there_leaves_the_pool_w
       checking_resource below;
       cancelling_resource upstream(&below, call);
       Pool pool({}, &upstream);
-      const auto use = [](void* used) -> void* {
-        auto& its_pool = *static_cast<Pool*>(used);
+      const auto use = [&pool] {
         std::array<void*, 100> blocks{};
-        for (void*& block : blocks) block = its_pool.allocate(24, 8);
-        void* const large = its_pool.allocate(3 * mib, 8);
-        for (void* block : blocks) its_pool.deallocate(block, 24, 8);
-        its_pool.deallocate(large, 3 * mib, 8);
-        its_pool.trim();
-        return nullptr;
+        for (void*& block : blocks) block = pool.allocate(24, 8);
+        void* const large = pool.allocate(3 * mib, 8);
+        for (void* block : blocks) pool.deallocate(block, 24, 8);
+        pool.deallocate(large, 3 * mib, 8);
+        pool.trim();
       };
-      pthread_t thread{};
-      BOOST_REQUIRE(::pthread_create(&thread, nullptr, use, &pool) == 0);
-      BOOST_REQUIRE(::pthread_join(thread, nullptr) == 0);
+      (void)cistern::test_support::is_cancelled_in(use);
       upstream.disarm();
       pool.check_invariants();
       pool.release();
       BOOST_TEST(below.outstanding_bytes() == 0U);
     }
   }
+}
+
+// Which is why give_back leaves it to them.
+BOOST_AUTO_TEST_CASE_TEMPLATE(pools_hold_cancellation_off_themselves, Pool, both_pools) {
+  for (const bool pass_through : {false, true}) {
+    const auto calls = cistern::test_support::cancel_in_every_call([&](std::pmr::memory_resource* upstream) {
+      Pool pool({.pass_through = pass_through}, upstream);
+      void* const block = pool.allocate(3 * mib, 8);
+      cistern::detail::give_back(pool, block, 3 * mib, 8);
+    });
+    BOOST_TEST(calls >= 2U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_types_of_pools_are_known_below_them) {
+  BOOST_TEST(cistern::detail::synchronized_pool_type == &typeid(synchronized_pool_resource));
+  BOOST_TEST(cistern::detail::unsynchronized_pool_type == &typeid(cistern::unsynchronized_pool_resource));
 }
 
 BOOST_AUTO_TEST_CASE(a_fork_meanwhile_finds_its_way) {

@@ -21,7 +21,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/death.hpp"
+#include "../support/mortal.hpp"
 #include "../support/trace_support.hpp"
+#include <pthread.h>
 
 using cistern::trace_call;
 using cistern::trace_error;
@@ -462,6 +464,32 @@ BOOST_AUTO_TEST_CASE(a_source_may_give_a_byte_at_a_time_and_may_fail) {
   BOOST_CHECK_THROW(while (unlucky.next(event)){}, std::runtime_error);
   fails_at = SIZE_MAX;
   BOOST_CHECK_THROW((void)unlucky.next(event), trace_error);
+}
+
+BOOST_AUTO_TEST_CASE(a_source_may_end_its_thread) {
+  const auto events = random_events(50, 10);
+  const trace_bytes bytes = written(events, 300);
+  for (const bool by_exit : {false, true}) {
+    cistern::testing::checking_resource memory;
+    std::size_t at = 0;
+    std::size_t ends_at = 100;
+    const auto drip = [&](std::span<std::byte> into) -> std::size_t {
+      if (at == ends_at && by_exit) ::pthread_exit(nullptr);
+      if (at == ends_at) cancel_this_thread();
+      if (at == bytes.size()) return 0;
+      into[0] = bytes[at++];
+      return 1;
+    };
+    trace_reader reader(drip, &memory);
+    trace_event event;
+    BOOST_TEST(is_cancelled_in([&] {
+                 while (reader.next(event)) {
+                 }
+               }) == !by_exit);
+    BOOST_TEST(at == 100U);
+    ends_at = SIZE_MAX;
+    BOOST_CHECK_THROW((void)reader.next(event), trace_error);
+  }
 }
 
 namespace {

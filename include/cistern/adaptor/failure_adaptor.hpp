@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -51,7 +52,7 @@ class failure_adaptor : public std::pmr::memory_resource {
  protected:
   void* do_allocate(std::size_t bytes, std::size_t alignment) override;
   void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
-    upstream_->deallocate(block, bytes, alignment);
+    detail::give_back(*upstream_, block, bytes, alignment);
   }
   [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
     return this == &other;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/requirements.hpp>
@@ -115,7 +116,7 @@ class checking_resource : public std::pmr::memory_resource {
     if (live_.empty()) return;
     on_error_(describe_leak());
     for (const auto& [address, block] : live_) {
-      upstream_->deallocate(block.ptr, block.bytes, block.alignment);
+      cistern::detail::give_back(*upstream_, block.ptr, block.bytes, block.alignment);
     }
   }
 
@@ -191,7 +192,7 @@ class checking_resource : public std::pmr::memory_resource {
       return;
     }
     check_same(*block, bytes, alignment);
-    if (forget(*block)) upstream_->deallocate(block->ptr, block->bytes, block->alignment);
+    if (forget(*block)) cistern::detail::give_back(*upstream_, block->ptr, block->bytes, block->alignment);
   }
 
   /// Identity.
@@ -258,7 +259,7 @@ class checking_resource : public std::pmr::memory_resource {
     try {
       live_.emplace_hint(next, address_of(ptr), block);
     } catch (...) {
-      upstream_->deallocate(ptr, bytes, alignment);
+      cistern::detail::give_back(*upstream_, ptr, bytes, alignment);
       ++failed_allocations_;
       throw;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cistern/detail/base/fork_guard.hpp>
+#include <cistern/detail/base/give_back.hpp>
 #include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/mutex.hpp>
 #include <cistern/detail/base/possible_size.hpp>
@@ -61,7 +62,7 @@ class failing_resource : public std::pmr::memory_resource {
   }
 
   void do_deallocate(void* ptr, std::size_t bytes, std::size_t alignment) override {
-    upstream_->deallocate(ptr, bytes, alignment);
+    cistern::detail::give_back(*upstream_, ptr, bytes, alignment);
   }
 
   /// Identity.

@@ -86,10 +86,12 @@ class object_pool_control : public lease_home, private fork_participant {
 
   // ---- time ----
 
-  [[nodiscard]] time_point now() const noexcept final { return clock_(); }
+  [[nodiscard]] time_point now() const noexcept final {
+    return system_clock_ ? std::chrono::steady_clock::now() : users_time();
+  }
   /// Cheap, and as precise as a clock tick (1 to 4 ms) if the pool runs on the system's clock.
   [[nodiscard]] time_point coarse_now() const noexcept {
-    return system_clock_ ? coarse_system_time() : clock_();
+    return system_clock_ ? coarse_system_time() : users_time();
   }
   [[nodiscard]] time_point deadline_after(duration timeout) const noexcept {
     return timeout == forever ? time_point::max() : later(now(), timeout);
@@ -176,6 +178,7 @@ class object_pool_control : public lease_home, private fork_participant {
   virtual void report(object_pool_statistics&) noexcept CISTERN_REQUIRES(mutex_) {}
   [[nodiscard]] virtual bool policy_invariants() noexcept CISTERN_REQUIRES(mutex_) = 0;
 
+  [[nodiscard]] time_point users_time() const noexcept;
   bool each_lock(lock_visitor& visit) noexcept final;
   void begin_life(pool_slot& slot) noexcept CISTERN_REQUIRES(mutex_);
   void creation_failed(pool_slot& slot, const std::exception_ptr& cause) noexcept;

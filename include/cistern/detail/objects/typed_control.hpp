@@ -1,6 +1,7 @@
 // typed_control: what the control blocks of both policies do with objects of type T and the user's functions.
 #pragma once
 
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/lifecycle_calls.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 #include <cistern/lease.hpp>
@@ -22,8 +23,11 @@ template <class Control, class Lifecycle>
   struct orphans {
     void operator()(Control* control) const noexcept { control->orphan(); }
   };
-  std::unique_ptr<Control, orphans> unless_warm(
-      allocator.new_object<Control>(options, std::move(lifecycle), resource, clock));
+  const auto make = [&] {
+    const no_cancellation of_the_resource;  // which gets the memory back if the options are refused
+    return allocator.new_object<Control>(options, std::move(lifecycle), resource, clock);
+  };
+  std::unique_ptr<Control, orphans> unless_warm(make());
   unless_warm->warm(options.initial);
   return unless_warm.release();
 }
