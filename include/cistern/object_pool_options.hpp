@@ -14,8 +14,8 @@ namespace cistern {
 using duration = std::chrono::steady_clock::duration;
 using time_point = std::chrono::steady_clock::time_point;
 
-/// Where an object pool reads the time: monotonic, callable from any thread. Must not throw, nor end its thread
-/// by `pthread_exit`; a cancellation waits until it has answered.
+/// Where an object pool reads the time: monotonic, callable from any thread. Must not throw, nor end its
+/// thread by `pthread_exit`; a cancellation waits until it has answered.
 using pool_clock = time_point (*)();
 
 /// The largest bound that `max_size` can be.

@@ -197,6 +197,33 @@ BOOST_AUTO_TEST_CASE(the_types_of_pools_are_known_below_them) {
   BOOST_TEST(cistern::detail::unsynchronized_pool_type == &typeid(cistern::unsynchronized_pool_resource));
 }
 
+namespace {
+
+template <class Pool>
+struct cancelling_pool final : Pool {
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    cistern::test_support::cancel_this_thread();
+    Pool::do_deallocate(block, bytes, alignment);
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(what_is_no_pool_or_derived_from_one_is_not_taken_for_one, Pool, both_pools) {
+  const auto calls = cistern::test_support::cancel_in_every_call([](std::pmr::memory_resource* resource) {
+    cistern::detail::give_back(*resource, resource->allocate(100), 100, alignof(std::max_align_t));
+  });
+  BOOST_TEST(calls == 2U);
+  cancelling_pool<Pool> pool;
+  bool is_back = false;
+  BOOST_TEST(cistern::test_support::is_cancelled_in([&] {
+    std::pmr::memory_resource& resource = pool;
+    cistern::detail::give_back(resource, resource.allocate(100), 100, alignof(std::max_align_t));
+    is_back = true;
+  }));
+  BOOST_TEST(is_back);
+}
+
 BOOST_AUTO_TEST_CASE(a_fork_meanwhile_finds_its_way) {
   if (cistern::test_support::sanitized) return;  // they can't be told of such children
   calling_back_resource<synchronized_pool_resource> upstream(std::pmr::new_delete_resource());
