@@ -136,15 +136,15 @@ class object_pool {
   /// the handle that it was given must not be resumed.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
   [[nodiscard]] auto acquire_async(Executor executor = {},
-                                   source_location where = source_location::current()) {
+                                   source_location where = source_location::current()) CISTERN_LIFETIMEBOUND {
     return acquire_async_until(control_->deadline_after(control_->options().acquire_timeout), {},
                                std::move(executor), where);
   }
   /// As `acquire_async`, but waits until `deadline`, or until `stop` is triggered.
   template <std::invocable<std::coroutine_handle<>> Executor = inline_executor>
-  [[nodiscard]] auto acquire_async_until(time_point deadline, std::stop_token stop = {},
-                                         Executor executor = {},
-                                         source_location where = source_location::current()) {
+  [[nodiscard]] auto acquire_async_until(
+      time_point deadline, std::stop_token stop = {}, Executor executor = {},
+      source_location where = source_location::current()) CISTERN_LIFETIMEBOUND {
     return control_->acquire_async({deadline, std::move(stop), true}, std::move(executor), where);
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/no_limit.hpp>
 
 #include <chrono>
@@ -60,6 +61,6 @@ struct object_pool_options {
 
 /// Returns `options` if they make sense; throws `std::invalid_argument` naming the field and the value if
 /// not.
-const object_pool_options& validated(const object_pool_options& options);
+const object_pool_options& validated(const object_pool_options& options CISTERN_LIFETIMEBOUND);
 
 }  // namespace cistern

@@ -12,9 +12,12 @@ PROLOGUE = """
 #include <cistern/adaptor/guarding_adaptor.hpp>
 #include <cistern/adaptor/limit_adaptor.hpp>
 #include <cistern/adaptor/recording_adaptor.hpp>
+#include <cistern/adaptor/sampling_guard_adaptor.hpp>
 #include <cistern/adaptor/statistics_adaptor.hpp>
+#include <cistern/adaptor/trace_reader.hpp>
 #include <cistern/bad_allocation.hpp>
 #include <cistern/buffer_dynamic_view.hpp>
+#include <cistern/buffer_fmt.hpp>
 #include <cistern/buffer_format.hpp>
 #include <cistern/buffer_stream.hpp>
 #include <cistern/byte_lease.hpp>
@@ -38,7 +41,19 @@ chain make_chain();
 struct thing { int value; };
 struct things { thing create() { return {}; } };
 template <class Policy = shared> using pool_of_things = object_pool<thing, things, Policy>;
+trace_source make_source();
 void use(const void*);
+// Where there is no such library, what stands for it warns as well.
+#if __has_include(<fmt/format.h>)
+#define FMT_PRINT(out) fmt_print(out, "x")
+#else
+#define FMT_PRINT(out) out.append("x")
+#endif
+#if defined(__cpp_lib_format)
+#define STD_PRINT(out) print(out, "x")
+#else
+#define STD_PRINT(out) out.append("x")
+#endif
 """
 
 # (return type, body)
@@ -52,11 +67,16 @@ WARNED = [
     ("buffer&", 'buffer b; return b.append("x");'),
     ("buffer&", "buffer b; return b.append(bytes());"),
     ("buffer&", "buffer b; return print_with(b, [](char*, std::size_t) { return std::size_t{0}; });"),
+    ("buffer&", "buffer b; return FMT_PRINT(b);"),
+    ("buffer&", "buffer b; return STD_PRINT(b);"),
     ("buffer", "std::pmr::monotonic_buffer_resource memory; return buffer(&memory);"),
     ("buffer_dynamic_view", "buffer b; return buffer_dynamic_view(b);"),
     ("buffer_dynamic_view", "buffer b; return buffer_dynamic_view(b, 10);"),
     ("buffer_streambuf*", "buffer b; buffer_istream in(b); return in.rdbuf();"),
     ("buffer_streambuf*", "buffer b; buffer_ostream out(b); return out.rdbuf();"),
+    ("buffer_streambuf", "buffer b; return buffer_streambuf(b);"),
+    ("buffer_ostream", "buffer b; return buffer_ostream(b);"),
+    ("buffer_istream", "buffer b; return buffer_istream(b);"),
     ("room", "byte_lease l(nullptr, 1); return l.bytes();"),
     ("room", "byte_lease l(nullptr); return l.allocate(1);"),
     ("byte_lease", "std::pmr::monotonic_buffer_resource memory; return byte_lease(&memory, 1);"),
@@ -65,6 +85,7 @@ WARNED = [
     ("chain&", 'chain c; return c.append("x");'),
     ("chain&", 'chain c; return c.prepend("x");'),
     ("chain", "std::pmr::monotonic_buffer_resource memory; return chain(&memory);"),
+    ("chain", "std::pmr::monotonic_buffer_resource memory; return chain(&memory, {});"),
     ("void", "std::string_view v = make_buffer().view(); use(v.data());"),
     ("void", "bytes v = make_buffer().bytes(); use(v.data());"),
     ("void", "room r = make_lease().bytes(); use(r.data());"),
@@ -77,6 +98,10 @@ WARNED = [
     ("pool_of_things<>", "memory m; return pool_of_things<>({}, {}, &m);"),
     ("pool_of_things<per_thread>", "memory m; return pool_of_things<per_thread>({}, {}, &m);"),
     ("auto", "memory m; return make_object_pool({}, [] { return 1; }, {}, {}, {}, &m);"),
+    ("auto", "pool_of_things<> p; return p.acquire_async();"),
+    ("auto", "pool_of_things<per_thread> p; return p.acquire_async();"),
+    ("auto", "pool_of_things<> p; return p.acquire_async_until({});"),
+    ("const object_pool_options&", "return validated(object_pool_options());"),
     ("const char*", 'pool_error e(pool_errc::closed, "closed"); return e.what();'),
     ("const std::exception_ptr&", 'pool_error e(pool_errc::closed, "closed"); return e.cause();'),
     ("const char*", 'bad_allocation e("why", 1, 2, 3); return e.what();'),
@@ -95,10 +120,18 @@ WARNED = [
     ("guarding_adaptor", "memory m; return guarding_adaptor({}, &m);"),
     ("limit_adaptor", "memory m; return limit_adaptor(1, &m);"),
     ("recording_adaptor", "memory m; return recording_adaptor({}, &m);"),
+    ("sampling_guard_adaptor", "memory m; return sampling_guard_adaptor(&m);"),
+    ("sampling_guard_adaptor", "memory m; return sampling_guard_adaptor({}, &m);"),
     ("statistics_adaptor", "memory m; return statistics_adaptor(&m);"),
     ("statistics_adaptor::scope", "statistics_adaptor a; return statistics_adaptor::scope(a);"),
     ("trace_sink", "std::ostringstream out; return trace_to_stream(out);"),
     ("trace_source", "std::istringstream in; return trace_from_stream(in);"),
+    ("trace_reader", "memory m; return trace_reader({}, &m);"),
+    ("const trace_stacks&", "trace_reader r(make_source()); return r.stacks();"),
+    ("std::span<const trace_place>", "trace_reader r(make_source()); return r.stacks().stack(1);"),
+    ("trace_module", "trace_reader r(make_source()); return r.stacks().module(1);"),
+    ("std::pmr::memory_resource*", "memory m; return resource_or_new_delete(&m);"),
+    ("testing::memory_error_handler", "std::vector<testing::memory_error> e; return testing::collect_into(e);"),
     ("testing::checking_resource", "memory m; return testing::checking_resource(&m);"),
     ("testing::failing_resource", "memory m; return testing::failing_resource(&m);"),
 ]
@@ -111,6 +144,10 @@ FINE = [
     ("buffer", "return buffer(nullptr);"),
     ("void", "buffer b; auto v = b.append(\"x\").view(); use(v.data());"),
     ("std::size_t", "return make_chain().front().size();"),
+    ("auto", "static buffer b; return buffer_dynamic_view(b).data();"),
+    ("auto", "static buffer b; return buffer_dynamic_view(b).prepare(1);"),
+    ("buffer&", "static buffer b; buffer_streambuf s(b); return s.target();"),
+    ("std::suspend_never", "pool_of_things<> p; auto wait = p.acquire_async(); use(&wait); return {};"),
     ("int", "pool_of_things<> p; return p.acquire()->value;"),
     ("thing", "pool_of_things<> p; return *p.acquire();"),
     ("void", "pool_of_things<> p; p.acquire()->value = (*p.acquire()).value; use(p.acquire().get());"),

@@ -4,6 +4,7 @@
 #include <cistern/detail/base/abi.hpp>
 #include <cistern/detail/base/environment.hpp>
 #include <cistern/detail/base/guarded_slots.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 #include <cistern/detail/base/sampler.hpp>
 #include <cistern/resource_or_new_delete.hpp>
 
@@ -42,12 +43,12 @@ struct sampling_guard_options {
 class sampling_guard_adaptor : public std::pmr::memory_resource {
  public:
   /// `upstream` null means new/delete.
-  explicit sampling_guard_adaptor(std::pmr::memory_resource* upstream = nullptr)
+  explicit sampling_guard_adaptor(std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr)
       : sampling_guard_adaptor(sampling_guard_options{}, upstream) {}
   /// The environment is read where `options` are made: not while another thread changes it. Throws
   /// `std::system_error` where forks can't be watched.
   explicit sampling_guard_adaptor(sampling_guard_options options,
-                                  std::pmr::memory_resource* upstream = nullptr);
+                                  std::pmr::memory_resource* upstream CISTERN_LIFETIMEBOUND = nullptr);
   sampling_guard_adaptor(const sampling_guard_adaptor&) = delete;
   sampling_guard_adaptor& operator=(const sampling_guard_adaptor&) = delete;
   /// Guarded blocks end with it, freed or not.

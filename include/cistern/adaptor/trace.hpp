@@ -102,6 +102,6 @@ using trace_source = std::function<std::size_t(std::span<std::byte> into)>;
 /// an error.
 [[nodiscard]] trace_source trace_from_stream(std::istream& in CISTERN_LIFETIMEBOUND);
 /// Reads `trace`, whose bytes must outlive the source.
-[[nodiscard]] trace_source trace_from_memory(std::span<const std::byte> trace);
+[[nodiscard]] trace_source trace_from_memory(std::span<const std::byte> trace CISTERN_LIFETIMEBOUND);
 
 }  // namespace cistern

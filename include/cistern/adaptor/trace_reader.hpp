@@ -4,6 +4,7 @@
 #include <cistern/adaptor/trace.hpp>
 #include <cistern/adaptor/trace_stacks.hpp>
 #include <cistern/detail/base/abi.hpp>
+#include <cistern/detail/base/lifetimebound.hpp>
 
 #include <array>
 #include <chrono>
@@ -27,7 +28,8 @@ class trace_reader {
  public:
   /// Reads the header. `memory` null means new/delete. Throws `trace_error`, what `source` throws, and
   /// `std::bad_alloc`.
-  explicit trace_reader(trace_source source, std::pmr::memory_resource* memory = nullptr);
+  explicit trace_reader(trace_source source,
+                        std::pmr::memory_resource* memory CISTERN_LIFETIMEBOUND = nullptr);
   trace_reader(const trace_reader&) = delete;
   trace_reader& operator=(const trace_reader&) = delete;
   ~trace_reader();

@@ -83,7 +83,8 @@ using memory_error_handler = std::function<void(const memory_error&)>;
 }
 
 /// A handler that appends to `errors`, which must outlive the resource. Not thread-safe by itself.
-[[nodiscard]] inline memory_error_handler collect_into(std::vector<memory_error>& errors) {
+[[nodiscard]] inline memory_error_handler collect_into(
+    std::vector<memory_error>& errors CISTERN_LIFETIMEBOUND) {
   return [&errors](const memory_error& error) { errors.push_back(error); };
 }
 
