@@ -88,12 +88,15 @@ void leave(void* value) {
 
 }  // namespace
 
-void schedule_others() noexcept {
-  if (is_scheduled() && hand_over()) wait_for_turn();
+bool schedule_others() noexcept {
+  const bool has_others = is_scheduled() && hand_over();
+  if (has_others) wait_for_turn();
+  return has_others;
 }
 
 void schedule_point() noexcept {
-  if (is_scheduled() && switch_count < last_free_switch && generator() % keep_going == 0) schedule_others();
+  if (is_scheduled() && switch_count < last_free_switch && generator() % keep_going == 0)
+    (void)schedule_others();
 }
 
 bool schedule_chance(unsigned one_in) noexcept {

@@ -18,8 +18,8 @@ void run_scheduled(std::uint64_t seed, const std::vector<std::function<void()>>&
 /// Another thread of `run_scheduled` may go on now; in other threads, and in the child of a fork, nothing
 /// happens.
 void schedule_point() noexcept;
-/// The same where this one has nothing to do until another has gone on.
-void schedule_others() noexcept;
+/// The same where this one has nothing to do until another has gone on. False if there is none that could.
+bool schedule_others() noexcept;
 /// True once in so many times, as the seed says; always where nothing is scheduled.
 [[nodiscard]] bool schedule_chance(unsigned one_in) noexcept;
 /// Whether waits without an end may return for nothing in this run, which would hide a lost wake-up.

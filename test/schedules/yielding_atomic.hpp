@@ -78,7 +78,7 @@ class cistern_yielding_atomic
   }
   void wait(T old, memory_order order = memory_order_seq_cst) const noexcept {
     while (base::load(order) == old) {
-      cistern::test_support::schedule_others();
+      (void)cistern::test_support::schedule_others();
     }
   }
   void notify_one() noexcept {}

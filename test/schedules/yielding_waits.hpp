@@ -17,7 +17,7 @@ class cistern_yielding_mutex {
  public:
   void lock() noexcept {
     cistern::test_support::schedule_point();
-    while (held_) cistern::test_support::schedule_others();
+    while (held_) (void)cistern::test_support::schedule_others();
     held_ = true;
   }
   [[nodiscard]] bool try_lock() noexcept {
@@ -65,7 +65,7 @@ class cistern_yielding_condition_variable {
     bool woken = false;
     sleepers_.push_back(&woken);
     lock.unlock();
-    while (!woken && !enough()) cistern::test_support::schedule_others();
+    while (!woken && !enough()) (void)cistern::test_support::schedule_others();
     if (!woken) sleepers_.remove(&woken);
     lock.lock();
   }
@@ -147,7 +147,7 @@ class cistern_yielding_stop_callback final : cistern_stop_state::callback {
     if (!state_) return;
     state_->callbacks.remove(this);
     while (state_->running == this && state_->runner != this_thread::get_id()) {
-      cistern::test_support::schedule_others();
+      if (!cistern::test_support::schedule_others()) break;  // a thread that this child of a fork hasn't
     }
   }
 
@@ -164,11 +164,11 @@ cistern_yielding_stop_callback(cistern_yielding_stop_token, Function)
 namespace this_thread {
 
 inline void cistern_yield() noexcept {
-  cistern::test_support::schedule_others();
+  (void)cistern::test_support::schedule_others();
 }
 template <class Time>
 void cistern_sleep_for(const Time&) noexcept {
-  cistern::test_support::schedule_others();
+  (void)cistern::test_support::schedule_others();
 }
 
 }  // namespace this_thread
