@@ -1,11 +1,19 @@
 // The error codes of object pools as std::error_code, and the exception that carries them.
 #include <cistern/object_pool.hpp>
+#include <cistern/page_resource.hpp>
 #include <cistern/pool_error.hpp>
 
+#include <array>
+#include <chrono>
+#include <cstddef>
 #include <exception>
+#include <iterator>
+#include <map>
+#include <memory_resource>
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -14,6 +22,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +76,45 @@ void with_refusal(std::size_t objects, Call call) {
   }
 }
 
+/// Each block lies on pages of its own; those that hold an object can be closed.
+class closable_blocks : public std::pmr::memory_resource {
+ public:
+  /// Returns how many. Whoever reads or writes there dies of it.
+  template <class T>
+  std::size_t close_around(const std::vector<lease<T>>& objects) {
+    for (const lease<T>& each : objects) {
+      const auto block = blocks_.upper_bound(reinterpret_cast<std::byte*>(each.get()));
+      if (block != blocks_.begin()) closed_.insert(std::prev(block)->first);
+    }
+    protect(PROT_NONE);
+    return closed_.size();
+  }
+  void open() {
+    protect(PROT_READ | PROT_WRITE);
+    closed_.clear();
+  }
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    auto* const block = static_cast<std::byte*>(pages()->allocate(bytes, alignment));
+    blocks_.emplace(block, bytes);
+    return block;
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    blocks_.erase(static_cast<std::byte*>(block));
+    pages()->deallocate(block, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+  void protect(int protection) {
+    for (std::byte* const each : closed_) BOOST_REQUIRE(::mprotect(each, blocks_[each], protection) == 0);
+  }
+
+  std::map<std::byte*, std::size_t> blocks_;
+  std::set<std::byte*> closed_;
+};
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(nothing_is_said_twice) {
@@ -100,6 +148,39 @@ BOOST_AUTO_TEST_CASE(the_holders_are_those_at_the_time_of_asking) {
     BOOST_TEST(what.find("s since ") == what.rfind("s since "));
     BOOST_TEST(error.what() == what);
   });
+}
+
+// So its work, under the lock, is the same whatever the number of objects: it doesn't touch one of them.
+BOOST_AUTO_TEST_CASE(a_refusal_looks_at_no_object) {
+  constexpr std::size_t objects = 1'000;
+  closable_blocks memory;
+  const auto make = [] { return std::array<char, 100>{}; };
+  auto pool = make_object_pool({.max_size = objects}, make, {}, {}, {}, &memory);
+  std::vector<decltype(pool.acquire())> held;
+  while (held.size() < objects) held.push_back(pool.acquire());
+  std::stop_source stopped;
+  stopped.request_stop();
+  std::vector<pool_error> errors;
+  const auto refuse = [&](auto acquire) {
+    try {
+      (void)acquire();
+    } catch (const pool_error& error) {
+      errors.push_back(error);
+    }
+  };
+  BOOST_REQUIRE(memory.close_around(held) > 1U);
+  const bool tried = pool.try_acquire().has_value();
+  refuse([&] { return pool.acquire_for(std::chrono::seconds(0)); });
+  refuse([&] { return pool.acquire_for(std::chrono::hours(1), stopped.get_token()); });
+  pool.close();
+  refuse([&] { return pool.acquire(); });
+  memory.open();
+  BOOST_TEST(!tried);
+  BOOST_REQUIRE(errors.size() == 3U);
+  BOOST_TEST((errors[0].code() == pool_errc::timeout));
+  BOOST_TEST(errors[0].holders().size() == 16U);  // now they are looked for
+  BOOST_TEST((errors[1].code() == pool_errc::cancelled));
+  BOOST_TEST((errors[2].code() == pool_errc::closed));
 }
 
 // Then it is asked for its text where it was thrown: nothing is unwound, and the pool's lock is held.
