@@ -44,6 +44,35 @@ CONTRACT_CASE(a_double_free_is_found) {
   }));
 }
 
+// Of each kind that the C library's own malloc finds: in the first list, behind a full one, between
+// neighbours, unaligned, inside.
+CONTRACT_CASE(wrong_frees_that_other_mallocs_find_are_found) {
+  only_for_cistern();
+  constexpr std::size_t in_a_full_list = 7;
+  for (const std::size_t bytes :
+       {std::size_t{24}, std::size_t{100}, std::size_t{2'000}, std::size_t{200'000}}) {
+    MUST(dies_saying("cistern: free(0x", "", [bytes] {
+      void* const block = malloc(bytes);
+      free(hide(block));
+      free(hide(block));
+    }));
+    MUST(dies_saying("cistern: free(0x", "", [bytes] {
+      std::array<void*, in_a_full_list> others{};
+      for (void*& other : others) other = malloc(bytes);
+      void* const block = malloc(bytes);
+      void* const neighbour = malloc(bytes);
+      for (void* const other : others) free(hide(other));
+      free(hide(block));
+      free(hide(block));
+      free(hide(neighbour));
+    }));
+    for (const std::size_t offset : {std::size_t{8}, std::size_t{16}}) {
+      MUST(dies_saying("cistern: free(0x", "",
+                       [=] { free(hide(static_cast<char*>(malloc(bytes)) + offset)); }));
+    }
+  }
+}
+
 // Where realloc in place doesn't look, the free that follows does.
 CONTRACT_CASE(a_freed_block_that_is_reallocated_in_place_is_found) {
   only_for_cistern();
