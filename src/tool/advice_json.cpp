@@ -125,12 +125,15 @@ constexpr std::size_t most_sites_in_json = 1000;
 std::string as_json(const advice_report& report) {
   const trace_verdict& verdict = report.verdict;
   std::vector<std::string> advices;
+  advices.reserve(verdict.advices.size());
   for (const advice& each : verdict.advices) advices.push_back(advice_json(report, each));
   std::vector<std::uint32_t> numbers = sites_by_calls(report.profile);
   numbers.resize(std::min(numbers.size(), most_sites_in_json));
   std::vector<std::string> sites;
+  sites.reserve(numbers.size());
   for (const std::uint32_t each : numbers) sites.push_back(site_json(report, each));
   std::vector<std::string> between;
+  between.reserve(report.profile.hand_overs.size());
   for (const detail::hand_over& each : report.profile.hand_overs) between.push_back(hand_over_json(each));
   const std::string kind =
       verdict.advices.empty() ? "no_pool_needed" : to_string(verdict.advices.front().what.kind);
