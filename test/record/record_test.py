@@ -588,6 +588,30 @@ class Record(unittest.TestCase):
         self.assertRegex(recorded.err, "^cistern-record: cannot write .*: Cannot allocate memory\n")
         self.assertEqual((len(recorded.traces), calls_of(recorded.trace)), (1, []))
 
+    def test_a_system_without_pages_is_told_of_and_disturbs_nobody(self):
+        told = "^cistern-record: cannot write .*: Cannot allocate memory\n"
+        for options in (["--stacks"], ["--sample=1K"], ["--stacks", "--sample=1K"]):
+            refusals = 0
+            for served in range(10):
+                with self.subTest(options=options, served=served):
+                    folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+                    recorded = Recorded(folder, PROGRAM, "many", "2000", options=options,
+                                        environment=ENVIRONMENT | {"PAGES_ARE_REFUSED_AFTER": str(served)})
+                    if recorded.status == 0:  # what can't be followed isn't in the trace
+                        check_consistency(calls_of(recorded.trace))
+                    else:
+                        refusals += 1
+                        self.assertEqual((recorded.status, recorded.traces), (125, []))  # nothing was recorded
+                        self.assertRegex(recorded.err, told)
+            self.assertTrue(0 < refusals < 10)
+        environment = ENVIRONMENT | {"LD_PRELOAD": str(pathlib.Path(TOOL).with_name("libcistern-record.so")),
+                                     "CISTERN_RECORD_TO": str(self.folder / "none"), "CISTERN_RECORD_STACKS": "8",
+                                     "PAGES_ARE_REFUSED_AFTER": "0"}
+        program = subprocess.run([PROGRAM, "status", "4"], env=environment, check=False, timeout=LIMIT_SECONDS,
+                                 capture_output=True, text=True)
+        self.assertEqual(program.returncode, 4)
+        self.assertRegex(program.stderr, told)
+
     def test_what_cannot_be_told_disturbs_nobody(self):
         environment = ENVIRONMENT | {"LD_PRELOAD": str(pathlib.Path(TOOL).with_name("libcistern-record.so")),
                                      "CISTERN_RECORD_TO": "/no/such/folder/trace"}

@@ -24,8 +24,10 @@
 #include <link.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +38,20 @@ extern "C" int __register_atfork(void (*before)(), void (*in_parent)(), void (*i
   using function = int(void (*)(), void (*)(), void (*)(), void*);
   return reinterpret_cast<function*>(::dlsym(RTLD_NEXT, "__register_atfork"))(before, in_parent, in_child,
                                                                               module);
+}
+
+// The recorder's tables come from there, and nothing of the program or the C library does.
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name,cert-dcl50-cpp): as the C library has it
+extern "C" void* mmap(void* address, std::size_t bytes, int protection, int flags, int file,
+                      off_t offset) noexcept {
+  static std::atomic<long> calls{0};
+  const char* const served = std::getenv("PAGES_ARE_REFUSED_AFTER");
+  if (served != nullptr && calls.fetch_add(1) >= std::atol(served)) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): what the system returns
+  return reinterpret_cast<void*>(::syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
 }
 
 namespace {
