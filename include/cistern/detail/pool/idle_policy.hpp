@@ -1,6 +1,7 @@
 // idle_policy: what of a pool's idle memory goes, and when.
 #pragma once
 
+#include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/pool/guarded_heap.hpp>
 #include <cistern/detail/pool/listed_blocks.hpp>
 #include <cistern/detail/pool/rare_passes.hpp>
@@ -142,7 +143,8 @@ class idle_policy {
 // so that regions become idle. What is left over is for the next call.
 template <class Sorter, class Lock>
 void idle_policy<Sorter, Lock>::settle_to(std::size_t most_bytes) noexcept {
-  constexpr std::size_t most_given_back_at_once = std::size_t{1} << 20;  // 40 us of the system; or a region
+  // 40 us of the system for a MiB; or a region. Guards around regions take addresses, which are to go soon.
+  constexpr std::size_t most_given_back_at_once = std::size_t{hardened_build ? 4U : 1U} << 20;
   if (heap_.left_bytes() != 0) {
     heap_.join_left(guarded_heap<Lock>::joined_at_once, listed_.now());
   }
