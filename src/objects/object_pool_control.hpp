@@ -1,6 +1,7 @@
 // object_pool_control: a stretch of code under an object pool's mutex, and what must happen right after it.
 #pragma once
 
+#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/base/thread_annotations.hpp>
 #include <cistern/detail/objects/object_pool_control.hpp>
 
@@ -48,6 +49,7 @@ class CISTERN_SCOPED_CAPABILITY object_pool_control::section {
     if (more) {
       pool_.unlocked();
     } else if (last) {
+      const no_cancellation of_the_resource;
       pool_.destroy_self();
     }
   }

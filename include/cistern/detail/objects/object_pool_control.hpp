@@ -160,7 +160,7 @@ class object_pool_control : public lease_home, private fork_participant {
  private:
   virtual void construct_object(pool_slot& slot) = 0;
   virtual void destroy_object(pool_slot& slot) noexcept = 0;
-  virtual void destroy_self() noexcept = 0;
+  virtual void destroy_self() noexcept = 0;  ///< Called with cancellation held off.
 
   /// What a policy does right after the mutex is taken, and right before it is released; true: afterwards,
   /// too, and it holds a pin until then.

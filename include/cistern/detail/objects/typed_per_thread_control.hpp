@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cistern/async_acquire.hpp>
-#include <cistern/detail/base/no_cancellation.hpp>
 #include <cistern/detail/objects/per_thread_control.hpp>
 #include <cistern/detail/objects/typed_control.hpp>
 #include <cistern/lease.hpp>
@@ -112,7 +111,6 @@ class typed_per_thread_control final : public typed_control<T, Lifecycle, per_th
   }
 
   void destroy_self() noexcept override {
-    const no_cancellation of_the_resource;
     std::pmr::polymorphic_allocator<> allocator(this->resource());
     allocator.delete_object(this);
   }
