@@ -18,6 +18,7 @@
 #include <new>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <boost/test/unit_test.hpp>
@@ -496,11 +497,16 @@ BOOST_AUTO_TEST_CASE(threads_that_free_each_others_blocks_while_another_checks) 
   constexpr int rounds = 2'000;
   std::vector<std::vector<void*>> made(threads);
   std::atomic<std::size_t> done{0};
+  std::atomic<std::size_t> steps{0};
   for (int phase = 0; phase < 2; ++phase) {
     done = 0;
     cistern::test_support::run_threads(threads + 1, [&](std::size_t index) {
       if (index == threads) {
-        while (done != threads) (void)memory.check();
+        // A check now and then: one after the other would leave the lock to hardly anybody else.
+        for (std::size_t seen = steps; done != threads; seen = steps) {
+          (void)memory.check();
+          while (done != threads && steps < seen + rounds / 20) std::this_thread::yield();
+        }
         return;
       }
       if (phase == 0) {
@@ -508,9 +514,13 @@ BOOST_AUTO_TEST_CASE(threads_that_free_each_others_blocks_while_another_checks) 
           made[index].push_back(memory.allocate(40));
           std::memset(made[index].back(), i, 40);
           memory.deallocate(memory.allocate(100), 100);
+          ++steps;
         }
       } else {
-        for (void* const block : made[(index + 1) % threads]) memory.deallocate(block, 40);
+        for (void* const block : made[(index + 1) % threads]) {
+          memory.deallocate(block, 40);
+          ++steps;
+        }
       }
       ++done;
     });

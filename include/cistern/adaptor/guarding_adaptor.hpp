@@ -117,8 +117,8 @@ class guarding_adaptor : public std::pmr::memory_resource {
   [[nodiscard]] std::pmr::memory_resource* upstream_resource() const noexcept { return upstream_; }
 
   /// Looks at every live and quarantined block, reports what was written where it mustn't, each block once,
-  /// and returns how many blocks it reported. O(blocks, and bytes in quarantine). Thread-safe. Throws
-  /// `std::bad_alloc`.
+  /// and returns how many blocks it reported. O(blocks, and bytes in quarantine). Thread-safe: other
+  /// threads that use the adaptor wait meanwhile. Throws `std::bad_alloc`.
   std::size_t check();
   /// Checks the blocks in quarantine and gives them back to upstream. Thread-safe.
   void flush_quarantine() noexcept;
