@@ -28,8 +28,8 @@ struct pool_options {
   std::size_t max_bytes = no_limit;
   /// Bytes that may stay idle in the pool without anyone calling `trim`; what was used longest ago goes
   /// first. Beyond that, memory goes back in steps, as the pool is used. On top come what thread caches hold,
-  /// what lies free between live blocks (the system gets whole pages of it, where it can), and a least stay
-  /// of 64 KiB, or two blocks, for each size.
+  /// what lies free between live blocks (the system gets whole pages of it, where it can), a least stay of
+  /// 64 KiB, or two blocks, for each size, and one piece that would go and come with each use of a block.
   std::size_t max_idle_bytes = std::size_t{64} << 20;
   /// Free blocks that the list of one bucket may keep; more are sorted away, and serve any size. 0: keep
   /// none, and `max_idle_bytes` is 0 as well. Thread caches and scattered blocks come on top, as above.

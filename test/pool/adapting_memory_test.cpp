@@ -130,6 +130,29 @@ BOOST_AUTO_TEST_CASE(nor_where_two_threads_have_survivors) {
   }
 }
 
+// Nothing else keeps its region, which would go and come again with each use.
+BOOST_AUTO_TEST_CASE_TEMPLATE(nor_where_a_temporary_has_a_region_to_itself, Pool, both_pools) {
+  for (const std::size_t max_idle_bytes : {std::size_t{0}, mib}) {
+    for (const std::size_t bytes :
+         {std::size_t{1500}, 20 * kib, 70 * kib, 200 * kib, 600 * kib, mib, 20 * mib}) {
+      fixture<Pool> f({.max_idle_bytes = max_idle_bytes});
+      fill_and_expire(f.pool, entries_beyond(max_idle_bytes));
+      std::vector<void*> fillers;
+      for (const std::uint64_t before = f.upstream.allocations(); f.upstream.allocations() == before;) {
+        fillers.push_back(f.pool.allocate(bytes, 1));
+      }
+      f.pool.deallocate(fillers.back(), bytes, 1);
+      fillers.pop_back();
+      const std::uint64_t before = f.calls();
+      make_temporaries(f.pool, bytes);
+      BOOST_TEST_INFO("max_idle_bytes " << max_idle_bytes << ", temporaries of " << bytes);
+      BOOST_TEST(f.calls() - before <= temporaries / 100);
+      deallocate_all(f.pool, fillers, bytes, 1);
+      BOOST_TEST(fault_in(f.pool, f.upstream) == "");
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(large_blocks_up_and_down_beyond_the_bound, Pool, both_pools) {
   constexpr std::size_t count = 100;  // MiB: 36 more than may stay
   fixture<Pool> f;

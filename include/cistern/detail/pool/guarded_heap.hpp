@@ -147,11 +147,11 @@ class guarded_heap {
   }
 
   /// Gives the region back that has been idle for longest, if `may_go` says so of the moment when it became
-  /// so. Returns its pages' bytes, or 0.
+  /// so, and whether it is the only one. Returns its pages' bytes, or 0.
   template <class MayGo>
   std::size_t give_back_oldest(reason why, MayGo may_go) noexcept {
     const scoped_lock guard(lock_);
-    if (!may_go(heap_.oldest_idle_since())) {
+    if (!may_go(heap_.oldest_idle_since(), heap_.has_one_idle_region())) {
       return 0;
     }
     const std::size_t bytes = heap_.give_back_oldest();
@@ -161,13 +161,13 @@ class guarded_heap {
   }
   /// The same until at most `most_bytes` of pages are held.
   void give_back(reason why, std::size_t most_bytes) noexcept {
-    while (pages_bytes() > most_bytes && give_back_oldest(why, [](std::uint64_t) { return true; }) != 0) {
+    while (pages_bytes() > most_bytes && give_back_oldest(why, always) != 0) {
     }
   }
   /// The same of all regions for a request that upstream refused: but of one only, where it has no use for
   /// what it gets back.
   void give_back_for_need() noexcept {
-    if (const std::size_t bytes = give_back_oldest(reason::need, [](std::uint64_t) { return true; });
+    if (const std::size_t bytes = give_back_oldest(reason::need, always);
         bytes != 0 && upstream_reuses(bytes)) {
       give_back(reason::need, 0);
     }
@@ -245,6 +245,7 @@ class guarded_heap {
   [[nodiscard]] Lock& lock() const noexcept CISTERN_RETURN_CAPABILITY(lock_) { return lock_; }
 
  private:
+  static bool always(std::uint64_t /*idle_since*/, bool /*is_only*/) noexcept { return true; }
   [[nodiscard]] static constexpr std::size_t index_of(reason why) noexcept {
     return static_cast<std::size_t>(why);
   }

@@ -4,6 +4,7 @@
 #include <cistern/detail/base/assert.hpp>
 #include <cistern/detail/pool/guarded_heap.hpp>
 #include <cistern/detail/pool/listed_blocks.hpp>
+#include <cistern/detail/pool/missed_returns.hpp>
 #include <cistern/detail/pool/rare_passes.hpp>
 #include <cistern/detail/pool/recent_peak.hpp>
 #include <cistern/detail/pool/sorted_blocks.hpp>
@@ -47,6 +48,8 @@ class idle_policy {
   }
   /// The same on the way to a bound of `most_bytes`.
   void settle_to(std::size_t most_bytes) noexcept;
+  /// The heap has grown.
+  void grew() noexcept { returns_.took(listed_.now()); }
   /// Whether frees should be seen more often than usual: there is more to do than the last step did, or more
   /// is idle than may be for long.
   [[nodiscard]] bool is_late() const noexcept {
@@ -72,6 +75,14 @@ class idle_policy {
   [[nodiscard]] bool has_nothing_to_do() const noexcept {
     return !gives_pages_ && std::max(heap_.pages_bytes(), idle_bytes()) <= options_.max_idle_bytes &&
            heap_.left_bytes() == 0 && left_stays_.load(std::memory_order_relaxed) == 0;
+  }
+  // Whether what was last used then would be asked for again at once, if it went now.
+  [[nodiscard]] bool comes_again(std::uint64_t last_use) const noexcept {
+    return returns_.recur() && last_use + missed_returns::soon >= listed_.now();
+  }
+  // What a pass leaves of a class: the last block of one in use may have a region to itself.
+  [[nodiscard]] std::size_t at_hand_blocks(unsigned index) const noexcept {
+    return comes_again(listed_.last_use(index)) ? 1 : 0;
   }
   // A large bound is not for what may be needed at once.
   [[nodiscard]] static bool is_large(std::size_t most_bytes) noexcept {
@@ -137,6 +148,7 @@ class idle_policy {
   rare_passes sorts_all_;                                         ///< Whether it sorts what is in use, too.
   std::atomic<std::uint64_t> next_discard_at_{0};                 ///< When `discard_step` goes on.
   recent_peak peak_;
+  missed_returns returns_;
 };
 
 // What was used longest ago goes first: a region that no block is in, or blocks of a list into their spans,
@@ -155,9 +167,12 @@ void idle_policy<Sorter, Lock>::settle_to(std::size_t most_bytes) noexcept {
   while (given_back < most_given_back_at_once && idle_bytes() > most_bytes) {
     const unsigned index = effort > 0 ? listed_.longest_unused(reach_of(most_bytes)) : listed_blocks::none;
     const std::uint64_t last_use = index != listed_blocks::none ? listed_.last_use(index) : UINT64_MAX;
-    const std::size_t bytes =
-        heap_.give_back_oldest(reason::idle, [&](std::uint64_t idle_since) { return idle_since < last_use; });
+    const auto may_go = [&](std::uint64_t idle_since, bool is_only) {
+      return idle_since < last_use && !(is_only && comes_again(idle_since));
+    };
+    const std::size_t bytes = heap_.give_back_oldest(reason::idle, may_go);
     if (bytes != 0) {
+      returns_.gave(listed_.now());
       given_back += bytes;
       continue;
     }
@@ -218,7 +233,7 @@ void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
     const bool may_sort =
         !is_large(options_.max_idle_bytes) || sorts_all_.is_on() || listed_.is_old(listed_.last_use(index));
     if (may_sort) {  // whatever was noted: some may have come since
-      const sorted_blocks sorted = sorter_.sort(index, 0, effort);
+      const sorted_blocks sorted = sorter_.sort(index, at_hand_blocks(index), effort);
       effort -= std::min(effort, sorted.effort());
       if (sorted.blocks != 0) {
         continue;  // more of it may be there

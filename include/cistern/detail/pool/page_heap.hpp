@@ -111,6 +111,9 @@ class page_heap {
   [[nodiscard]] std::uint64_t oldest_idle_since() const noexcept {
     return oldest_idle_ != nullptr ? oldest_idle_->changed_at : UINT64_MAX;
   }
+  [[nodiscard]] bool has_one_idle_region() const noexcept {
+    return oldest_idle_ != nullptr && oldest_idle_ == newest_idle_;
+  }
   [[nodiscard]] std::size_t idle_regions_bytes() const noexcept { return idle_regions_bytes_; }
   /// Whether there is a free run of its own: one that can't go back to upstream.
   [[nodiscard]] bool has_kept_alone() const noexcept { return !kept_alone_.empty(); }

@@ -163,7 +163,11 @@ span* span_supply<Sorter, Lock>::try_take(std::uint32_t pages, std::uint32_t lea
   const std::size_t most_pages = options_.max_blocks_per_chunk * std::size_t{least_pages};
   bool grown = false;
   const auto try_grow = [&] {
-    return heap_.try_grow(pages, least_pages, alignment, most_pages, listed_.now(), grown);
+    span* const run = heap_.try_grow(pages, least_pages, alignment, most_pages, listed_.now(), grown);
+    if (grown) {
+      idle_.grew();
+    }
+    return run;
   };
   if (heap_.may_grow() || !make_room(least_pages, alignment)) {
     try {
