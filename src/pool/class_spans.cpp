@@ -30,7 +30,6 @@ constexpr std::size_t most_span_bytes(std::size_t block_bytes) noexcept {
 
 // ---- pages of a span ----
 
-using page_set = std::uint64_t;
 constexpr std::uint32_t most_span_pages = 64;
 static_assert(most_span_bytes(largest_cut_block_bytes) == most_span_pages * page_bytes);
 constexpr page_set page_bit(std::size_t page) noexcept {
@@ -61,10 +60,8 @@ page_set idle_pages(const span& home, std::size_t block_bytes) noexcept {
   for (const free_block* block = home.free; block != nullptr; block = block->next()) {
     count(static_cast<std::size_t>(reinterpret_cast<const std::byte*>(block) - home.base()));
   }
-  for (std::size_t page = 0; home.unlinked_pages != 0 && page < home.pages; ++page) {
-    if ((&home + page)->is_unlinked) {
-      for_each_block_in(home, page, block_bytes, count);
-    }
+  for (page_set left = home.unlinked; left != 0; left &= left - 1) {
+    for_each_block_in(home, static_cast<std::size_t>(std::countr_zero(left)), block_bytes, count);
   }
   // A page that new blocks are still to be cut from is not for us.
   const std::size_t pages =
@@ -99,19 +96,13 @@ void unlink_pages(span& home, page_set pages, std::size_t block_bytes) noexcept 
     const auto page = static_cast<std::size_t>(std::countr_zero(pages));
     bool begins_one = false;
     for_each_block_in(home, page, block_bytes, [&](std::size_t) { begins_one = true; });
-    span& record = *(&home + page);
-    if (begins_one && !record.is_unlinked) {
-      record.is_unlinked = true;
-      ++home.unlinked_pages;
-    }
+    home.unlinked |= begins_one ? page_bit(page) : 0;
   }
 }
 
 void link_page(span& home, std::size_t page, std::size_t block_bytes) noexcept {
-  span& record = *(&home + page);
-  if (record.is_unlinked) {
-    record.is_unlinked = false;
-    --home.unlinked_pages;
+  if ((home.unlinked & page_bit(page)) != 0) {
+    home.unlinked &= ~page_bit(page);
     home.has_changed = true;
     for_each_block_in(home, page, block_bytes, [&](std::size_t offset) {
       auto* const block = reinterpret_cast<free_block*>(home.base() + offset);
@@ -123,16 +114,13 @@ void link_page(span& home, std::size_t page, std::size_t block_bytes) noexcept {
 
 // The first page in order of address whose blocks are in no list.
 void link_next_page(span& home, std::size_t block_bytes) noexcept {
-  std::size_t page = 0;
-  while (!(&home + page)->is_unlinked) {
-    ++page;
-  }
-  link_page(home, page, block_bytes);
+  link_page(home, static_cast<std::size_t>(std::countr_zero(home.unlinked)), block_bytes);
 }
 
 // Takes the memory of idle pages away; returns the bytes.
 std::size_t discard_idle_pages(span& home, std::size_t block_bytes) noexcept {
-  if (!home.has_changed || home.home->is_one_run || home.begins_behind != 0 || home.pages > most_span_pages) {
+  if (!home.has_changed || home.home()->is_one_run || home.begins_behind != 0 ||
+      home.pages > most_span_pages) {
     return 0;
   }
   home.has_changed = false;
@@ -192,16 +180,14 @@ void class_spans::add(span* run, unsigned index, std::size_t most_blocks) noexce
       std::min((run->bytes() - run->begins_behind) / class_block_bytes(index), most_blocks));
   open_.push(run);
   bytes_ += run->bytes();
-  run->unlinked_pages = 0;
-  run->is_unlinked = false;
+  run->unlinked = 0;
   run->has_changed = true;
-  if (!run->home->is_one_run) {
+  if (!run->home()->is_one_run) {
     // Blocks are found from any of its pages. The heap has said so of the last one, and may be reading it.
+    std::uint32_t* const slots = run->home()->slots() + run->first_page;
     for (std::uint32_t page = 1; page + 1 < run->pages; ++page) {
-      run[page].back = page;
-      run[page].is_unlinked = false;
+      slots[page] = run->slot;
     }
-    run[run->pages - 1].is_unlinked = false;
   }
 }
 
@@ -325,15 +311,12 @@ void class_spans::check_invariants(unsigned index) const noexcept {
       for (const free_block* block = each->free; block != nullptr; block = block->next()) {
         ++free;
       }
-      std::size_t unlinked_pages = 0;
-      for (std::size_t page = 0; !each->home->is_one_run && page < each->pages; ++page) {
-        if ((each + page)->is_unlinked) {
-          ++unlinked_pages;
-          for_each_block_in(*each, page, block_bytes, [&](std::size_t) { ++free; });
-        }
+      if (each->pages < most_span_pages && each->unlinked >> each->pages != 0) {
+        broken_invariant("spans of blocks", block_bytes, "a span has unlinked pages that are not its own");
       }
-      if (unlinked_pages != each->unlinked_pages) {
-        broken_invariant("spans of blocks", block_bytes, "a span's unlinked pages are miscounted");
+      for (page_set left = each->unlinked; left != 0; left &= left - 1) {
+        for_each_block_in(*each, static_cast<std::size_t>(std::countr_zero(left)), block_bytes,
+                          [&](std::size_t) { ++free; });
       }
       if (each->out + free != each->carved || each->carved > each->capacity) {
         broken_invariant("spans of blocks", block_bytes, "a span's counts don't agree with its blocks");

@@ -66,12 +66,48 @@ void page_heap::unlink(span* run) noexcept {
   add_touched(*run, -1);
 }
 
+// Of a new run its pages, and a record: one that was of another run, if there is one, as its memory is there.
+span* page_heap::begin_run(heap_region& home, std::uint32_t first_page, std::uint32_t pages) noexcept {
+  record_stock& stock = home.stock();
+  const bool is_new = stock.returned == record_stock::none;
+  span* const run = home.spans() + (is_new ? stock.begun : stock.returned);
+  if (is_new) {
+    run->slot = stock.begun++;
+  } else {
+    stock.returned = run->first_page;
+  }
+  run->first_page = first_page;
+  run->pages = pages;
+  return run;
+}
+
+// Its record is of none now: who looks for what was a block of it finds a free run of no pages.
+void page_heap::end_run(span* run) noexcept {
+  record_stock& stock = run->home()->stock();
+  run->is_free = true;
+  run->pages = 0;
+  run->first_page = stock.returned;
+  stock.returned = run->slot;
+}
+
+void page_heap::join(span* run, span* next) noexcept {
+  run->pages += next->pages;
+  run->out += next->out;
+  end_run(next);
+}
+
 // The neighbours of a run look at its first and its last page only.
-void page_heap::mark(span* run) noexcept {
-  run->back = 0;
-  span* const last = run + run->pages - 1;
-  last->back = run->pages - 1;
-  last->home = run->home;
+void page_heap::mark(const span* run) noexcept {
+  std::uint32_t* const slots = run->home()->slots() + run->first_page;
+  slots[0] = run->slot;
+  slots[run->pages - 1] = run->slot;
+}
+
+// The run behind this one, or null where it is the last of its region.
+span* page_heap::after(const span* run) noexcept {
+  const heap_region& home = *run->home();
+  const std::uint32_t page = run->first_page + run->pages;
+  return page != home.pages() ? home.run_at(page) : nullptr;
 }
 
 // A bin has runs of several lengths from 17 pages up. A few are looked at; one of the next bin is always long
@@ -82,7 +118,7 @@ span* page_heap::find_free(std::uint32_t pages, std::size_t alignment) const noe
   int looks = 0;
   for (span* run = is_filled(own_bin) ? bins_.used(own_bin).head() : nullptr;
        run != nullptr && looks < most_looks; ++looks) {
-    if (run->pages >= pages + (needs_page_more(*run->home, alignment) ? 1 : 0)) {
+    if (run->pages >= pages + (needs_page_more(*run->home(), alignment) ? 1 : 0)) {
       return run;
     }
     run = bins_.used(own_bin).after(run);
@@ -105,7 +141,7 @@ span* page_heap::try_take(std::uint32_t pages, std::size_t alignment) noexcept {
   if (run == nullptr) {
     return nullptr;
   }
-  heap_region* const home = run->home;
+  heap_region* const home = run->home();
   if (home->is_idle()) {
     unlink_idle(home);
   }
@@ -124,9 +160,7 @@ span* page_heap::try_take(std::uint32_t pages, std::size_t alignment) noexcept {
 // What a run has beyond `pages` becomes a free one.
 void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
   if (run->pages > pages) {
-    span* const rest = run + pages;
-    rest->home = run->home;
-    rest->pages = run->pages - pages;
+    span* const rest = begin_run(*run->home(), run->first_page + pages, run->pages - pages);
     rest->is_free = true;
     rest->is_new = run->is_new;
     rest->out = std::min(run->out, rest->pages);  // which pages they are isn't known
@@ -138,7 +172,7 @@ void page_heap::cut_behind(span* run, std::uint32_t pages) noexcept {
 }
 
 bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) noexcept {
-  heap_region* const home = run->home;
+  heap_region* const home = run->home();
   if (home->is_one_run) {
     return pages == run->pages;
   }
@@ -146,22 +180,21 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
     ++pages;  // as it had when it was taken
   }
   if (pages < run->pages) {
-    span* const rest = run + pages;
-    rest->home = home;
-    rest->pages = run->pages - pages;
+    span* const rest = begin_run(*home, run->first_page + pages, run->pages - pages);
     run->pages = pages;
     mark(run);
     give(rest, now);
     return true;
   }
-  span* const after = run + run->pages;
   const std::uint32_t more = pages - run->pages;
   if (more != 0) {
-    if (after == home->spans() + home->pages() || !after->is_free || after->pages < more) {
+    span* const next = after(run);
+    if (next == nullptr || !next->is_free || next->pages < more) {
       return false;
     }
-    unlink(after);
-    cut_behind(after, more);
+    unlink(next);
+    cut_behind(next, more);
+    end_run(next);
     home->free_pages -= more;
     run->pages = pages;
     mark(run);
@@ -170,7 +203,7 @@ bool page_heap::try_resize(span* run, std::uint32_t pages, std::uint64_t now) no
 }
 
 std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
-  heap_region* const home = run->home;
+  heap_region* const home = run->home();
   if (home->is_one_run && !account_.takes_back()) {
     keep_alone(run);
     return 0;
@@ -180,25 +213,20 @@ std::size_t page_heap::give(span* run, std::uint64_t now) noexcept {
     give_back(home);
     return bytes;
   }
-  run->is_free = true;  // its record says so even where it joins another run, and begins none any more
+  run->is_free = true;
   run->out = run->pages;
   home->free_pages += run->pages;
   home->changed_at = now;
-  span* const spans = home->spans();
-  if (run != spans) {
-    span* const before = run - 1 - (run - 1)->back;
-    if (before->is_free) {
+  if (run->first_page != 0) {
+    if (span* const before = home->run_at(run->first_page - 1); before->is_free) {
       unlink(before);
-      before->pages += run->pages;
-      before->out += run->out;
+      join(before, run);
       run = before;
     }
   }
-  span* const after = run + run->pages;
-  if (after != spans + home->pages() && after->is_free) {
-    unlink(after);
-    run->pages += after->pages;
-    run->out += after->out;
+  if (span* const next = after(run); next != nullptr && next->is_free) {
+    unlink(next);
+    join(run, next);
   }
   run->is_new = false;
   run->begins_behind = 0;
@@ -260,17 +288,18 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   pages_bytes_ += bytes;
   overhead_bytes_ += added->records_bytes();
   span* const run = added->spans();
-  if (hardened_build && !is_one_run) {
-    span unused{};  // of no pages, so that what is given back here is no block of it
-    unused.home = added;
-    std::fill_n(run, added->pages(), unused);
-  }
-  run->home = added;
+  run->slot = 0;
+  run->first_page = 0;
   run->pages = added->pages();
-  run->back = 0;
   run->is_new = true;
   run->out = 0;
   run->begins_behind = 0;
+  if (!is_one_run) {
+    added->stock() = {.returned = record_stock::none, .begun = 1};
+  }
+  if ((hardened_build || account_.is_watched()) && !is_one_run) {
+    std::fill_n(added->slots(), added->pages(), 0U);  // who looks at what is no block finds a record
+  }
   return added;
 }
 
@@ -387,11 +416,11 @@ span* page_heap::try_take_kept_alone(std::size_t block_bytes, std::size_t alignm
   constexpr int most_looks = 8;
   span* run = kept_alone_.head();
   for (int looks = 1; run != nullptr; ++looks) {
-    const std::size_t in_front = bytes_to_boundary(run->home->base, alignment);
+    const std::size_t in_front = bytes_to_boundary(run->home()->base, alignment);
     if (run->bytes() >= in_front + block_bytes) {
       kept_alone_.remove(run);
       free_bytes_ -= run->bytes();
-      idle_regions_bytes_ -= run->home->bytes;
+      idle_regions_bytes_ -= run->home()->bytes;
       run->use = span_use::single;
       run->is_free = false;
       run->begins_behind = static_cast<std::uint16_t>(in_front);
@@ -422,8 +451,7 @@ void page_heap::give_back(heap_region* gone) noexcept {
 
 std::size_t page_heap::discard(heap_region& in, std::size_t least_bytes) noexcept {
   std::size_t discarded_bytes = 0;
-  span* const end = in.spans() + (in.is_one_run ? 0 : in.pages());
-  for (span* run = in.spans(); run < end; run += run->pages) {
+  for (span* run = in.is_one_run ? nullptr : in.run_at(0); run != nullptr; run = after(run)) {
     if (run->is_free && !run->is_new && run->bytes() >= least_bytes) {
       discarded_bytes += discard(run);
     }
@@ -488,28 +516,29 @@ void page_heap::release() noexcept {
   }
 }
 
-// The record of its page tells: those of pages inside of a run lead back to another one, or were of runs that
-// are free by now, or of none.
+// What is kept of its page tells: of pages inside of a run it is of another one, as it is of those of runs
+// that are free by now.
 bool page_heap::is_run_in_use(unsigned index, const void* block) const noexcept {
-  heap_region* const home = regions_.find(block);
+  const heap_region* const home = regions_.find(block);
   if (home == nullptr || home->is_one_run) {
     return false;
   }
-  const span& run = *home->page_at(block);
-  return run.pages != 0 && run.back == 0 && !run.is_free && run.use == span_use::single &&
-         run.index == index && run.base() == block;
+  const span& run = *home->run_of(block);
+  return run.pages != 0 && !run.is_free && run.use == span_use::single && run.index == index &&
+         run.base() == block;
 }
 
 span* page_heap::find(const void* address) const noexcept {
-  heap_region* const home = regions_.find(address);
+  const heap_region* const home = regions_.find(address);
   if (home == nullptr) {
     return nullptr;
   }
   span* run = home->spans();
   if (!home->is_one_run) {
-    const span* const at = home->page_at(address);
-    while (run + run->pages <= at) {
-      run += run->pages;
+    const std::uint32_t page = home->page_of(address);
+    run = home->run_at(0);
+    while (run->first_page + run->pages <= page) {
+      run = after(run);
     }
   }
   return !run->is_free ? run : nullptr;
@@ -534,13 +563,16 @@ void page_heap::check_invariants() const noexcept {
     }
     std::size_t free_pages = 0;
     bool free_before = false;
-    const span* const end = home->spans() + home->pages();
-    for (const span* run = home->spans(); run != end; run += run->pages) {
-      const span* const last = run + run->pages - 1;
-      if (run->home != home || run->back != 0 || run->pages == 0 || last >= end ||
-          last->back != run->pages - 1) {
+    for (std::uint32_t page = 0; page != home->pages();) {
+      if (home->slots()[page] >= home->stock().begun) {
+        broken_invariant("page heap", 0, "a page leads to no record");
+      }
+      const span* const run = home->run_at(page);
+      if (run->home() != home || run->first_page != page || run->pages == 0 ||
+          run->pages > home->pages() - page || home->slots()[page + run->pages - 1] != run->slot) {
         broken_invariant("page heap", 0, "a run's records don't agree");
       }
+      page += run->pages;
       const bool is_free = run->is_free;
       if (is_free && free_before) {
         broken_invariant("page heap", 0, "two free runs lie side by side");

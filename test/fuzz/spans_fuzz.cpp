@@ -166,7 +166,7 @@ class spans_program {
     if (heap_.try_resize(one.record, pages, ++now_)) {
       demand(one.record->pages == pages, "the length of a run that changed");
       demand(one.memory.base[0] == one.memory.mark, "what was in a run that changed");
-      if (!one.record->home->is_one_run) one.memory.bytes = pages * page_bytes;
+      if (!one.record->home()->is_one_run) one.memory.bytes = pages * page_bytes;
       one.memory.write();
     } else {
       demand(one.record->pages == before, "the length of a run that didn't change");

@@ -38,7 +38,8 @@ class noting_resource final : public std::pmr::memory_resource {
   [[nodiscard]] span& span_of(const void* block) const {
     for (const given& each : given_) {
       if (static_cast<std::size_t>(static_cast<const std::byte*>(block) - each.memory) < each.bytes) {
-        const std::size_t pages = (each.bytes - sizeof(heap_region)) / (page_bytes + sizeof(span));
+        const std::size_t pages = (each.bytes - heap_region::records_bytes_for(0)) /
+                                  (page_bytes + sizeof(span) + sizeof(std::uint32_t));
         return *reinterpret_cast<heap_region*>(each.memory + pages * page_bytes)->run_of(block);
       }
     }
@@ -151,7 +152,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_spans_counts, Engine, engines) {
     home.free = home.free->next();
   }));
   BOOST_TEST(u.dies_of("a span is in the wrong list", [&] { u.span_with_free_blocks().out = 0; }));
-  BOOST_TEST(u.dies_of("unlinked pages are miscounted", [&] { ++u.first_span().unlinked_pages; }));
+  BOOST_TEST(u.dies_of("unlinked pages that are not its own",
+                       [&] { u.first_span().unlinked = std::uint64_t{1} << 63; }));
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(a_spans_class_and_use, Engine, engines) {
@@ -165,9 +167,13 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_spans_place_among_the_pages, Engine, engines) {
   used<Engine> u;
   BOOST_TEST(u.dies_of("a run's records don't agree", [&] {
     span& first = u.first_span();
-    ++(&first + first.pages - 1)->back;
+    ++first.home()->slots()[first.first_page + first.pages - 1];
   }));
-  BOOST_TEST(u.dies_of("a run's records don't agree", [&] { u.first_span().home = nullptr; }));
+  BOOST_TEST(u.dies_of("a page leads to no record", [&] {
+    span& first = u.first_span();
+    first.home()->slots()[first.first_page] = UINT32_MAX;
+  }));
+  BOOST_TEST(u.dies_of("a run's records don't agree", [&] { ++u.first_span().first_page; }));
   BOOST_TEST(u.dies_of("a region's free pages are miscounted", [&] { u.first_span().is_free = true; }));
 }
 

@@ -308,7 +308,7 @@ BOOST_AUTO_TEST_CASE(blocks_are_aligned_in_a_less_aligned_region_too) {
       g.spans.add(run, index, most_blocks_per_chunk);
       const std::vector<std::byte*> blocks = g.take(10'000);
       BOOST_TEST(blocks.size() >= std::max<std::size_t>((pages * page_bytes - kib) / g.block_bytes, 1));
-      const std::byte* const end = run->home->base + run->home->bytes;
+      const std::byte* const end = run->home()->base + run->home()->bytes;
       for (std::byte* block : blocks) {
         BOOST_REQUIRE(reinterpret_cast<std::uintptr_t>(block) % class_alignment(index) == 0U);
         BOOST_REQUIRE(block + g.block_bytes <= end);

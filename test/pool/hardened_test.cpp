@@ -175,7 +175,7 @@ void find_wrong_frees() {
     pool.deallocate(static_cast<std::byte*>(pool.allocate(100)) + 5 * 112, 100);  // nobody had that one
   }));
   // In the middle of a large block, in whose pages nothing was before; or other blocks were.
-  BOOST_TEST(dies_saying("is no block in use", [&] {
+  BOOST_TEST(dies_saying("is a block of another size", [&] {
     dirty_resource upstream;
     Pool pool(no_lists, &upstream);
     pool.deallocate(static_cast<std::byte*>(pool.allocate(300'000)) + 100'000, 100);

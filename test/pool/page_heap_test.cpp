@@ -44,7 +44,7 @@ using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
 namespace {
 
 constexpr std::size_t region_bytes_of(std::size_t pages) {
-  return sizeof(heap_region) + pages * (page_bytes + sizeof(span));
+  return pages * page_bytes + heap_region::records_bytes_for(pages);
 }
 
 // An upstream that knows which regions it has given, in order, and which it got back.
@@ -59,8 +59,8 @@ class noting_resource : public std::pmr::memory_resource {
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     asked_bytes.push_back(bytes);
     void* const memory = upstream_->allocate(bytes, alignment);
-    regions.emplace(static_cast<std::byte*>(memory),
-                    (bytes - sizeof(heap_region)) / (page_bytes + sizeof(span)));
+    regions.emplace(static_cast<std::byte*>(memory), (bytes - heap_region::records_bytes_for(0)) /
+                                                         (page_bytes + sizeof(span) + sizeof(std::uint32_t)));
     return memory;
   }
   void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {
@@ -127,8 +127,8 @@ class page_model {
   explicit page_model(const noting_resource& upstream) : upstream_(upstream) {}
 
   void take(const span* run) {
-    std::vector<bool>& pages = pages_of(run->home->base);
-    const std::size_t first = static_cast<std::size_t>(run->base() - run->home->base) / page_bytes;
+    std::vector<bool>& pages = pages_of(run->home()->base);
+    const std::size_t first = static_cast<std::size_t>(run->base() - run->home()->base) / page_bytes;
     BOOST_REQUIRE(first + run->pages <= pages.size());
     for (std::size_t i = first; i < first + run->pages; ++i) {
       BOOST_REQUIRE_MESSAGE(!pages[i], "a page is given out twice");
@@ -136,8 +136,8 @@ class page_model {
     }
   }
   void give(const span* run) {
-    std::vector<bool>& pages = pages_of(run->home->base);
-    const std::size_t first = static_cast<std::size_t>(run->base() - run->home->base) / page_bytes;
+    std::vector<bool>& pages = pages_of(run->home()->base);
+    const std::size_t first = static_cast<std::size_t>(run->base() - run->home()->base) / page_bytes;
     std::fill_n(pages.begin() + static_cast<std::ptrdiff_t>(first), run->pages, false);
   }
   void forget_what_went_back() {
@@ -543,8 +543,8 @@ BOOST_AUTO_TEST_CASE(over_new_delete_a_run_alone_asks_for_little_alignment) {
       span* const run = heap.try_take_alone(96, 3, alignment);
       runs.push_back(run);
       BOOST_TEST(reinterpret_cast<std::uintptr_t>(run->base()) % alignment == 0U);
-      BOOST_TEST(run->home->alignment == (alignment <= 64 ? 16U : alignment));
-      BOOST_TEST(run->base() + 3 * 96 <= run->home->base + run->bytes());
+      BOOST_TEST(run->home()->alignment == (alignment <= 64 ? 16U : alignment));
+      BOOST_TEST(run->base() + 3 * 96 <= run->home()->base + run->bytes());
       BOOST_TEST(run->bytes() == 3 * 96 + (alignment == 32 || alignment == 64 ? alignment - 16 : 0U));
     }
   }
@@ -567,7 +567,7 @@ BOOST_AUTO_TEST_CASE(runs_alone_lie_among_the_others) {
       BOOST_REQUIRE(filled(live.back().block, live.back().block.bytes));
       BOOST_REQUIRE((g.heap.span_of(live.back().block.ptr) == live.back().run));
       const std::size_t held_before = g.checked.outstanding_bytes();
-      const bool is_alone = live.back().run->home->is_one_run;
+      const bool is_alone = live.back().run->home()->is_one_run;
       BOOST_REQUIRE((g.heap.give(live.back().run, ++g.now) != 0) == is_alone);
       BOOST_REQUIRE((g.checked.outstanding_bytes() != held_before) == is_alone);
       live.pop_back();
@@ -601,7 +601,7 @@ BOOST_AUTO_TEST_CASE(a_run_may_be_more_aligned_than_its_region) {
     span* const first = g.heap.try_take(1, 64);
     span* const second = g.heap.try_take(2, aligned);
     BOOST_TEST_CONTEXT("aligned to " << aligned) {
-      BOOST_TEST(first->base() == first->home->base);
+      BOOST_TEST(first->base() == first->home()->base);
       BOOST_TEST(reinterpret_cast<std::uintptr_t>(second->base()) % aligned == 0U);
       const std::size_t usable_bytes = second->bytes() - second->begins_behind;
       BOOST_TEST(usable_bytes >= 2 * page_bytes - (aligned <= 1024 ? 1024 : 0));
@@ -613,7 +613,7 @@ BOOST_AUTO_TEST_CASE(a_run_may_be_more_aligned_than_its_region) {
       g.check();
       span* const whole = g.heap.try_take(8, 64);
       BOOST_REQUIRE((whole == first));
-      BOOST_TEST(whole->base() == whole->home->base);
+      BOOST_TEST(whole->base() == whole->home()->base);
     }
   }
 }

@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(what_upstream_is_asked_for_at_once_has_no_more_blo
   fixture<Lock> f({.max_blocks_per_chunk = 3});
   std::vector<span*> runs;
   for (int i = 0; i < 50; ++i) runs.push_back(f.take(10));
-  const std::size_t most_bytes = 3 * 10 * (page_bytes + sizeof(span)) + 64;
+  const std::size_t most_bytes = 30 * page_bytes + cistern::detail::heap_region::records_bytes_for(30);
   BOOST_TEST(f.upstream.largest_request_bytes() <= most_bytes);
   BOOST_TEST(f.upstream.largest_request_bytes() > most_bytes * 2 / 3);
   for (span* const run : runs) f.supply.give(run);

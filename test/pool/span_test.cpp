@@ -29,13 +29,13 @@ std::vector<span*> members(const span_list& list) {
 
 // A heap_region of four pages in memory of its own, of which only the records are ever touched.
 struct small_region {
-  alignas(64) std::byte memory[4 * page_bytes + sizeof(heap_region) + 4 * sizeof(span)]{};
+  alignas(64) std::byte memory[4 * page_bytes + heap_region::records_bytes_for(4)]{};
   heap_region* record = new (memory + 4 * page_bytes) heap_region{};
 
   small_region() {
     record->base = memory;
     record->bytes = 4 * page_bytes;
-    for (std::size_t page = 0; page < 4; ++page) record->spans()[page].home = record;
+    for (std::uint32_t slot = 0; slot < 4; ++slot) record->spans()[slot].slot = slot;
   }
 };
 
@@ -43,11 +43,13 @@ struct small_region {
 
 BOOST_AUTO_TEST_CASE(a_record_knows_where_its_run_lies) {
   small_region one;
-  span* const second = one.record->spans() + 1;
+  span* const second = one.record->spans() + 2;
+  second->first_page = 1;
   second->pages = 3;
+  BOOST_TEST((second->home() == one.record));
   BOOST_TEST(second->base() == one.memory + page_bytes);
   BOOST_TEST(second->bytes() == 3 * page_bytes);
-  BOOST_TEST(one.record->records_bytes() == 64U + 4 * 64);
+  BOOST_TEST(one.record->records_bytes() == 64U + 4 * 64 + 8 + 4 * 4);
   BOOST_TEST(one.record->holds(one.memory));
   BOOST_TEST(one.record->holds(one.memory + 4 * page_bytes - 1));
   BOOST_TEST(!one.record->holds(one.memory + 4 * page_bytes));
@@ -56,8 +58,8 @@ BOOST_AUTO_TEST_CASE(a_record_knows_where_its_run_lies) {
 
 BOOST_AUTO_TEST_CASE(a_run_is_found_from_any_of_its_pages) {
   small_region one;
-  span* const second = one.record->spans() + 1;
-  for (std::uint32_t page = 0; page < 3; ++page) second[page].back = page;
+  span* const second = one.record->spans() + 2;
+  for (std::uint32_t page = 1; page < 4; ++page) one.record->slots()[page] = 2;
   BOOST_TEST((one.record->run_of(one.memory) == one.record->spans()));
   for (const std::size_t offset : {page_bytes, 2 * page_bytes - 1, 2 * page_bytes, 4 * page_bytes - 1}) {
     BOOST_TEST((one.record->run_of(one.memory + offset) == second));

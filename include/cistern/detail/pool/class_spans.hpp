@@ -86,7 +86,7 @@ class class_spans {
   /// Whether no block that begins in the page of `block` is out, or in a list of `home`. O(1).
   [[nodiscard]] static bool is_unlinked(const void* block, const span& home) noexcept {
     const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(block) - home.base());
-    return !home.home->is_one_run && (&home + offset / page_bytes)->is_unlinked;
+    return home.unlinked != 0 && (home.unlinked >> offset / page_bytes & 1U) != 0;
   }
 
   /// The fewest pages that a span of a class may have.

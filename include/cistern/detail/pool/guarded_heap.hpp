@@ -122,8 +122,8 @@ class guarded_heap {
     span* last = nullptr;
     for (std::size_t i = 0; i < count; ++i) {
       const bool is_near =
-          last != nullptr && last->home->holds(blocks[i]);  // spares the search for the region
-      spans[i] = last = is_near ? last->home->run_of(blocks[i]) : known_span_of(blocks[i]);
+          last != nullptr && last->home()->holds(blocks[i]);  // spares the search for the region
+      spans[i] = last = is_near ? last->home()->run_of(blocks[i]) : known_span_of(blocks[i]);
     }
   }
   [[nodiscard]] span* span_of(const void* block) noexcept {

@@ -151,10 +151,15 @@ class page_heap {
   void link(span* run) noexcept;
   void cut_behind(span* run, std::uint32_t pages) noexcept;
   void unlink(span* run) noexcept;
-  static void mark(span* run) noexcept;
+  [[nodiscard]] static span* begin_run(heap_region& home, std::uint32_t first_page,
+                                       std::uint32_t pages) noexcept;
+  static void end_run(span* run) noexcept;
+  static void join(span* run, span* next) noexcept;
+  static void mark(const span* run) noexcept;
+  [[nodiscard]] static span* after(const span* run) noexcept;
   static constexpr std::size_t least_discarded_bytes = std::size_t{64} << 10;
   [[nodiscard]] static bool is_discardable(const span& run) noexcept {
-    return !run.is_new && run.bytes() >= least_discarded_bytes && run.pages != run.home->pages();
+    return !run.is_new && run.bytes() >= least_discarded_bytes && run.pages != run.home()->pages();
   }
   [[nodiscard]] std::size_t discard(heap_region& in, std::size_t least_bytes) noexcept;
   [[nodiscard]] std::size_t discard(span* run) noexcept;

@@ -17,19 +17,21 @@ enum class span_use : std::uint8_t {
   single,  ///< One block that takes the run whole.
 };
 
-/// The record of the run of pages that begins at the record's own page. A region has one for each of its
-/// pages; only those of the first and the last page of a run, and of every page of a run of blocks, are ever
-/// looked at. As large as a cache line, and one where its region is aligned for that.
+/// Pages of a run of blocks, a bit each.
+using page_set = std::uint64_t;
+
+/// The record of a run of pages. As large as a cache line, and one where its region is aligned for that.
 ///
 /// Free blocks of a run of blocks that begin in an *unlinked* page are in no list: the page's memory may have
 /// been taken away, and the links with it.
 struct alignas(16) span {
-  span* next;      ///< In the list that its owner keeps: of a class, of a bin.
-  span* previous;  ///< As above.
-  heap_region* home;
-  free_block* free;        ///< Blocks that came back.
-  std::uint32_t pages;     ///< Of the run.
-  std::uint32_t back;      ///< Pages from this one back to the first of the run.
+  span* next;           ///< In the list that its owner keeps: of a class, of a bin.
+  span* previous;       ///< As above.
+  free_block* free;     ///< Blocks that came back.
+  page_set unlinked;    ///< Of a run of blocks.
+  std::uint32_t pages;  ///< Of the run. None: this record is of no run now.
+  std::uint32_t first_page;
+  std::uint32_t slot;      ///< Which of its region's records it is.
   std::uint32_t capacity;  ///< Blocks the run has room for.
   std::uint32_t carved;    ///< Blocks that ever left it: the first ones.
   std::uint32_t out;       ///< Blocks that are not here now; of a free run: pages not as new, at most.
@@ -39,10 +41,9 @@ struct alignas(16) span {
   bool is_new;   ///< Nobody has had any of it since it came from upstream, or since it was discarded.
   std::uint16_t
       begins_behind;  ///< Bytes in front of `base()`: in a region less aligned than a run has to be.
-  std::uint8_t unlinked_pages;  ///< Of a run of blocks.
-  bool is_unlinked;             ///< This page is.
-  bool has_changed;             ///< Blocks came to `free` since its pages were last discarded.
+  bool has_changed;   ///< Blocks came to `free` since its pages were last discarded.
 
+  [[nodiscard]] heap_region* home() const noexcept;
   [[nodiscard]] bool is_full() const noexcept { return out == capacity; }
   /// Of its pages.
   [[nodiscard]] std::size_t bytes() const noexcept;
@@ -51,8 +52,18 @@ struct alignas(16) span {
 };
 static_assert(sizeof(span) == 64);
 
-/// Memory from upstream: runs, and behind them this record, and behind it the spans. As large as a cache
-/// line.
+/// Which records of a region are of no run.
+struct record_stock {
+  static constexpr std::uint32_t none = UINT32_MAX;
+
+  std::uint32_t returned;  ///< The slot of one that was of a run; its `first_page` is the next such slot.
+  std::uint32_t begun;     ///< How many ever were of one: the first ones.
+};
+
+/// Memory from upstream: runs, and behind them this record, and behind it records of runs, as many as there
+/// are pages, of which the first are used, so that few of their pages are. Behind these for each page whose
+/// run it is of: kept up to date of the first and the last page of a run, and of all pages of a run of
+/// blocks. As large as a cache line.
 struct alignas(16) heap_region {
   std::byte* base;
   std::size_t bytes;  ///< Of runs, in use or free.
@@ -65,42 +76,56 @@ struct alignas(16) heap_region {
   std::uint16_t alignment;  ///< As asked of upstream.
   bool is_one_run;          ///< Never cut: there is one span for all of it.
 
-  [[nodiscard]] span* spans() noexcept { return reinterpret_cast<span*>(this + 1); }
-  [[nodiscard]] const span* spans() const noexcept { return reinterpret_cast<const span*>(this + 1); }
+  [[nodiscard]] span* spans() const noexcept {
+    return reinterpret_cast<span*>(const_cast<heap_region*>(this) + 1);
+  }
   [[nodiscard]] std::uint32_t pages() const noexcept {
     return static_cast<std::uint32_t>(bytes / page_bytes);
   }
   [[nodiscard]] bool is_idle() const noexcept { return free_pages == pages(); }
-  /// This, and the spans.
+  /// This, and the rest behind it.
   [[nodiscard]] std::size_t records_bytes() const noexcept {
-    return sizeof(heap_region) + (is_one_run ? 1 : pages()) * sizeof(span);
+    return is_one_run ? sizeof(heap_region) + sizeof(span) : records_bytes_for(pages());
+  }
+  [[nodiscard]] static constexpr std::size_t records_bytes_for(std::size_t pages) noexcept {
+    return sizeof(heap_region) + pages * (sizeof(span) + sizeof(std::uint32_t)) + sizeof(record_stock);
   }
   [[nodiscard]] bool holds(const void* address) const noexcept {
     return static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) < bytes;
   }
 
-  /// The record of the page that an address lies in. Not where `is_one_run`.
-  [[nodiscard]] span* page_at(const void* address) noexcept {
-    return spans() + static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) / page_bytes;
+  // The rest not where `is_one_run`.
+
+  [[nodiscard]] record_stock& stock() const noexcept {
+    return *reinterpret_cast<record_stock*>(spans() + pages());
   }
+  /// For each page, `span::slot`.
+  [[nodiscard]] std::uint32_t* slots() const noexcept {
+    return reinterpret_cast<std::uint32_t*>(&stock() + 1);
+  }
+  [[nodiscard]] std::uint32_t page_of(const void* address) const noexcept {
+    return static_cast<std::uint32_t>(
+        static_cast<std::size_t>(static_cast<const std::byte*>(address) - base) / page_bytes);
+  }
+  [[nodiscard]] span* run_at(std::uint32_t page) const noexcept { return spans() + slots()[page]; }
   /// The run that `block` lies in, which must be the beginning of a block in use.
-  [[nodiscard]] span* run_of(const void* block) noexcept {
-    if (is_one_run) {
-      return spans();
-    }
-    span* const at = page_at(block);
-    return at - at->back;
+  [[nodiscard]] span* run_of(const void* block) const noexcept {
+    return is_one_run ? spans() : run_at(page_of(block));
   }
 };
-
 static_assert(sizeof(heap_region) == 64);
 
+inline heap_region* span::home() const noexcept {
+  return reinterpret_cast<heap_region*>(const_cast<span*>(this) - slot) - 1;
+}
+
 inline std::byte* span::base() const noexcept {
-  return home->base + static_cast<std::size_t>(this - home->spans()) * page_bytes + begins_behind;
+  return home()->base + std::size_t{first_page} * page_bytes + begins_behind;
 }
 
 inline std::size_t span::bytes() const noexcept {
-  return home->is_one_run ? home->bytes : std::size_t{pages} * page_bytes;
+  const heap_region& in = *home();
+  return in.is_one_run ? in.bytes : std::size_t{pages} * page_bytes;
 }
 
 /// A list of spans, doubly linked in a ring.
