@@ -324,7 +324,7 @@ BOOST_AUTO_TEST_CASE(few_survivors_of_two_threads_hold_little) {
   run_threads(2, [&](std::size_t index) { leave_survivors(f, phase_bytes / 2, most_held_bytes.at(index)); });
   const std::size_t most = std::max(most_held_bytes[0], most_held_bytes[1]);
   BOOST_TEST_MESSAGE("held at the peak: " << most / kib << " KiB");
-  BOOST_TEST(most <= phases * phase_bytes / 4);
+  BOOST_TEST(most <= phases * phase_bytes / 3);  // a region more or less, as they take turns
   f.pool.check_invariants();
 }
 
