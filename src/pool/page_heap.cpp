@@ -81,10 +81,9 @@ span* page_heap::begin_run(heap_region& home, std::uint32_t first_page, std::uin
   return run;
 }
 
-// Its record is of none now: who looks for what was a block of it finds a free run of no pages.
+// The record of a free run is of none now: who looks for what was a block of it finds one of no pages.
 void page_heap::end_run(span* run) noexcept {
   record_stock& stock = run->home()->stock();
-  run->is_free = true;
   run->pages = 0;
   run->first_page = stock.returned;
   stock.returned = run->slot;
@@ -296,9 +295,9 @@ heap_region* page_heap::try_add_region(std::size_t bytes, std::size_t alignment,
   run->begins_behind = 0;
   if (!is_one_run) {
     added->stock() = {.returned = record_stock::none, .begun = 1};
-  }
-  if ((hardened_build || account_.is_watched()) && !is_one_run) {
-    std::fill_n(added->slots(), added->pages(), 0U);  // who looks at what is no block finds a record
+    if (hardened_build || account_.is_watched()) {
+      std::fill_n(added->slots(), added->pages(), 0U);  // who looks at what is no block finds a record
+    }
   }
   return added;
 }

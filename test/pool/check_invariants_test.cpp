@@ -17,6 +17,7 @@
 
 #include "../support/death.hpp"
 #include "../support/pool_parts.hpp"
+#include "../support/regions.hpp"
 
 using cistern::detail::class_block_bytes;
 using cistern::detail::class_of;
@@ -38,8 +39,7 @@ class noting_resource final : public std::pmr::memory_resource {
   [[nodiscard]] span& span_of(const void* block) const {
     for (const given& each : given_) {
       if (static_cast<std::size_t>(static_cast<const std::byte*>(block) - each.memory) < each.bytes) {
-        const std::size_t pages = (each.bytes - heap_region::records_bytes_for(0)) /
-                                  (page_bytes + sizeof(span) + sizeof(std::uint32_t));
+        const std::size_t pages = cistern::test_support::pages_of_region(each.bytes);
         return *reinterpret_cast<heap_region*>(each.memory + pages * page_bytes)->run_of(block);
       }
     }

@@ -30,6 +30,7 @@
 
 #include "../support/barely_aligned_resource.hpp"
 #include "../support/pool_checks.hpp"
+#include "../support/regions.hpp"
 #include "../support/throwing_resource.hpp"
 
 using cistern::detail::heap_region;
@@ -43,10 +44,6 @@ using namespace cistern::test_support;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-constexpr std::size_t region_bytes_of(std::size_t pages) {
-  return pages * page_bytes + heap_region::records_bytes_for(pages);
-}
-
 // An upstream that knows which regions it has given, in order, and which it got back.
 class noting_resource : public std::pmr::memory_resource {
  public:
@@ -59,8 +56,7 @@ class noting_resource : public std::pmr::memory_resource {
   void* do_allocate(std::size_t bytes, std::size_t alignment) override {
     asked_bytes.push_back(bytes);
     void* const memory = upstream_->allocate(bytes, alignment);
-    regions.emplace(static_cast<std::byte*>(memory), (bytes - heap_region::records_bytes_for(0)) /
-                                                         (page_bytes + sizeof(span) + sizeof(std::uint32_t)));
+    regions.emplace(static_cast<std::byte*>(memory), pages_of_region(bytes));
     return memory;
   }
   void do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) override {

@@ -19,6 +19,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "../support/pool_parts.hpp"
+#include "../support/regions.hpp"
 
 using cistern::pool_options;
 using cistern::detail::class_of;
@@ -113,7 +114,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(what_upstream_is_asked_for_at_once_has_no_more_blo
   fixture<Lock> f({.max_blocks_per_chunk = 3});
   std::vector<span*> runs;
   for (int i = 0; i < 50; ++i) runs.push_back(f.take(10));
-  const std::size_t most_bytes = 30 * page_bytes + cistern::detail::heap_region::records_bytes_for(30);
+  const std::size_t most_bytes = cistern::test_support::region_bytes_of(3 * 10);
   BOOST_TEST(f.upstream.largest_request_bytes() <= most_bytes);
   BOOST_TEST(f.upstream.largest_request_bytes() > most_bytes * 2 / 3);
   for (span* const run : runs) f.supply.give(run);

@@ -26,6 +26,7 @@
 
 #include "../support/death.hpp"
 #include "../support/pool_checks.hpp"
+#include "../support/regions.hpp"
 
 using cistern::no_limit;
 using cistern::pool_options;
@@ -43,11 +44,6 @@ constexpr std::size_t page = cistern::detail::page_bytes;
 constexpr std::size_t record_bytes = sizeof(cistern::detail::heap_region) + sizeof(cistern::detail::span);
 /// The largest region that the pool asks for on its own account, records left out.
 constexpr std::size_t largest_region_bytes = 4 * mib;
-
-/// What upstream is asked for where a region of just so much is needed.
-constexpr std::size_t region_bytes_of(std::size_t bytes) {
-  return bytes + cistern::detail::heap_region::records_bytes_for(bytes / page);
-}
 
 // A pool over a checking upstream; at the end everything must be back.
 struct fixture {
@@ -363,7 +359,7 @@ BOOST_AUTO_TEST_CASE(large_blocks_take_no_more_than_asked_and_are_kept_for_the_n
   fixture f;
   for (const std::size_t bytes : {40 * kib, 64 * kib, 1 * mib, 16 * mib}) {
     void* const block = f.pool.allocate(bytes);
-    BOOST_TEST(f.upstream.largest_request_bytes() == region_bytes_of(f.pool.good_size(bytes)));
+    BOOST_TEST(f.upstream.largest_request_bytes() == region_bytes_of(f.pool.good_size(bytes) / page));
     f.pool.deallocate(block, bytes);
     const std::uint64_t calls = f.upstream.allocations();
     BOOST_TEST(f.pool.allocate(bytes) == block);
@@ -986,7 +982,7 @@ BOOST_AUTO_TEST_CASE(max_blocks_per_chunk_is_honoured) {
     for (const std::size_t bytes : {40 * kib, 320 * kib}) {
       fixture f({.max_blocks_per_chunk = most_blocks});
       deallocate_all(f.pool, allocate_many(f.pool, 100, bytes), bytes);
-      BOOST_TEST(f.upstream.largest_request_bytes() <= most_blocks * bytes / page * (page + 68) + 64 + 8);
+      BOOST_TEST(f.upstream.largest_request_bytes() <= region_bytes_of(most_blocks * bytes / page));
       BOOST_TEST(f.upstream.allocations() >= 100 / most_blocks);
       BOOST_TEST(f.fault() == "");
     }

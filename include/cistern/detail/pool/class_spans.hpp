@@ -83,7 +83,8 @@ class class_spans {
 
   /// Whether `block` is the beginning of a block of `home` that is out. O(blocks).
   [[nodiscard]] static bool is_out(const void* block, std::size_t block_bytes, const span& home) noexcept;
-  /// Whether no block that begins in the page of `block` is out, or in a list of `home`. O(1).
+  /// Whether no block that begins in the page of `block` is out, or in a list of `home`. O(1). A span of more
+  /// pages than a `page_set` has bits has no such page.
   [[nodiscard]] static bool is_unlinked(const void* block, const span& home) noexcept {
     const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(block) - home.base());
     return home.unlinked != 0 && (home.unlinked >> offset / page_bytes & 1U) != 0;

@@ -80,10 +80,6 @@ class idle_policy {
   [[nodiscard]] bool comes_again(std::uint64_t last_use) const noexcept {
     return returns_.recur() && last_use + missed_returns::soon >= listed_.now();
   }
-  // What a pass leaves of a class: the last block of one in use may have a region to itself.
-  [[nodiscard]] std::size_t at_hand_blocks(unsigned index) const noexcept {
-    return comes_again(listed_.last_use(index)) ? 1 : 0;
-  }
   // A large bound is not for what may be needed at once.
   [[nodiscard]] static bool is_large(std::size_t most_bytes) noexcept {
     constexpr std::size_t least_large_bytes = std::size_t{16} << 20;
@@ -233,7 +229,7 @@ void idle_policy<Sorter, Lock>::sort_stays(std::size_t& effort) noexcept {
     const bool may_sort =
         !is_large(options_.max_idle_bytes) || sorts_all_.is_on() || listed_.is_old(listed_.last_use(index));
     if (may_sort) {  // whatever was noted: some may have come since
-      const sorted_blocks sorted = sorter_.sort(index, at_hand_blocks(index), effort);
+      const sorted_blocks sorted = sorter_.sort(index, 0, effort);
       effort -= std::min(effort, sorted.effort());
       if (sorted.blocks != 0) {
         continue;  // more of it may be there
